@@ -1,0 +1,1 @@
+"""Networks that stop thinking when they have understood."""

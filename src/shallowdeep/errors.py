@@ -1,0 +1,76 @@
+"""Every error this package raises on purpose.
+
+    ShallowDeepError            the command line prints it as one line and ends with status 2
+    ├── ConfigurationError      a setting outside its range, or settings that exclude each other
+    │   └── UnknownNameError    a dataset, model, recipe ... that does not exist, with the nearest names
+    ├── DataError               a dataset that cannot be read as one
+    │   └── BadImageError       one image that cannot be decoded, named
+    ├── ModelError              a network that cannot be built
+    │   ├── WeightsMismatchError  weights that do not fit the network, first names given
+    │   └── ConversionError     a network that cannot be traced, cut or given the exits asked for
+    ├── CheckpointError         saved files that are truncated, altered, foreign or newer than this program
+    ├── OutputError             an output that exists already or cannot be written
+    └── TrainingError           a training that cannot go on (a loss that is not finite)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ShallowDeepError(Exception):
+    """Root of the tree: something the user can mend, told in one line."""
+
+
+class ConfigurationError(ShallowDeepError):
+    """A setting outside its range, or settings that exclude each other."""
+
+
+class UnknownNameError(ConfigurationError):
+    """A name that stands for nothing, told with the nearest names that do.
+
+    Args:
+        kind: what the name should have named, such as ``"model"``.
+        name: the name as given.
+        known: every name that would have been accepted.
+        hint: what else is accepted, added at the end.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        names = sorted(known)
+        near = get_close_matches(name, names, n=3, cutoff=0.5) or names[:8]
+        message = f"Expected the name of a {kind}, got {name!r}; nearest: {', '.join(near)}"
+        super().__init__(f"{message}. {hint}" if hint else message)
+
+
+class DataError(ShallowDeepError):
+    """A dataset that cannot be read as one."""
+
+
+class BadImageError(DataError):
+    """One image that cannot be decoded; the message names it."""
+
+
+class ModelError(ShallowDeepError):
+    """A network that cannot be built."""
+
+
+class WeightsMismatchError(ModelError):
+    """Weights that do not fit the network; the message names the first that differ."""
+
+
+class ConversionError(ModelError):
+    """A network that cannot be traced, cut or given the exits asked for."""
+
+
+class CheckpointError(ShallowDeepError):
+    """Saved files that are truncated, altered, foreign or newer than this program."""
+
+
+class OutputError(ShallowDeepError):
+    """An output that exists already or cannot be written."""
+
+
+class TrainingError(ShallowDeepError):
+    """A training that cannot go on, such as after a loss that is not finite."""

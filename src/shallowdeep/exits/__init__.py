@@ -1,0 +1,1 @@
+"""Predictions of all exits, signals and policies: array API, no torch."""

@@ -1,0 +1,1 @@
+"""Conversion of a backbone into a Shallow-Deep Network."""
