@@ -1,0 +1,174 @@
+"""One split of a dataset: labels at once, images when they are fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shallowdeep.data.decoded import DecodedImages
+from shallowdeep.data.splits import Indices
+from shallowdeep.data.stores import ImageStore, Pixels
+from shallowdeep.errors import BadImageError
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being decoded, how many images are done, and how many there are."""
+
+
+class Fetched(NamedTuple):
+    """Images and labels that were asked for.
+
+    Args:
+        images: (B, 3, S, S) uint8, channels last in memory.
+        labels: (B,) int64.
+        kept: (B,) int64, positions in the request; all of them unless bad images were left out.
+    """
+
+    images: Tensor
+    labels: Tensor
+    kept: Tensor
+
+
+class Decoded(NamedTuple):
+    """What a worker process sends back; an error as text, as one raised there would arrive with its traceback.
+
+    Args:
+        pixels: (B, S, S, 3) uint8.
+        kept: (B,) int64, positions in the request.
+        bad: names of the images left out.
+        error: the message of a BadImageError, or None.
+    """
+
+    pixels: Pixels
+    kept: Indices
+    bad: list[str]
+    error: str | None
+
+
+class ImageSplit:
+    """N labelled images of one split, decoded once if they may stay in memory, and at every fetch if not.
+
+    `labels` and the length cover every image of the split, unreadable ones too: which image has which index never
+    depends on what can be decoded. With `skip_bad_images`, a fetch leaves the unreadable ones out and `skipped` names
+    them.
+
+    Args:
+        name: "train", "tune", "certify", "test" or "calibration".
+        store: the images of the part of the dataset this split was cut from.
+        positions: (N,) int64, which of them are in this split.
+        labels: (N,) int64.
+        size: side of the decoded images, in pixels.
+        decoded: the part's decoded images, shared among its splits, or None to decode at every fetch.
+        skip_bad_images: leave unreadable images out instead of raising.
+        progress: told how far decoding is.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: ImageStore,
+        positions: Indices,
+        labels: NDArray[np.int64],
+        *,
+        size: int,
+        decoded: DecodedImages | None,
+        skip_bad_images: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        self.name = name
+        self.labels = torch.from_numpy(np.ascontiguousarray(labels))
+        self.size = size
+        self.skipped: list[str] = []
+        self._store = store
+        self._positions = positions
+        self._decoded = decoded
+        self._skip = skip_bad_images
+        self._progress = progress
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @property
+    def resident(self) -> bool:
+        """Whether the decoded images stay in memory."""
+        return self._decoded is not None
+
+    @property
+    def positions(self) -> Indices:
+        """(N,) int64, places of this split's images in the part of the dataset it was cut from."""
+        return self._positions
+
+    def prepare(self) -> None:
+        """Do what the first fetch would: decode a resident split, open a streaming one before workers are forked."""
+        if self._decoded is None:
+            self._store.prepare()
+            return
+        if self._decoded.ensure(self._positions, self.name, skip=self._skip, progress=self._progress):
+            bad = self._positions[self._decoded.is_bad(self._positions)]
+            self.skipped = [self._store.name(int(position)) for position in bad]
+
+    def fetch(self, indices: Sequence[int] | Indices | Tensor) -> tuple[Tensor, Tensor]:
+        """Return (images, labels) of some of the split's images.
+
+        Args:
+            indices: (B,) in [0, N).
+
+        Returns:
+            images (B, 3, S, S) uint8, channels last in memory, and labels (B,) int64; fewer where bad images are
+            skipped.
+
+        Raises:
+            BadImageError: if an image cannot be decoded and bad images are not skipped.
+        """
+        images, labels, _ = self.fetch_kept(indices)
+        return images, labels
+
+    def fetch_kept(self, indices: Sequence[int] | Indices | Tensor) -> Fetched:
+        """Return what `fetch` does, and which of the requested images it holds.
+
+        Raises:
+            BadImageError: if an image cannot be decoded and bad images are not skipped.
+        """
+        wanted = np.asarray(indices, dtype=np.int64).reshape(-1)
+        if self._decoded is None:
+            return self.receive(wanted, self.decode(wanted))
+        self.prepare()
+        positions = self._positions[wanted]
+        kept = np.flatnonzero(~self._decoded.is_bad(positions))
+        images = self._decoded.select(positions if len(kept) == len(wanted) else positions[kept])
+        chosen = torch.from_numpy(kept)
+        return Fetched(images, self.labels[torch.from_numpy(wanted)][chosen], chosen)
+
+    def decode(self, indices: Sequence[int] | Indices) -> Decoded:
+        """Return images decoded now; what worker processes call."""
+        pixels = np.empty((len(indices), self.size, self.size, 3), dtype=np.uint8)
+        kept: list[int] = []
+        bad: list[str] = []
+        for place, index in enumerate(indices):
+            position = int(self._positions[index])
+            try:
+                pixels[len(kept)] = self._store.decode(position, self.size)
+            except BadImageError as error:
+                if not self._skip:
+                    return Decoded(pixels[:0], np.zeros(0, dtype=np.int64), [], str(error))
+                bad.append(self._store.name(position))
+                continue
+            kept.append(place)
+        return Decoded(pixels[: len(kept)], np.array(kept, dtype=np.int64), bad, None)
+
+    def receive(self, indices: Sequence[int] | Indices, decoded: Decoded) -> Fetched:
+        """Return what a worker decoded as tensors, and take note of what it left out.
+
+        Raises:
+            BadImageError: if the worker met an unreadable image and bad images are not skipped.
+        """
+        if decoded.error is not None:
+            raise BadImageError(decoded.error)
+        self.skipped += [name for name in decoded.bad if name not in self.skipped]
+        kept = torch.from_numpy(decoded.kept)
+        labels = self.labels[torch.from_numpy(np.asarray(indices, dtype=np.int64))][kept]
+        return Fetched(torch.from_numpy(decoded.pixels).permute(0, 3, 1, 2), labels, kept)

@@ -1,0 +1,180 @@
+"""From a name or a path to four seeded, disjoint splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shallowdeep.data.decoded import DecodedImages
+from shallowdeep.data.image_split import ImageSplit, Progress
+from shallowdeep.data.measure import choose_size, measure_normalization
+from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.data.sources.registry import open_source
+from shallowdeep.data.sources.source import Part, Source
+from shallowdeep.data.splits import Indices, cut_calibration, stratified_split
+from shallowdeep.errors import ConfigurationError, UnknownNameError
+
+MEMORY_BUDGET = 2 * 2**30
+"""Bytes of decoded images, over all splits together, that stay in memory (2 GiB)."""
+
+_ENCODED_SHARE = 4  # a quarter of the budget may hold encoded images besides
+_SPLIT_NAMES = ("train", "tune", "certify", "test", "calibration")
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """A dataset cut into the splits that every number of a report refers to.
+
+    Args:
+        name: of the dataset: the name given, or the directory's.
+        classes: C names; a label is an index into them.
+        preprocessing: what turns its images into network input.
+        train: what networks are trained on.
+        tune: a third of the calibration split: stopping, temperatures, fits, choices.
+        certify: two thirds of the calibration split: read only by guarantees.
+        test: never seen by training or calibration.
+        augmentation: name of the preset that suits it, see `shallowdeep.data.augmentation`.
+        fingerprint: SHA-256 of the splits' indices and labels, whatever the dataset is called.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    train: ImageSplit
+    tune: ImageSplit
+    certify: ImageSplit
+    test: ImageSplit
+    calibration: ImageSplit
+    augmentation: str
+    fingerprint: str
+
+    def split(self, name: str) -> ImageSplit:
+        """Return a split by its name: train, tune, certify, test, or calibration.
+
+        Raises:
+            UnknownNameError: for any other name.
+        """
+        splits = (self.train, self.tune, self.certify, self.test, self.calibration)
+        for split in splits:
+            if split.name == name:
+                return split
+        raise UnknownNameError("split", name, _SPLIT_NAMES)
+
+
+def load_dataset(
+    name_or_path: str | Path,
+    *,
+    image_size: int | Sequence[int],
+    seed: int = 0,
+    calibration_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    skip_bad_images: bool = False,
+    memory_budget: int = MEMORY_BUDGET,
+    preprocessing: Preprocessing | None = None,
+    progress: Progress | None = None,
+) -> DataSplits:
+    """Return a dataset's splits; the same arguments give the same splits on every machine.
+
+    Splits are cut before anything is decoded, and do not depend on images that turn out to be unreadable. Images stay
+    in memory once decoded if all splits together fit `memory_budget` (N * 3 * S * S bytes); else they are decoded from
+    disk at every use. Besides, encoded images of Parquet files take at most a quarter of it.
+
+    Args:
+        name_or_path: a name of `describe_datasets`, or a directory of Parquet files, images, or IDX files.
+        image_size: side of the network's input in pixels, or the sizes to choose from: the one nearest the median
+            shorter side of at most 1,000 evenly spaced training images (the smaller one where two are as near).
+        seed: of the splits; non-negative.
+        calibration_fraction: of the training part, held out for calibration, in (0, 1).
+        test_fraction: of all images, held out as test where the dataset has no test part, in (0, 1).
+        skip_bad_images: leave unreadable images out, and name them in `skipped`, instead of raising.
+        memory_budget: bytes, see above.
+        preprocessing: of a saved run; its size and normalisation are used as they are, and `image_size` is ignored.
+            Without it, mean and std are measured on the training split, rounded to 4 decimals.
+        progress: called with (what, done, total) while images are decoded.
+
+    Raises:
+        UnknownNameError: if the dataset is neither a name nor an existing path.
+        ConfigurationError: if a fraction, size or seed is out of range.
+        DataError: if the dataset cannot be read as one.
+        BadImageError: if an image needed to measure the normalisation is unreadable and `skip_bad_images` is off.
+    """
+    sizes = _candidate_sizes(image_size)
+    for what, fraction in (("calibration", calibration_fraction), ("test", test_fraction)):
+        if not 0 < fraction < 1:
+            raise ConfigurationError(f"Expected {what} fraction in (0, 1), got {fraction}")
+    source = open_source(name_or_path, encoded_memory=memory_budget // _ENCODED_SHARE)
+    indices, test_part = _cut(source, seed, calibration_fraction, test_fraction)
+    if preprocessing is None:
+        size = choose_size(source.train.images, indices["train"], sizes)
+        mean, std = measure_normalization(source.train.images, indices["train"], size, skip_bad_images=skip_bad_images)
+        preprocessing = Preprocessing(size, mean, std)
+    size = preprocessing.size
+    images = len(source.train.labels) + (0 if source.test is None else len(source.test.labels))
+    resident = images * 3 * size * size <= memory_budget
+    shared = {id(part): DecodedImages(part.images, size) for part in (source.train, test_part)} if resident else {}
+
+    def build(name: str, part: Part) -> ImageSplit:
+        return ImageSplit(
+            name,
+            part.images,
+            indices[name],
+            part.labels[indices[name]],
+            size=size,
+            decoded=shared.get(id(part)),
+            skip_bad_images=skip_bad_images,
+            progress=progress,
+        )
+
+    return DataSplits(
+        name=source.name,
+        classes=source.classes,
+        preprocessing=preprocessing,
+        train=build("train", source.train),
+        tune=build("tune", source.train),
+        certify=build("certify", source.train),
+        test=build("test", test_part),
+        calibration=build("calibration", source.train),
+        augmentation=source.augmentation,
+        fingerprint=_fingerprint(indices, source.train, test_part),
+    )
+
+
+def _cut(source: Source, seed: int, calibration: float, test: float) -> tuple[dict[str, Indices], Part]:
+    """Return the indices of every split into its part, and the part that holds the test split."""
+    labels = source.train.labels
+    if source.test is None:
+        rest, held_out = stratified_split(labels, test, seed, what="test fraction")
+        test_part = source.train
+    else:
+        rest, held_out = np.arange(len(labels)), np.arange(len(source.test.labels))
+        test_part = source.test
+    train, tune, certify = (rest[cut] for cut in cut_calibration(labels[rest], calibration, seed))
+    both = np.sort(np.concatenate([tune, certify]))
+    return {"train": train, "tune": tune, "certify": certify, "test": held_out, "calibration": both}, test_part
+
+
+def _fingerprint(indices: dict[str, Indices], train: Part, test: Part) -> str:
+    """Return the SHA-256 of indices and labels, as little-endian 64-bit integers."""
+    digest = hashlib.sha256()
+    for name in ("train", "tune", "certify", "test"):
+        labels = (test if name == "test" else train).labels[indices[name]]
+        digest.update(f"{name} {len(labels)}\n".encode())
+        digest.update(indices[name].astype("<i8").tobytes())
+        digest.update(labels.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _candidate_sizes(image_size: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the sizes to choose from.
+
+    Raises:
+        ConfigurationError: if there is none, or one is not positive.
+    """
+    sizes = (image_size,) if isinstance(image_size, int) else tuple(image_size)
+    if not sizes or min(sizes) < 1:
+        raise ConfigurationError(f"Expected image size of at least 1 pixel, got {image_size}")
+    return sizes

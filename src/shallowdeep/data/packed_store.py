@@ -1,0 +1,97 @@
+"""Encoded images of Parquet files, read once in order and then at hand in any order."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shallowdeep.data.image import decode_image, image_dimensions
+from shallowdeep.data.stores import Pixels
+from shallowdeep.errors import BadImageError
+
+
+class PackedStore:
+    """Encoded images read once, in order, and kept where any of them is at hand.
+
+    A Parquet file gives its rows in blocks of thousands; shuffled access needs single ones. So the first use copies the
+    encoded bytes to memory, or to an unnamed temporary file (under $TMPDIR) once they exceed what memory may hold. The
+    file has no name so that nothing is left behind, however the program ends.
+
+    Args:
+        count: how many images.
+        blocks: called once, gives (lengths, bytes) of consecutive images; a length of 0 is an image without bytes.
+        name: index -> what a message calls the image.
+        memory: bytes of encoded images that may stay in memory.
+    """
+
+    def __init__(
+        self, count: int, blocks: Callable[[], Iterable[tuple[NDArray[np.int64], bytes]]], name: Callable[[int], str],
+        memory: int,
+    ) -> None:  # fmt: skip
+        self._count = count
+        self._blocks = blocks
+        self._name = name
+        self._memory = memory
+        self._offsets: NDArray[np.int64] | None = None
+        self._held = bytearray()
+        self._file: Any = None
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the bytes went to a temporary file."""
+        return self._file is not None
+
+    def prepare(self) -> None:
+        """Read all blocks, at the first call."""
+        with self._lock:
+            if self._offsets is None:
+                self._offsets = self._pack()
+
+    def _pack(self) -> NDArray[np.int64]:
+        offsets = np.zeros(self._count + 1, dtype=np.int64)
+        row = 0
+        for lengths, content in self._blocks():
+            offsets[row + 1 : row + 1 + len(lengths)] = lengths
+            row += len(lengths)
+            if self._file is None and len(self._held) + len(content) <= self._memory:
+                self._held += content
+                continue
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the store
+                self._file.write(self._held)
+                self._held = bytearray()
+            self._file.write(content)
+        if self._file is not None:
+            self._file.flush()
+        return np.cumsum(offsets, dtype=np.int64)
+
+    def name(self, index: int) -> str:
+        """Return what the source calls the image, such as "row 17 of train-00000.parquet"."""
+        return self._name(index)
+
+    def dimensions(self, index: int) -> tuple[int, int]:
+        """Return (width, height) from the image's header."""
+        return image_dimensions(self._read(index), self.name(index))
+
+    def decode(self, index: int, size: int) -> Pixels:
+        """Return (size, size, 3) RGB."""
+        return decode_image(self._read(index), size, self.name(index))
+
+    def _read(self, index: int) -> bytes:
+        self.prepare()
+        if self._offsets is None:
+            raise BadImageError(f"Expected a readable image, got {self.name(index)} (never read)")
+        start, stop = int(self._offsets[index]), int(self._offsets[index + 1])
+        if self._file is None:
+            return bytes(self._held[start:stop])
+        return os.pread(self._file.fileno(), stop - start, start)  # pread: forked workers share the file's position

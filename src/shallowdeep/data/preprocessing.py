@@ -1,0 +1,86 @@
+"""What turns an image file into network input; checkpoints and bundles carry it (no torch at import)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shallowdeep.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Size and normalisation of a network's input.
+
+    Args:
+        size: side in pixels.
+        mean: per channel (red, green, blue), of values scaled to [0, 1].
+        std: per channel, of the same values; positive.
+
+    Raises:
+        ConfigurationError: if a value is out of range.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+            raise ConfigurationError(f"Expected image size of at least 1 pixel, got {self.size!r}")
+        object.__setattr__(self, "mean", _three("mean", self.mean))
+        object.__setattr__(self, "std", _three("std", self.std))
+        if min(self.std) <= 0:
+            raise ConfigurationError(f"Expected positive std, got {list(self.std)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold: `size`, `mean`, `std`."""
+        return {"size": self.size, "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """Return the preprocessing a JSON document describes.
+
+        Raises:
+            ConfigurationError: if keys are missing or unknown, or a value is out of range.
+        """
+        if not isinstance(values, Mapping) or set(values) != {"size", "mean", "std"}:
+            got = sorted(map(str, values)) if isinstance(values, Mapping) else type(values).__name__
+            raise ConfigurationError(f"Expected preprocessing with mean, size and std, got {got}")
+        return cls(size=values["size"], mean=values["mean"], std=values["std"])
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Return network input, (x / 255 - mean) / std.
+
+        Args:
+            images: (N, 3, S, S) uint8.
+
+        Returns:
+            (N, 3, S, S) float32 on the same device, in the same memory format.
+        """
+        values = images.float()
+        shape = (1, _CHANNELS, 1, 1)
+        scale = values.new_tensor([1.0 / (255.0 * std) for std in self.std]).view(shape)
+        shift = values.new_tensor([mean / std for mean, std in zip(self.mean, self.std, strict=True)]).view(shape)
+        return values.mul_(scale).sub_(shift)
+
+
+def _three(name: str, values: Sequence[float]) -> tuple[float, float, float]:
+    """Return three finite numbers.
+
+    Raises:
+        ConfigurationError: if they are not.
+    """
+    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != _CHANNELS:
+        raise ConfigurationError(f"Expected 3 values of {name}, got {values!r}")
+    if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
+        raise ConfigurationError(f"Expected finite numbers as {name}, got {list(values)}")
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue

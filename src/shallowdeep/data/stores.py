@@ -1,0 +1,131 @@
+"""Where the images of a dataset lie until they are decoded: arrays, files, or a table of `datasets`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shallowdeep.data.image import decode_image, fit_image, image_dimensions
+
+Pixels = NDArray[np.uint8]
+
+
+class ImageStore(Protocol):
+    """N images, decoded one by one; safe to read from threads and from forked processes after `prepare`."""
+
+    def __len__(self) -> int:
+        """Return N."""
+
+    def prepare(self) -> None:
+        """Do once, in the parent process, what reading needs; a second call does nothing."""
+
+    def name(self, index: int) -> str:
+        """Return what a message calls the image."""
+
+    def dimensions(self, index: int) -> tuple[int, int]:
+        """Return (width, height); BadImageError if unreadable."""
+
+    def decode(self, index: int, size: int) -> Pixels:
+        """Return (size, size, 3) RGB; BadImageError if unreadable."""
+
+
+class ArrayStore:
+    """Images that are pixels already.
+
+    Args:
+        pixels: (N, H, W) grey or (N, H, W, 3) RGB, uint8.
+        what: names the dataset in messages.
+    """
+
+    def __init__(self, pixels: Pixels, what: str) -> None:
+        self._pixels = pixels
+        self._what = what
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def prepare(self) -> None:
+        """Nothing to do."""
+
+    def name(self, index: int) -> str:
+        """Return "image 17 of NAME"."""
+        return f"image {index} of {self._what}"
+
+    def dimensions(self, index: int) -> tuple[int, int]:  # noqa: ARG002 - the contract of stores; all are alike here
+        """Return (width, height)."""
+        return self._pixels.shape[2], self._pixels.shape[1]
+
+    def decode(self, index: int, size: int) -> Pixels:
+        """Return (size, size, 3) RGB."""
+        return fit_image(Image.fromarray(self._pixels[index]), size)
+
+
+class FileStore:
+    """Images that are files.
+
+    Args:
+        paths: one per image.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = [str(path) for path in paths]  # text: a tenth of the memory of Path objects
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def prepare(self) -> None:
+        """Nothing to do."""
+
+    def name(self, index: int) -> str:
+        """Return the path."""
+        return self._paths[index]
+
+    def dimensions(self, index: int) -> tuple[int, int]:
+        """Return (width, height) from the file's header."""
+        return image_dimensions(Path(self._paths[index]))
+
+    def decode(self, index: int, size: int) -> Pixels:
+        """Return (size, size, 3) RGB."""
+        return decode_image(Path(self._paths[index]), size)
+
+
+class TableStore:
+    """Images in a table of the `datasets` package, which maps its own files into memory.
+
+    Args:
+        rows: a `datasets.Dataset` whose image column is not decoded.
+        column: the image column.
+        what: names the table in messages.
+    """
+
+    def __init__(self, rows: Any, column: str, what: str) -> None:  # noqa: ANN401 - `datasets` is untyped
+        self._rows = rows
+        self._column = column
+        self._what = what
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def prepare(self) -> None:
+        """Nothing to do."""
+
+    def name(self, index: int) -> str:
+        """Return "row 17 of NAME"."""
+        return f"row {index} of {self._what}"
+
+    def dimensions(self, index: int) -> tuple[int, int]:
+        """Return (width, height) from the image's header."""
+        return image_dimensions(self._read(index), self.name(index))
+
+    def decode(self, index: int, size: int) -> Pixels:
+        """Return (size, size, 3) RGB."""
+        return decode_image(self._read(index), size, self.name(index))
+
+    def _read(self, index: int) -> bytes:
+        content = self._rows[int(index)][self._column]
+        return (content or {}).get("bytes") or b""

@@ -1,0 +1,23 @@
+"""What stands for an array here: anything of the array API standard, NumPy and torch among them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from array_api_compat import to_device
+
+# The array API has no static type that numpy.ndarray and torch.Tensor both satisfy under strict typing.
+Array: TypeAlias = Any
+
+
+def to_numpy(array: Array) -> np.ndarray[Any, Any]:
+    """Return an array's values as a NumPy array on the host.
+
+    Args:
+        array: any shape and dtype, of any array API library, on any device.
+
+    Returns:
+        The same shape and dtype; shares memory with ``array`` where it can, so do not write to it.
+    """
+    return np.asarray(to_device(array, "cpu"))

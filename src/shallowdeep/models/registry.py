@@ -1,0 +1,163 @@
+"""From a model's name to a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.models import timm_zoo, torchvision_zoo, user_callable
+from shallowdeep.models.fastnet import fastnet
+from shallowdeep.models.image_size import PAPER_SIZES
+from shallowdeep.models.mobilenet import mobilenet
+from shallowdeep.models.resnet import resnet20, resnet56
+from shallowdeep.models.spec import ModelSpec
+from shallowdeep.models.vgg import vgg16
+from shallowdeep.models.wideresnet import wideresnet32_4
+
+TORCHVISION = "torchvision:"
+TIMM = "timm:"
+
+_OWN = {
+    spec.name: spec
+    for spec in (
+        ModelSpec("vgg16", "VGG-16 with BatchNorm, the paper's", PAPER_SIZES, vgg16, trusted=True),
+        ModelSpec("resnet56", "ResNet-56, the paper's", PAPER_SIZES, resnet56, trusted=True),
+        ModelSpec("wideresnet32_4", "WideResNet-32-4, the paper's", PAPER_SIZES, wideresnet32_4, trusted=True),
+        ModelSpec("mobilenet", "MobileNet, the paper's", PAPER_SIZES, mobilenet, trusted=True),
+        ModelSpec("resnet20", "ResNet-20, for quick trials", PAPER_SIZES, resnet20, trusted=True),
+        ModelSpec(
+            "fastnet", "whitening and six convolutions, trains fast on a CPU", PAPER_SIZES, fastnet, trusted=True
+        ),
+    )
+}
+
+_NAMESPACES = (
+    ("torchvision:NAME", "a classifier of torchvision, such as torchvision:resnet18"),
+    ("timm:NAME", "a classifier of timm, such as timm:convnext_atto"),
+    ("package.module:callable", "your own function or class that returns a torch.nn.Module"),
+)
+
+_HINT = f"Also accepted: {', '.join(name for name, _ in _NAMESPACES)}"
+
+MIN_CLASSES = 2
+EXAMPLE_CLASSES = 10
+"""How many classes the parameter counts of `describe_models` are for."""
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One line of the `models` command.
+
+    Attributes:
+        name: what to write after `--model`.
+        description: what it stands for.
+        parameters: of the network with 10 classes at its first image size; None for a whole namespace.
+        image_sizes: in pixels, the first is the default; empty for a whole namespace.
+    """
+
+    name: str
+    description: str
+    parameters: int | None
+    image_sizes: tuple[int, ...]
+
+
+def model_names() -> tuple[str, ...]:
+    """Returns the names of this package's own networks, the paper's first."""
+    return tuple(_OWN)
+
+
+def describe_models() -> list[ModelRow]:
+    """Returns one row for each own network and for each namespace of other names."""
+    rows = []
+    for spec in _OWN.values():
+        with torch.device("meta"):  # counts without memory or arithmetic
+            network = spec.build(EXAMPLE_CLASSES, spec.image_sizes[0])
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        rows.append(ModelRow(spec.name, spec.description, parameters, spec.image_sizes))
+    return rows + [ModelRow(name, description, None, ()) for name, description in _NAMESPACES]
+
+
+def is_trusted(name: str) -> bool:
+    """Whether building a name runs only code of this package and its extras; imports nothing.
+
+    Args:
+        name: a model's name; it need not exist.
+
+    Returns:
+        False for `package.module:callable`.
+    """
+    return name.startswith((TORCHVISION, TIMM)) or ":" not in name
+
+
+def resolve(name: str) -> ModelSpec:
+    """Returns what a name stands for.
+
+    Args:
+        name: one of `model_names()`, `torchvision:NAME`, `timm:NAME` or `package.module:callable`. The last imports the
+            module, from the working directory or the Python path: ask `is_trusted` first for names from a file.
+
+    Raises:
+        UnknownNameError: no such name; the nearest are told.
+        ModelError: an extra that is not installed, or a module or attribute that cannot be imported.
+    """
+    if name.startswith(TORCHVISION):
+        return torchvision_zoo.resolve(name)
+    if name.startswith(TIMM):
+        return timm_zoo.resolve(name)
+    if ":" in name:
+        return user_callable.resolve(name)
+    if name not in _OWN:
+        raise UnknownNameError("model", name, _OWN, hint=_HINT)
+    return _OWN[name]
+
+
+def build(name: str, *, num_classes: int, image_size: int, pretrained: bool = False) -> nn.Module:
+    """Returns a network in training mode, on the CPU.
+
+    Args:
+        name: as for `resolve`.
+        num_classes: C, at least 2; a `package.module:callable` that does not take it decides for itself.
+        image_size: H = W of the images in pixels.
+        pretrained: start from the published ImageNet weights, the classifier replaced where C differs; for
+            `torchvision:` and `timm:` names only. Normalise images as `pretrained_preprocessing` says.
+
+    Raises:
+        UnknownNameError: no such name.
+        ConfigurationError: a number of classes or an image size out of range, or pretrained weights asked of a network
+            that has none.
+        ModelError: a network that cannot be built, or weights that cannot be fetched.
+    """
+    if num_classes < MIN_CLASSES:
+        raise ConfigurationError(f"Expected num_classes >= {MIN_CLASSES}, got {num_classes}")
+    if image_size < 1:
+        raise ConfigurationError(f"Expected image_size >= 1, got {image_size}")
+    if not pretrained:
+        return resolve(name).build(num_classes, image_size)
+    if name.startswith(TORCHVISION):
+        return torchvision_zoo.build_pretrained(name, num_classes, image_size)
+    if name.startswith(TIMM):
+        return timm_zoo.build_pretrained(name, num_classes, image_size)
+    raise ConfigurationError(f"Expected a torchvision: or timm: name for pretrained weights, got {name!r}")
+
+
+def pretrained_preprocessing(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Returns the mean and standard deviation by which a name's pretrained weights want images normalised.
+
+    Args:
+        name: as for `resolve`.
+
+    Returns:
+        Mean and standard deviation per channel of images in [0, 1], or None for a name without pretrained weights.
+
+    Raises:
+        UnknownNameError: no such `torchvision:` or `timm:` name.
+        ModelError: an extra that is not installed.
+    """
+    if name.startswith(TORCHVISION):
+        return torchvision_zoo.preprocessing(name)
+    if name.startswith(TIMM):
+        return timm_zoo.preprocessing(name)
+    return None

@@ -1,0 +1,109 @@
+"""torchvision's classifiers, named `torchvision:NAME`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from torch import nn
+
+from shallowdeep.errors import ModelError, UnknownNameError
+from shallowdeep.models.classifier_head import replace_classifier
+from shallowdeep.models.failure import one_line
+from shallowdeep.models.spec import ModelSpec
+
+PREFIX = "torchvision:"
+USUAL_SIZE = 224
+"""Pixels; for a network that is published without weights."""
+
+
+def resolve(name: str) -> ModelSpec:
+    """Returns what a `torchvision:NAME` stands for; its image size is the one its weights were published for.
+
+    Raises:
+        UnknownNameError: torchvision has no classifier of that name.
+        ModelError: torchvision is not installed.
+    """
+    models, bare = _find(name)
+    weights = _default_weights(models, bare)
+    size = USUAL_SIZE if weights is None else int(weights.transforms.keywords["crop_size"])
+
+    def build(num_classes: int, image_size: int) -> nn.Module:
+        arguments = _arguments(bare, image_size, size)
+        if bare in {"googlenet", "inception_v3"}:
+            arguments["init_weights"] = True
+        return _build(name, models, bare, num_classes=num_classes, **arguments)
+
+    return ModelSpec(name, f"torchvision's {bare}", (size,), build, trusted=True)
+
+
+def build_pretrained(name: str, num_classes: int, image_size: int) -> nn.Module:
+    """Returns a network with torchvision's default weights, its last layer replaced where the classes differ.
+
+    Raises:
+        UnknownNameError: torchvision has no classifier of that name.
+        ModelError: torchvision is not installed, or the weights cannot be fetched or do not fit the image size.
+    """
+    models, bare = _find(name)
+    weights = _default_weights(models, bare)
+    if weights is None:
+        raise ModelError(f"Expected pretrained weights for {name!r}, but torchvision publishes none")
+    size = int(weights.transforms.keywords["crop_size"])
+    network = _build(name, models, bare, weights=weights, **_arguments(bare, image_size, size))
+    replace_classifier(network, len(weights.meta["categories"]), num_classes)
+    return network
+
+
+def preprocessing(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Returns mean and standard deviation per channel for the default weights, or None where there are none.
+
+    Raises:
+        UnknownNameError: torchvision has no classifier of that name.
+        ModelError: torchvision is not installed.
+    """
+    weights = _default_weights(*_find(name))
+    if weights is None:
+        return None
+    transforms = weights.transforms()
+    return tuple(transforms.mean), tuple(transforms.std)
+
+
+def _find(name: str) -> tuple[Any, str]:
+    """Returns torchvision's module of models and the name without its prefix."""
+    try:
+        models: Any = importlib.import_module("torchvision.models")
+    except ImportError as error:
+        raise ModelError(f"{name} needs torchvision: pip install shallowdeep[zoo] ({one_line(error)})") from error
+    bare = name.removeprefix(PREFIX)
+    known = models.list_models(module=models)  # classifiers only: detection and video live in submodules
+    if bare not in known:
+        raise UnknownNameError("model", name, (PREFIX + other for other in known))
+    return models, bare
+
+
+def _default_weights(models: Any, bare: str) -> Any:  # noqa: ANN401 - torchvision is not typed
+    """Returns torchvision's description of the default weights, or None; nothing is downloaded."""
+    choices = list(models.get_model_weights(bare))
+    return models.get_model_weights(bare).DEFAULT if choices else None
+
+
+def _arguments(bare: str, image_size: int, usual_size: int) -> dict[str, Any]:
+    """Returns what some builders need to know beyond the number of classes."""
+    if bare in {"googlenet", "inception_v3"}:
+        return {"aux_logits": False}  # training would return a tuple of logits otherwise
+    if image_size == usual_size:
+        return {}
+    if bare.startswith("vit_"):
+        return {"image_size": image_size}
+    if bare.startswith("maxvit"):
+        return {"input_size": (image_size, image_size)}
+    return {}
+
+
+def _build(name: str, models: Any, bare: str, **arguments: Any) -> nn.Module:  # noqa: ANN401 - torchvision is not typed
+    """Returns what torchvision builds; whatever goes wrong there is told in one line."""
+    try:
+        network: nn.Module = models.get_model(bare, **arguments)
+    except Exception as error:
+        raise ModelError(f"Expected torchvision to build {name!r}, got {one_line(error)}") from error
+    return network

@@ -1,0 +1,166 @@
+"""Pictures of accuracy against cost, drawn on Figure objects so that no global state is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import cycle
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.files import replacing
+from shallowdeep.report.point_labels import Polyline, label_points
+
+DPI = 150
+_SIZE = (8.0, 6.2)  # inches
+_LEAST_SPAN = 0.05  # of accuracy on the y axis: a closer look would make noise look like news
+_MANY_EXITS = 10  # beyond, names would cover each other: numbers instead
+_LONG_NAME = 12  # characters
+_TITLE_WIDTH = 78  # characters
+_LEGEND_WIDTH = 45  # characters, beyond which two columns would be cut
+
+# Okabe and Ito's palette, told apart with any kind of colour vision; yellow is left out, too pale on white.
+_BLUE, _VERMILION, _GREEN, _BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
+_PALETTE = (_BLUE, _VERMILION, _GREEN, "#CC79A7", "#56B4E9", "#E69F00", _BLACK)
+_MARKERS = "osD^vPX"
+_POINT_MARKERS = "Ds^vph"
+_POINT_STYLE: dict[str, Any] = {
+    "color": _GREEN,
+    "markeredgecolor": "white",
+    "markersize": 10,
+    "linestyle": "",
+    "zorder": 4,
+}
+_LINES = ("-", "--", ":", "-.")
+
+
+def accuracy_cost_figure(document: Mapping[str, Any]) -> Figure:
+    """Return one network's accuracy against relative cost: each exit alone, and all under a threshold.
+
+    Args:
+        document: as ``shallowdeep.analysis.evaluation.evaluation`` returns it, or read back from JSON.
+
+    Returns:
+        A figure with one axes; lines are labelled ``each exit alone``, ``one threshold for all exits``, ``final
+        exit``, ``backbone`` and, for each operating point, its rule and what it reaches.
+    """
+    figure, axes = _canvas()
+    exits, curve = document["exits"], document["threshold_curve"]
+    costs, accuracies = [e["relative_cost"] for e in exits], [e["accuracy"] for e in exits]
+    axes.axhline(accuracies[-1], color=_BLACK, linestyle="--", linewidth=1, label="final exit")
+    axes.axvline(1.0, color=_BLACK, linestyle=":", linewidth=1, label="backbone")
+    points = [point for point in document["operating_points"] if point["threshold"] is not None]
+    marked = [([point["relative_cost"]], [point["accuracy"]]) for point in points]
+    lines: list[Polyline] = [(costs, accuracies), *marked]  # what labels must not cover
+    if curve is not None:
+        lines.append((curve["relative_cost"], curve["accuracy"]))
+        axes.plot(*lines[-1], color=_BLUE, linewidth=2, label="one threshold for all exits")
+    axes.plot(
+        costs, accuracies, color=_VERMILION, marker="o", markersize=6, linestyle="", zorder=5, label="each exit alone"
+    )
+    for point, place, marker in zip(points, marked, cycle(_POINT_MARKERS), strict=False):
+        label = f"{point['rule']}: {100 * point['accuracy']:.1f} % at cost {point['relative_cost']:.2f}"
+        axes.plot(*place, marker=marker, label=label, **_POINT_STYLE)
+    _finish(figure, axes, f"Accuracy against cost\n{_about(document)}", max(costs))
+    lines += [(axes.get_xlim(), (accuracies[-1], accuracies[-1])), ((1.0, 1.0), axes.get_ylim())]
+    label_points(axes, costs, accuracies, _exit_labels(exits), lines)
+    return figure
+
+
+def comparison_figure(documents: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Return several networks' accuracy against relative cost in one picture.
+
+    Args:
+        documents: label of a run to its ``evaluate`` document.
+
+    Returns:
+        A figure with one axes and, for each run, a line with the run's label: its threshold curve, or its exits where
+        it has no curve. Exits alone are unlabelled points of the same colour.
+
+    Raises:
+        ConfigurationError: no document.
+    """
+    if not documents:
+        raise ConfigurationError("Expected at least one run to compare, got none")
+    figure, axes = _canvas()
+    axes.axvline(1.0, color=_BLACK, linestyle=":", linewidth=1, label="backbone")
+    widest = max(document["exits"][-1]["relative_cost"] for document in documents.values())
+    for index, (label, document) in enumerate(documents.items()):
+        colour, marker = _PALETTE[index % len(_PALETTE)], _MARKERS[index % len(_MARKERS)]
+        line = _LINES[index % len(_LINES)]
+        costs, accuracies = zip(*((e["relative_cost"], e["accuracy"]) for e in document["exits"]), strict=True)
+        curve = document["threshold_curve"]
+        shown = curve or {"relative_cost": costs, "accuracy": accuracies}
+        style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 6}
+        (drawn,) = axes.plot(
+            shown["relative_cost"], shown["accuracy"], linestyle=line, linewidth=2, label=label, **style
+        )
+        drawn.set_markevery([])  # the legend still shows the marker of the exits
+        axes.plot(costs, accuracies, linestyle="", alpha=0.8, **style)
+    data = "\n".join(sorted({_about(document) for document in documents.values()}))
+    _finish(figure, axes, f"Accuracy against cost (line: one threshold, points: each exit alone)\n{data}", widest)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG at 150 dpi, whole or not at all.
+
+    Args:
+        figure: any figure.
+        path: the file to write or renew.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI)
+
+
+def _canvas() -> tuple[Figure, Axes]:
+    """Return an empty figure that fits its text, and its axes."""
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _finish(figure: Figure, axes: Axes, title: str, highest_cost: float) -> None:
+    """Set what all pictures share: title, axis names, limits, grid, and a legend below where it covers nothing."""
+    wrapped = [fill(line, _TITLE_WIDTH) for line in title.split("\n")]
+    axes.set_title("\n".join(wrapped), fontsize=12, parse_math=False)
+    axes.set_xlabel("relative cost (multiply-adds, backbone = 1)", fontsize=11)
+    axes.set_ylabel("accuracy", fontsize=11)
+    axes.set_xlim(0.0, 1.08 * max(1.0, highest_cost))
+    axes.margins(y=0.1)
+    low, high = axes.get_ylim()
+    spare = max(0.0, _LEAST_SPAN - (high - low)) / 2
+    axes.set_ylim(low - spare, high + spare)
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=" %"))
+    axes.tick_params(labelsize=10)
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    _, labels = axes.get_legend_handles_labels()
+    columns = 2 if max(map(len, labels)) <= _LEGEND_WIDTH else 1
+    legend = figure.legend(loc="outside lower center", ncols=columns, fontsize=10, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a run may have a dollar in its name
+
+
+def _about(document: Mapping[str, Any]) -> str:
+    """Return which data a document's numbers come from."""
+    about = f"{document['dataset']}, {document['split']} split, {document['samples']:,} samples"
+    curve = document["threshold_curve"]
+    return about if curve is None else f"{about}; thresholds chosen on {curve['chosen_on']}"
+
+
+def _exit_labels(exits: list[Mapping[str, Any]]) -> list[str]:
+    """Return the exits' names where they fit beside their points, else their numbers."""
+    names = [str(e["name"]) for e in exits]
+    if len(names) <= _MANY_EXITS and all(len(name) <= _LONG_NAME for name in names):
+        return names
+    return [str(k) for k in range(len(names))]

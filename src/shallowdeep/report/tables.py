@@ -1,0 +1,165 @@
+"""Tables for the terminal; every one fits 80 columns and prints in plain ASCII but for its borders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_NEAR = 0.01  # one point
+_ROUNDING = 1e-12
+_MISSING = "-"
+
+
+def plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """Return a table of any values; columns that hold only numbers are flush right.
+
+    Args:
+        title: printed above; empty for none.
+        columns: headings.
+        rows: one value per column; None shows as ``-``. Square brackets are text, not markup.
+    """
+    table = Table(title=Text(title, style="bold") if title else None, title_justify="left", box=SIMPLE_HEAD)
+    for index, column in enumerate(columns):
+        values = [row[index] for row in rows]
+        table.add_column(Text(column), justify="right" if _are_numbers(values) else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(value if isinstance(value, Text) else Text(_shown(value)) for value in row))
+    return table
+
+
+def models_table(rows: Sequence[Mapping[str, object]]) -> Table:
+    """Return the table of model names; headings are the keys of the first row."""
+    return _mappings_table("Models", rows)
+
+
+def datasets_table(rows: Sequence[Mapping[str, object]]) -> Table:
+    """Return the table of dataset names; headings are the keys of the first row."""
+    return _mappings_table("Datasets", rows)
+
+
+def evaluation_tables(document: Mapping[str, Any]) -> RenderableType:
+    """Return the ``evaluate`` document for people: what each exit achieves, and what thresholds make of it.
+
+    Args:
+        document: as ``shallowdeep.analysis.evaluation.evaluation`` returns it, or read back from JSON.
+
+    Returns:
+        One rich renderable, at most 80 columns wide.
+    """
+    parts: list[RenderableType] = [_heading(document), exits_table(document["exits"])]
+    parts.append(Text(f"Some exit is right: {_percent(document['cumulative_accuracy'])} %"))
+    if document["operating_points"]:
+        curve = document["threshold_curve"]
+        final_accuracy = document["exits"][-1]["accuracy"]
+        parts += [Text(""), operating_points_table(document["operating_points"], final_accuracy)]
+        parts.append(Text(f"Thresholds chosen on {curve['chosen_on']}, shown on {curve['shown_on']}.", style="dim"))
+    return Group(*parts)
+
+
+def exits_table(exits: Sequence[Mapping[str, Any]]) -> Table:
+    """Return one line per exit, with marks at the best and at the first that is nearly as good as the final.
+
+    Args:
+        exits: each with ``name``, ``relative_cost``, ``accuracy`` and ``correct_so_far`` as fractions, final last.
+    """
+    table = _numbers_table(["exit", "name", "cost", "accuracy %", "right so far %", ""], text_columns=(1, 5))
+    for index, (exit_, mark) in enumerate(zip(exits, exit_marks(exits), strict=True)):
+        table.add_row(
+            Text(str(index)),
+            Text(str(exit_["name"])),
+            Text(f"{exit_['relative_cost']:.3f}"),
+            Text(_percent(exit_["accuracy"])),
+            Text(_percent(exit_["correct_so_far"])),
+            Text(mark),
+            style="bold" if mark else "",
+        )
+    return table
+
+
+def exit_marks(exits: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what is special about each exit's accuracy.
+
+    Args:
+        exits: each with ``accuracy``, a fraction; the final one last.
+
+    Returns:
+        One string per exit: ``best`` (the first of equally accurate ones), ``within 1 point`` (the first that loses at
+        most one point against the final), both, or nothing.
+    """
+    accuracies = [exit_["accuracy"] for exit_ in exits]
+    best = accuracies.index(max(accuracies))
+    near = next(k for k, accuracy in enumerate(accuracies) if accuracy >= accuracies[-1] - _NEAR - _ROUNDING)
+    marks = [["best"] if k == best else [] for k in range(len(exits))]
+    if near < len(exits) - 1:  # that the final exit is as good as itself says nothing
+        marks[near].append("first within 1 point of the final")
+    return [", ".join(mark) for mark in marks]
+
+
+def operating_points_table(points: Sequence[Mapping[str, Any]], final_accuracy: float) -> Table:
+    """Return one line per operating point.
+
+    Args:
+        points: fields of ``shallowdeep.analysis.operating_points.OperatingPoint``.
+        final_accuracy: the final exit's, on the split shown, a fraction.
+    """
+    table = _numbers_table(["rule", "threshold", "cost", "accuracy %", "points lost"], text_columns=(0,))
+    for point in points:
+        if point["threshold"] is None:
+            table.add_row(Text(point["rule"]), Text("none fits"), _MISSING, _MISSING, _MISSING)
+            continue
+        table.add_row(
+            Text(point["rule"]),
+            Text(f"{point['threshold']:.4f}"),
+            Text(f"{point['relative_cost']:.3f}"),
+            Text(_percent(point["accuracy"])),
+            Text(f"{100 * (final_accuracy - point['accuracy']) + 0.0:+.2f}"),
+        )
+    return table
+
+
+def _heading(document: Mapping[str, Any]) -> Text:
+    """Return the lines above the tables: the data, and the size of the network."""
+    added = document["parameters"] - document["backbone_parameters"]
+    return Text(
+        f"{document['dataset']}, {document['split']} split, {document['samples']:,} samples\n"
+        f"backbone {document['backbone_macs'] / 1e6:,.2f} M MACs, {document['backbone_parameters']:,} parameters; "
+        f"internal classifiers add {added:,}"
+    )
+
+
+def _numbers_table(columns: Sequence[str], text_columns: Sequence[int]) -> Table:
+    """Return an empty table whose columns are flush right, but for those that hold text."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index in text_columns else "right", overflow="fold")
+    return table
+
+
+def _mappings_table(title: str, rows: Sequence[Mapping[str, object]]) -> Table:
+    """Return a table whose headings are the keys of the first row."""
+    columns = list(rows[0]) if rows else []
+    return plain_table(title, columns, [[row.get(column) for column in columns] for row in rows])
+
+
+def _are_numbers(values: Sequence[object]) -> bool:
+    """Return whether there are values and all that are given are numbers."""
+    return bool(values) and all(value is None or isinstance(value, int | float) for value in values)
+
+
+def _shown(value: object) -> str:
+    """Return a cell's text: thousands separated, None as a dash."""
+    if value is None:
+        return _MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _percent(fraction: float) -> str:
+    """Return a fraction in per cent with two digits, without the sign."""
+    return f"{100 * fraction:.2f}"

@@ -1,0 +1,172 @@
+"""Feature reductions: from a stage's output to the features an internal classifier's linear layer reads.
+
+Each has two halves. ``summarise`` has no parameters, so that its output can be cached while only heads train;
+``combine`` holds whatever is learned. Together they are the reduction.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+PAPER_SIDES = frozenset({1, 2, 4, 8, 16, 32})  # sides of the maps in the paper's networks
+LARGEST_SHARE = 0.05  # of the backbone's parameters, for one head beyond the paper's sizes
+
+
+class FeatureReduction(Protocol):
+    """What an internal classifier asks of a reduction.
+
+    Attributes:
+        features: F, the number of features that ``combine`` returns.
+        cacheable: whether ``summarise`` makes something small enough to keep for every image.
+    """
+
+    features: int
+    cacheable: bool
+
+    def summarise(self, x: Tensor) -> Tensor:
+        """The parameter-free half, (N, …) → (N, P, F) or the input itself."""
+
+    def combine(self, summary: Tensor) -> Tensor:
+        """The learned half, → (N, F)."""
+
+
+def pooled_side(channels: int, height: int, width: int, classes: int, backbone_parameters: int) -> int:
+    """Side of the pooled map: 4 on the paper's sizes; beyond them 4, 2 or 1, whichever keeps the head small.
+
+    The paper's rule (kernel floor(H/4)) drops columns or leaves large heads on maps such as 14×14 and 7×7. There
+    the largest side is taken whose linear layer has at most 5 % of the backbone's parameters.
+
+    Source: Kaya et al. 2019, section 3.1, for square maps of side 1, 2, 4, 8, 16, 32.
+    """
+    if height == width and height in PAPER_SIDES:
+        return 4
+    for side in (4, 2):
+        pixels = min(side, height) * min(side, width)
+        if channels * pixels * classes <= LARGEST_SHARE * backbone_parameters:
+            return side
+    return 1
+
+
+def _window(length: int, bins: int) -> tuple[int, int, int]:
+    """(kernel, stride, bins) of a pooling that covers ``length`` with ``bins`` equal windows, overlapping if need be."""
+    bins = min(bins, length)
+    stride = length // bins
+    return length - (bins - 1) * stride, stride, bins
+
+
+class PooledReduction(nn.Module):
+    """``a·maxpool + (1-a)·avgpool`` of a map, with one learned ``a``, initialised in U[0, 1].
+
+    Maps of at most ``side`` a side are flattened as they are. Fixed windows cover the whole map, so that any
+    runtime can export them; where ``side`` divides the map they are the paper's.
+
+    Args:
+        channels: C.
+        height: H.
+        width: W.
+        side: bins along each side.
+        channels_last: the map comes as (N, H, W, C), else (N, C, H, W).
+
+    Source: Kaya et al. 2019, section 3.1.
+    """
+
+    cacheable = True
+
+    def __init__(self, channels: int, height: int, width: int, side: int, *, channels_last: bool = False) -> None:
+        super().__init__()
+        vertical, horizontal = _window(height, side), _window(width, side)
+        self.kernel = (vertical[0], horizontal[0])
+        self.stride = (vertical[1], horizontal[1])
+        self.features = channels * vertical[2] * horizontal[2]
+        self.channels_last = channels_last
+        self.pools = self.kernel != (1, 1)
+        self.mix = nn.Parameter(torch.rand(())) if self.pools else None
+
+    def summarise(self, x: Tensor) -> Tensor:
+        """Max- and average-pooled maps, (N, 2, F); (N, 1, F) where nothing is pooled."""
+        if self.channels_last:
+            x = x.permute(0, 3, 1, 2)
+        if not self.pools:
+            return x.flatten(1).unsqueeze(1)
+        largest = F.max_pool2d(x, self.kernel, self.stride)
+        mean = F.avg_pool2d(x, self.kernel, self.stride)
+        return torch.stack([largest.flatten(1), mean.flatten(1)], dim=1)
+
+    def combine(self, summary: Tensor) -> Tensor:
+        """The mixture, (N, F)."""
+        if self.mix is None:
+            return summary[:, 0]
+        return self.mix * summary[:, 0] + (1 - self.mix) * summary[:, 1]
+
+
+class ConvReduction(nn.Module):
+    """A 3×3 stride-2 convolution to C/2 channels, then a `PooledReduction`; a stronger, dearer head.
+
+    It is no function of pooled maps, so it trains through the frozen trunk.
+    """
+
+    cacheable = False
+
+    def __init__(self, channels: int, height: int, width: int, side: int, *, channels_last: bool = False) -> None:
+        super().__init__()
+        narrow = max(1, channels // 2)
+        self.channels_last = channels_last
+        self.conv = nn.Conv2d(channels, narrow, 3, stride=2, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(narrow)
+        self.pooling = PooledReduction(narrow, (height + 1) // 2, (width + 1) // 2, side)
+        self.features = self.pooling.features
+
+    def summarise(self, x: Tensor) -> Tensor:
+        """The map itself as (N, C, H, W)."""
+        return x.permute(0, 3, 1, 2) if self.channels_last else x
+
+    def combine(self, summary: Tensor) -> Tensor:
+        """Convolved and pooled, (N, F)."""
+        maps = F.relu(self.norm(self.conv(summary)))
+        return self.pooling.combine(self.pooling.summarise(maps))
+
+
+class TokenReduction(nn.Module):
+    """LayerNorm of a token sequence (N, L, C), then its class token or the mean of its tokens.
+
+    The norm has no scale and shift of its own: the linear layer behind it would absorb them.
+    """
+
+    cacheable = True
+
+    def __init__(self, channels: int, *, class_token: bool) -> None:
+        super().__init__()
+        self.features = channels
+        self.class_token = class_token
+
+    def summarise(self, x: Tensor) -> Tensor:
+        """(N, 1, C)."""
+        if self.class_token:
+            x = x[:, :1]
+        return F.layer_norm(x, (self.features,)).mean(dim=1, keepdim=True)
+
+    def combine(self, summary: Tensor) -> Tensor:
+        """(N, C)."""
+        return summary[:, 0]
+
+
+class VectorReduction(nn.Module):
+    """Features (N, C) taken as they are."""
+
+    cacheable = True
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.features = channels
+
+    def summarise(self, x: Tensor) -> Tensor:
+        """(N, 1, C)."""
+        return x.unsqueeze(1)
+
+    def combine(self, summary: Tensor) -> Tensor:
+        """(N, C)."""
+        return summary[:, 0]

@@ -1,0 +1,138 @@
+"""The Shallow-Deep Network: a backbone in stages, with an internal classifier between each two."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.sdn.internal_classifier import InternalClassifier
+from shallowdeep.sdn.stage import WholeStage
+
+
+class RunsBackbone(Protocol):
+    """A stage: part of a backbone as a function of the backbone and one tensor."""
+
+    def __call__(self, backbone: nn.Module, x: Tensor) -> Tensor:
+        """Output of the part for the previous part's output."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """Where an exit stands.
+
+    Attributes:
+        name: path of the module that ends there; ``final`` for the backbone's own head.
+        cut: name of the cut point's node; empty for the final exit.
+        fraction: target share of the backbone's MACs; 1 for the final exit.
+        depth: share of the backbone's MACs in fact done there.
+        macs: MACs to reach the exit, internal classifiers passed on the way included, per sample.
+        head: kind of internal classifier.
+    """
+
+    name: str
+    cut: str
+    fraction: float
+    depth: float
+    macs: int
+    head: str = "pooled"
+
+
+class ShallowDeepNetwork(nn.Module):
+    """All exits' logits from one pass; knows nothing of thresholds.
+
+    Made by `convert`. The backbone is a submodule, whole: its parameters keep their names under ``backbone.``
+    and its stages run on its own modules.
+
+    Args:
+        backbone: the unmodified classifier; taken over, not copied.
+        stages: E of them, run in turn.
+        internal_classifiers: E-1 of them.
+        exits: E of them, the last the final classifier.
+        backbone_macs: MACs of the backbone alone, per sample.
+
+    Attributes:
+        preprocessing: how image files become input; set by training and loading, else None.
+        classes: class names; set by training and loading, else ().
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        stages: Sequence[RunsBackbone],
+        internal_classifiers: Sequence[InternalClassifier],
+        exits: Sequence[Exit],
+        backbone_macs: int,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.internal_classifiers = nn.ModuleList(internal_classifiers)
+        self.stages = tuple(stages)
+        self.exits = tuple(exits)
+        self.backbone_macs = backbone_macs
+        self.preprocessing: Preprocessing | None = None
+        self.classes: tuple[str, ...] = ()
+        self.frozen = False
+
+    @classmethod
+    def without_exits(cls, backbone: nn.Module, backbone_macs: int) -> ShallowDeepNetwork:
+        """The backbone as a network whose only exit is its own; nothing is traced."""
+        final = Exit("final", "", 1.0, 1.0, backbone_macs)
+        return cls(backbone, [WholeStage()], [], [final], backbone_macs)
+
+    @property
+    def costs(self) -> tuple[float, ...]:
+        """Relative cost of each exit: its MACs over the backbone's. The last passes 1 by the internal classifiers."""
+        return tuple(exit_.macs / self.backbone_macs for exit_ in self.exits)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of all exits.
+
+        Args:
+            images: (N, 3, H, W) float, normalised.
+
+        Returns:
+            (E, N, C), unnormalised.
+        """
+        x = images
+        logits = []
+        for stage, classifier in zip(self.stages, self.internal_classifiers, strict=False):
+            x = stage(self.backbone, x)
+            logits.append(classifier(x))
+        logits.append(self.stages[-1](self.backbone, x))
+        return torch.stack(logits)  # (E, N, C)
+
+    def stage_outputs(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What each internal classifier reads, E-1 tensors, and the final logits (N, C)."""
+        x = images
+        outputs = []
+        for stage in self.stages[:-1]:
+            x = stage(self.backbone, x)
+            outputs.append(x)
+        return outputs, self.stages[-1](self.backbone, x)
+
+    def freeze_backbone(self) -> Self:
+        """Fix the backbone wholly: no gradients, and eval mode whatever mode the network is put in.
+
+        The authors' code leaves BatchNorm and dropout of the "frozen" backbone in train mode, which moves its
+        statistics; here its final logits stay as they are, bit for bit.
+        """
+        self.frozen = True
+        self.backbone.requires_grad_(requires_grad=False)
+        return self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - nn.Module's signature
+        """Set the mode of all parts; a frozen backbone stays in eval mode."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+    def to_backbone(self) -> nn.Module:
+        """A copy of the backbone, of its original class, with its own state-dict names."""
+        return copy.deepcopy(self.backbone)

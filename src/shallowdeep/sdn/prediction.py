@@ -1,0 +1,48 @@
+"""One pass over data: the logits of all exits for every image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shallowdeep.errors import DataError
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.network import ShallowDeepNetwork
+
+
+def predict_exits(
+    network: ShallowDeepNetwork,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    precision: str = "fp32",
+    progress: Callable[[int], None] | None = None,
+) -> ExitPredictions:
+    """Predictions of every exit for every image, in the order given.
+
+    Args:
+        network: run in eval mode on the device it is on, and left in its mode.
+        batches: (images (B, 3, S, S) float, labels (B,)).
+        precision: ``fp32``, or ``bf16`` for autocast.
+        progress: told the number of images after each batch.
+
+    Raises:
+        DataError: there is no image.
+    """
+    device = next(network.parameters()).device
+    autocast = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+    logits, labels = [], []
+    with evaluating(network), torch.no_grad(), autocast:
+        for images, targets in batches:
+            logits.append(network(images.to(device, non_blocking=True)).float().cpu())  # (E, B, C)
+            labels.append(targets.cpu())
+            if progress is not None:
+                progress(len(targets))
+    if not logits:
+        raise DataError("Expected at least one image to predict, got none")
+    return ExitPredictions(torch.cat(logits, dim=1).numpy(), torch.cat(labels).numpy(), np.asarray(network.costs))
+

@@ -1,0 +1,105 @@
+"""Recipes and their hyper-parameters: the paper's as presets, and a short one for few epochs.
+
+Schedules are given in shares of training, so that they scale with ``--epochs``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.training.schedules import OneCycle, Schedule, Steps
+
+RECIPES = ("backbone", "ic-only", "joint")
+PRESETS = ("short", "paper")
+OPTIMIZERS = ("sgd", "adam")
+_PAPER_STEPS = Steps((0.35, 0.60, 0.85))
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """How one phase of training updates weights.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: images a step, over all devices together.
+        optimizer: ``sgd`` (with momentum) or ``adam``.
+        learning_rate: the peak.
+        momentum: of SGD.
+        nesterov: Nesterov's momentum.
+        weight_decay: L2 penalty; on every parameter in the ``paper`` preset, else not on biases and norms.
+        decay_all: see ``weight_decay``.
+        schedule: learning rate over training.
+        views: augmented copies of each image in the feature cache (``ic-only``).
+    """
+
+    epochs: int
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    decay_all: bool
+    schedule: Schedule
+    views: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "views"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"Expected {name} of at least 1, got {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise ConfigurationError(f"Expected a learning rate above 0, got {self.learning_rate}")
+
+
+_PAPER_SGD = Hyperparameters(
+    epochs=100, batch_size=128, optimizer="sgd", learning_rate=0.1, momentum=0.9, nesterov=False,
+    weight_decay=5e-4, decay_all=True, schedule=_PAPER_STEPS,
+)  # fmt: skip
+_SHORT_SGD = Hyperparameters(
+    epochs=16, batch_size=128, optimizer="sgd", learning_rate=0.2, momentum=0.9, nesterov=True,
+    weight_decay=5e-4, decay_all=False, schedule=OneCycle(0.2),
+)  # fmt: skip
+_PAPER_ADAM = Hyperparameters(
+    epochs=25, batch_size=128, optimizer="adam", learning_rate=1e-3, momentum=0.9, nesterov=False,
+    weight_decay=0.0, decay_all=True, schedule=Steps((0.6,)),
+)  # fmt: skip
+_PAPER_LIGHT_DECAY = ("resnet", "mobilenet")  # the networks the paper decays by 1e-4
+
+
+def recipe_named(recipe: str) -> str:
+    """``recipe`` itself.
+
+    Raises:
+        UnknownNameError: there is no such recipe.
+    """
+    if recipe not in RECIPES:
+        raise UnknownNameError("recipe", recipe, RECIPES)
+    return recipe
+
+
+def hyperparameters(recipe: str, model: str, preset: str = "short", epochs: int | None = None) -> Hyperparameters:
+    """Hyper-parameters of a recipe for a model.
+
+    Args:
+        recipe: one of `RECIPES`.
+        model: the model's name; the paper decays ResNet and MobileNet by 1e-4, VGG and WideResNet by 5e-4.
+        preset: ``paper`` or ``short`` (one cycle, made for 8 to 30 epochs); both train ``ic-only`` by the paper's.
+        epochs: instead of the preset's.
+
+    Raises:
+        UnknownNameError: recipe or preset is unknown.
+
+    Source: Kaya et al. 2019, appendix; the authors' code.
+    """
+    recipe_named(recipe)
+    if preset not in PRESETS:
+        raise UnknownNameError("preset", preset, PRESETS)
+    if recipe == "ic-only":
+        chosen = _PAPER_ADAM
+    elif preset == "paper":
+        light = model.startswith(_PAPER_LIGHT_DECAY)
+        chosen = replace(_PAPER_SGD, weight_decay=1e-4) if light else _PAPER_SGD
+    else:
+        chosen = _SHORT_SGD
+    return chosen if epochs is None else replace(chosen, epochs=epochs)

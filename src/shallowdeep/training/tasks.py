@@ -1,0 +1,160 @@
+"""What one phase of training optimises: a module, its batches, its loss, and how well it does on ``tune``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from shallowdeep.data.augmentation import Augmentation, get_augmentation
+from shallowdeep.data.load import DataSplits
+from shallowdeep.data.loading import Batches
+from shallowdeep.data.splits import seeded_order
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.training.feature_cache import FeatureCache
+from shallowdeep.training.losses import weighted_loss
+
+EVALUATION_BATCH = 250
+
+
+class Task(Protocol):
+    """One phase of training."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What is trained; called on a batch's inputs it returns logits (E, B, C)."""
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+
+    def batches(self, epoch: int, rank: int, world_size: int) -> Iterable[tuple[Any, Tensor]]:
+        """This process's inputs and labels (B,) in ``epoch`` (from 0): a slice of every global batch."""
+
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
+        """Scalar loss in ``epoch``."""
+
+    def accuracies(self) -> list[float]:
+        """Accuracy of each exit on ``tune``, as fractions."""
+
+
+WeightsAt = Callable[[int], Sequence[float]]
+"""Weights of all E exits' losses in an epoch counted from 0."""
+
+
+class NetworkTask:
+    """Images through the whole network; a frozen backbone costs only its forward pass."""
+
+    def __init__(
+        self,
+        network: ShallowDeepNetwork,
+        data: DataSplits,
+        *,
+        batch_size: int,
+        seed: int,
+        weights_at: WeightsAt,
+        precision: str,
+    ) -> None:
+        self.network, self.data, self.seed = network, data, seed
+        self.batch_size = min(batch_size, len(data.train))
+        self.weights_at, self.precision = weights_at, precision
+        self.augmentation: Augmentation = get_augmentation(data.augmentation, data.preprocessing.size)
+
+    @property
+    def module(self) -> nn.Module:
+        """The network."""
+        return self.network
+
+    @property
+    def steps(self) -> int:
+        """Whole batches in an epoch; the rest of the images come in other epochs."""
+        return len(self.data.train) // self.batch_size
+
+    def batches(self, epoch: int, rank: int, world_size: int) -> Batches:
+        """Shuffled and augmented by (seed, epoch) alone."""
+        return Batches(
+            self.data.train, self.data.preprocessing, self.batch_size, shuffle=True, seed=self.seed, epoch=epoch,
+            augmentation=self.augmentation, drop_last=True, rank=rank, world_size=world_size,
+        )  # fmt: skip
+
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
+        """Weighted sum of the exits' cross-entropies."""
+        return weighted_loss(logits, labels, self.weights_at(epoch))
+
+    def accuracies(self) -> list[float]:
+        """One pass over ``tune``, without augmentation."""
+        device = next(self.network.parameters()).device
+        right = torch.zeros(len(self.network.exits))
+        seen = 0
+        with evaluating(self.network), torch.no_grad():
+            for images, labels in Batches(self.data.tune, self.data.preprocessing, EVALUATION_BATCH):
+                with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                    logits = self.network(images.to(device))
+                right += (logits.argmax(-1).cpu() == labels).sum(dim=1)
+                seen += len(labels)
+        return [round(float(value), 6) for value in right / max(seen, 1)]
+
+
+class HeadBank(nn.Module):
+    """All internal classifiers on cached summaries: (B, P, F) each → logits (E-1, B, C)."""
+
+    def __init__(self, network: ShallowDeepNetwork) -> None:
+        super().__init__()
+        self.heads = network.internal_classifiers
+
+    def forward(self, summaries: Sequence[Tensor]) -> Tensor:
+        """Logits (E-1, B, C)."""
+        return torch.stack([head.classify(x) for head, x in zip(self.heads, summaries, strict=True)])  # type: ignore[operator] - InternalClassifier
+
+
+class CachedHeadsTask:
+    """Internal classifiers alone, on cached features; epoch e uses view e mod V."""
+
+    def __init__(
+        self, network: ShallowDeepNetwork, train: FeatureCache, tune: FeatureCache, *, batch_size: int, seed: int
+    ) -> None:
+        self._bank = HeadBank(network)
+        self.train, self.tune, self.seed = train, tune, seed
+        self.batch_size = min(batch_size, len(train.labels))
+        self.device = next(network.parameters()).device
+
+    @property
+    def module(self) -> nn.Module:
+        """The internal classifiers."""
+        return self._bank
+
+    @property
+    def steps(self) -> int:
+        """Whole batches in an epoch."""
+        return len(self.train.labels) // self.batch_size
+
+    def batches(self, epoch: int, rank: int, world_size: int) -> Iterator[tuple[list[Tensor], Tensor]]:
+        """Shuffled by (seed, epoch) alone."""
+        if self.batch_size % world_size:
+            raise ConfigurationError(f"Expected a batch size that {world_size} processes share evenly, got {self.batch_size}")
+        order = torch.from_numpy(seeded_order(len(self.train.labels), self.seed, epoch))
+        share = self.batch_size // world_size
+        for step in range(self.steps):
+            first = step * self.batch_size + rank * share
+            indices = order[first : first + share]
+            rows = self.train.rows(epoch % self.train.plan.views, indices)
+            yield [row.to(self.device) for row in rows], self.train.labels[indices]
+
+    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
+        """Unweighted sum of the internal classifiers' cross-entropies."""
+        del epoch
+        return weighted_loss(logits, labels, [1.0] * len(logits))
+
+    def accuracies(self) -> list[float]:
+        """On the cached ``tune`` summaries; internal classifiers only, since the final classifier stays."""
+        right = torch.zeros(len(self._bank.heads))
+        labels = self.tune.labels
+        with evaluating(self._bank), torch.no_grad():
+            for indices in torch.arange(len(labels)).split(EVALUATION_BATCH):
+                rows = [row.to(self.device) for row in self.tune.rows(0, indices)]
+                right += (self._bank(rows).argmax(-1).cpu() == labels[indices]).sum(dim=1)
+        return [round(float(value), 6) for value in right / len(labels)]

@@ -1,0 +1,116 @@
+"""Figures hold the document's numbers and become PNG files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.lines import Line2D
+
+from shallowdeep.analysis.evaluation import evaluation
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.report.figures import accuracy_cost_figure, comparison_figure, save_figure
+
+
+def predictions(seed: int, exits: int) -> ExitPredictions:
+    """Later exits are right more often."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 5, 300)
+    logits = rng.normal(size=(exits, 300, 5)).astype(np.float32)
+    logits[:, np.arange(300), labels] += np.linspace(1, 3, exits, dtype=np.float32)[:, None]
+    return ExitPredictions(logits, labels, np.linspace(0.1, 1.02, exits + 1)[1:])
+
+
+def document(exits: int = 4, *, tuned: bool = True, dataset: str = "cifar10") -> dict[str, Any]:
+    """Return an evaluate document."""
+    names = [f"block {k}" for k in range(exits - 1)] + ["final"]
+    sizes = {"backbone_macs": 1000, "parameters": 120, "backbone_parameters": 100}
+    tune = predictions(1, exits) if tuned else None
+    return evaluation(dataset, "test", predictions(0, exits), tune=tune, names=names, **sizes)
+
+
+def lines_of(figure: Figure) -> dict[str, Line2D]:
+    """Return the figure's labelled lines."""
+    return {
+        str(line.get_label()): line for line in figure.axes[0].get_lines() if not str(line.get_label()).startswith("_")
+    }
+
+
+def test_one_network_by_its_lines() -> None:
+    """Exits, curve, operating points, final accuracy and backbone cost are where the document says."""
+    doc = document()
+    figure = accuracy_cost_figure(doc)
+    lines = lines_of(figure)
+    exits = lines.pop("each exit alone")
+    assert np.asarray(exits.get_xdata()).tolist() == [exit_["relative_cost"] for exit_ in doc["exits"]]
+    assert np.asarray(exits.get_ydata()).tolist() == [exit_["accuracy"] for exit_ in doc["exits"]]
+    curve = lines.pop("one threshold for all exits")
+    assert np.asarray(curve.get_xdata()).tolist() == doc["threshold_curve"]["relative_cost"]
+    assert np.asarray(curve.get_ydata()).tolist() == doc["threshold_curve"]["accuracy"]
+    assert set(np.asarray(lines.pop("final exit").get_ydata()).tolist()) == {doc["exits"][-1]["accuracy"]}
+    assert set(np.asarray(lines.pop("backbone").get_xdata()).tolist()) == {1.0}
+    points = [point for point in doc["operating_points"] if point["threshold"] is not None]
+    assert [label.split(":")[0] for label in lines] == [point["rule"] for point in points]
+    assert [np.asarray(line.get_xdata()).tolist() for line in lines.values()] == [
+        [point["relative_cost"]] for point in points
+    ]
+    title = figure.axes[0].get_title()
+    assert "cifar10, test split, 300 samples; thresholds chosen on tune" in title
+
+
+@pytest.mark.parametrize(("exits", "first"), [(4, "block 0"), (1, "final"), (15, "0")])
+def test_every_exit_is_labelled_once_and_apart(exits: int, first: str) -> None:
+    """Labels are names, or numbers where there are many, and no two cover each other."""
+    figure = accuracy_cost_figure(document(exits))
+    figure.draw_without_rendering()
+    texts = figure.axes[0].texts
+    assert len(texts) == exits
+    assert texts[0].get_text() == first
+    boxes = [text.get_window_extent() for text in texts]
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+
+
+def test_without_tune_there_is_no_curve() -> None:
+    """The exits alone are drawn, and nothing is said of thresholds."""
+    figure = accuracy_cost_figure(document(tuned=False))
+    assert set(lines_of(figure)) == {"each exit alone", "final exit", "backbone"}
+    assert "threshold" not in figure.axes[0].get_title()
+
+
+def test_several_networks_by_their_labels() -> None:
+    """Each run has its labelled line in its own colour: its curve, or its exits where it has none."""
+    docs = {"joint": document(), "ic-only": document(3, tuned=False)}
+    lines = lines_of(comparison_figure(docs))
+    assert set(lines) == {"joint", "ic-only", "backbone"}
+    assert np.asarray(lines["joint"].get_ydata()).tolist() == docs["joint"]["threshold_curve"]["accuracy"]
+    assert np.asarray(lines["ic-only"].get_ydata()).tolist() == [
+        exit_["accuracy"] for exit_ in docs["ic-only"]["exits"]
+    ]
+    assert lines["joint"].get_color() != lines["ic-only"].get_color()
+
+
+def test_nothing_to_compare_is_told() -> None:
+    """An empty comparison is refused."""
+    with pytest.raises(ConfigurationError, match="Expected at least one run"):
+        comparison_figure({})
+
+
+def test_names_are_text_and_not_mathematics(tmp_path: Path) -> None:
+    """Dollars in paths and names do not break the picture."""
+    doc = document(dataset=r"/data/$\broken$")
+    doc["exits"][0]["name"] = r"$\x$"
+    save_figure(accuracy_cost_figure(doc), tmp_path / "one.png")
+    save_figure(comparison_figure({r"$\run$": doc}), tmp_path / "many.png")
+
+
+def test_png_has_the_size_asked_for(tmp_path: Path) -> None:
+    """8 by 6.2 inches at 150 dots each are 1200 by 930 pixels, in a folder made for it."""
+    path = tmp_path / "figures" / "curve.png"
+    save_figure(accuracy_cost_figure(document()), path)
+    assert imread(path).shape[:2] == (930, 1200)
+    assert list(path.parent.iterdir()) == [path]

@@ -1,0 +1,104 @@
+"""Tables say the right numbers in 80 columns."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from shallowdeep.report.tables import datasets_table, evaluation_tables, exit_marks, models_table, plain_table
+
+DOCUMENT: dict[str, Any] = {
+    "dataset": "cifar10",
+    "split": "test",
+    "samples": 10000,
+    "classes": 10,
+    "exits": [
+        {"name": "stage1.block3.a_long_name", "relative_cost": 0.15, "accuracy": 0.6, "correct_so_far": 0.6},
+        {"name": "block 7", "relative_cost": 0.5, "accuracy": 0.915, "correct_so_far": 0.93},
+        {"name": "block 9", "relative_cost": 0.75, "accuracy": 0.93, "correct_so_far": 0.95},
+        {"name": "final", "relative_cost": 1.003, "accuracy": 0.925, "correct_so_far": 0.961},
+    ],
+    "cumulative_accuracy": 0.961,
+    "backbone_macs": 125_747_840,
+    "parameters": 900_000,
+    "backbone_parameters": 855_770,
+    "threshold_curve": {"chosen_on": "tune", "shown_on": "test"},
+    "operating_points": [
+        {"rule": "cost <= 10 %", "threshold": None, "accuracy": None, "relative_cost": None},
+        {"rule": "cost <= 50 %", "threshold": 0.87654, "accuracy": 0.9123, "relative_cost": 0.4987},
+    ],
+}
+
+
+def printed(renderable: RenderableType, width: int = 80) -> str:
+    """Return what a terminal of that width shows, checked not to exceed it."""
+    console = Console(file=io.StringIO(), width=width)
+    with console.capture() as capture:
+        console.print(renderable)
+    text = capture.get()
+    assert all(len(line) <= width for line in text.splitlines())
+    return text
+
+
+def line_with(text: str, word: str) -> list[str]:
+    """Return the words of the one line that holds a word."""
+    (line,) = (line for line in text.splitlines() if word in line)
+    return line.split()
+
+
+def test_evaluation_tables_show_the_document() -> None:
+    """Every exit and operating point has its line, in per cent and points, and the data's origin is said."""
+    text = printed(evaluation_tables(DOCUMENT))
+    assert "cifar10, test split, 10,000 samples" in text
+    assert "125.75 M MACs, 855,770 parameters; internal classifiers add 44,230" in text
+    assert line_with(text, "1.003")[:5] == ["3", "final", "1.003", "92.50", "96.10"]
+    assert line_with(text, "block 9")[-1] == "best"
+    assert "Some exit is right: 96.10 %" in text
+    assert line_with(text, "50 %")[-4:] == ["0.8765", "0.499", "91.23", "+1.27"]
+    assert "none fits" in text
+    assert "Thresholds chosen on tune, shown on test." in text
+
+
+def test_without_operating_points_there_is_no_table_of_them() -> None:
+    """A document without tune shows its exits only."""
+    text = printed(evaluation_tables(DOCUMENT | {"threshold_curve": None, "operating_points": []}))
+    assert "threshold" not in text.lower()
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [
+        ([0.6, 0.915, 0.93, 0.925], ["", "first within 1 point of the final", "best", ""]),
+        ([0.6, 0.93, 0.92], ["", "best, first within 1 point of the final", ""]),
+        ([0.6, 0.91, 0.92], ["", "first within 1 point of the final", "best"]),  # a point exactly, in floating point
+        ([0.6, 0.92], ["", "best"]),
+        ([0.9], ["best"]),
+    ],
+)
+def test_marks(accuracies: list[float], expected: list[str]) -> None:
+    """The best exit is marked, and the first early one that loses at most a point."""
+    assert exit_marks([{"accuracy": accuracy} for accuracy in accuracies]) == expected
+
+
+def test_plain_table_takes_anything_as_text() -> None:
+    """Numbers get separators, None a dash, square brackets stay."""
+    text = printed(plain_table("All [bold]", ["name [x]", "size"], [["a [red]b[/red]", 1234567], ["c", None]]))
+    assert "All [bold]" in text
+    assert "name [x]" in text
+    assert line_with(text, "[red]")[-1] == "1,234,567"
+    assert line_with(text, "c  ")[-1] == "-"
+
+
+@pytest.mark.parametrize("table", [models_table, datasets_table])
+def test_name_tables_take_mappings(table: Callable[..., Table]) -> None:
+    """Headings are the first row's keys; a long text wraps instead of running over; no rows is no error."""
+    text = printed(table([{"name": "vgg16", "note": "word " * 40, "here": True}, {"name": "resnet56"}]))
+    assert "note" in text
+    assert "yes" in text
+    assert line_with(text, "resnet56") == ["resnet56", "-", "-"]
+    printed(table([]))
