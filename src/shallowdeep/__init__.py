@@ -1,1 +1,66 @@
-"""Networks that stop thinking when they have understood."""
+"""Networks that stop thinking when they have understood.
+
+The public names, imported when first used, so that ``import shallowdeep`` costs nothing:
+
+    network = shallowdeep.convert(backbone, example_input)   # a Shallow-Deep Network
+    logits = network(images)                                 # (E, N, C): every exit's
+    network = shallowdeep.load("runs/first")                 # one that `shallowdeep train` saved
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shallowdeep.checkpoint import Architecture, load, save
+    from shallowdeep.data.load import load_dataset
+    from shallowdeep.data.loading import Batches
+    from shallowdeep.data.preprocessing import Preprocessing
+    from shallowdeep.errors import ShallowDeepError
+    from shallowdeep.exits.predictions import ExitPredictions
+    from shallowdeep.models.registry import build
+    from shallowdeep.sdn.convert import convert
+    from shallowdeep.sdn.network import ShallowDeepNetwork
+    from shallowdeep.sdn.prediction import predict_exits
+
+_HOMES = {
+    "Architecture": "checkpoint",
+    "Batches": "data.loading",
+    "ExitPredictions": "exits.predictions",
+    "Preprocessing": "data.preprocessing",
+    "ShallowDeepError": "errors",
+    "ShallowDeepNetwork": "sdn.network",
+    "build": "models.registry",
+    "convert": "sdn.convert",
+    "load": "checkpoint",
+    "load_dataset": "data.load",
+    "predict_exits": "sdn.prediction",
+    "save": "checkpoint",
+}
+
+__version__ = "0.1.0"
+__all__ = [
+    "Architecture",
+    "Batches",
+    "ExitPredictions",
+    "Preprocessing",
+    "ShallowDeepError",
+    "ShallowDeepNetwork",
+    "build",
+    "convert",
+    "load",
+    "load_dataset",
+    "predict_exits",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the public names
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -164,10 +164,10 @@ def test_files_that_are_no_dataset_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Expected a Parquet file, got .*train\.parquet"):
         open_source(tmp_path, encoded_memory=MEMORY)
     pq.write_table(pa.table({"x": [1], "label": [0]}), tmp_path / "train.parquet")
-    with pytest.raises(DataError, match="Expected image and label columns in train.parquet, got x, label"):
+    with pytest.raises(DataError, match=r"Expected image and label columns in train\.parquet, got x, label"):
         open_source(tmp_path, encoded_memory=MEMORY)
     pq.write_table(pa.table({"image": [1.5], "label": [0]}), tmp_path / "train.parquet")
-    with pytest.raises(DataError, match="Expected encoded images in column image of train.parquet, got double"):
+    with pytest.raises(DataError, match=r"Expected encoded images in column image of train\.parquet, got double"):
         open_source(tmp_path, encoded_memory=MEMORY)
     write_parquet(tmp_path / "train.parquet", [0, 1])
     write_parquet(tmp_path / "train-1.parquet", [0, 1], image="img")
@@ -285,16 +285,16 @@ def test_damaged_idx_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"got \(2, 4, 4\) in train-images-idx3-ubyte and \(3,\)"):
         open_source(tmp_path, encoded_memory=MEMORY)
     path.write_bytes(idx(images)[:-5])
-    with pytest.raises(DataError, match="Expected 32 bytes after the header of .*, got 27"):
+    with pytest.raises(DataError, match=r"Expected 32 bytes after the header of .*, got 27"):
         open_source(tmp_path, encoded_memory=MEMORY)
     path.write_bytes(b"\0\0\x0d\3")
     with pytest.raises(DataError, match="Expected an IDX file"):
         open_source(tmp_path, encoded_memory=MEMORY)
     path.write_bytes(struct.pack(">HBB3I", 0, 13, 3, 2, 4, 4))
-    with pytest.raises(DataError, match="unsigned bytes, got .* with type 0x0d"):
+    with pytest.raises(DataError, match=r"unsigned bytes, got .* with type 0x0d"):
         open_source(tmp_path, encoded_memory=MEMORY)
     path.rename(tmp_path / "train-images-idx3-ubyte.gz")
-    with pytest.raises(DataError, match="Expected an IDX file, got .*gz"):
+    with pytest.raises(DataError, match=r"Expected an IDX file, got .*gz"):
         open_source(tmp_path, encoded_memory=MEMORY)
     (tmp_path / "train-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match="got one"):
@@ -379,7 +379,7 @@ def test_an_unreachable_hub_says_what_was_tried_at_once(monkeypatch: pytest.Monk
         open_source("cifar100", encoded_memory=MEMORY)
 
 
-def test_hub_tables_are_read_like_local_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_hub_tables_are_read_like_local_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the hub replaced by a table in memory."""
     import datasets  # noqa: PLC0415 - seconds, for this test only
 

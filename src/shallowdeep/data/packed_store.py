@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ class PackedStore:
         self._memory = memory
         self._offsets: NDArray[np.int64] | None = None
         self._held = bytearray()
-        self._file: Any = None
+        self._descriptor: int | None = None
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -49,7 +49,7 @@ class PackedStore:
     @property
     def on_disk(self) -> bool:
         """Whether the bytes went to a temporary file."""
-        return self._file is not None
+        return self._descriptor is not None
 
     def prepare(self) -> None:
         """Read all blocks, at the first call."""
@@ -58,21 +58,23 @@ class PackedStore:
                 self._offsets = self._pack()
 
     def _pack(self) -> NDArray[np.int64]:
+        """Copy all blocks; return (N + 1,) where each image begins, and where the last ends."""
         offsets = np.zeros(self._count + 1, dtype=np.int64)
         row = 0
-        for lengths, content in self._blocks():
-            offsets[row + 1 : row + 1 + len(lengths)] = lengths
-            row += len(lengths)
-            if self._file is None and len(self._held) + len(content) <= self._memory:
-                self._held += content
-                continue
-            if self._file is None:
-                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the store
-                self._file.write(self._held)
+        with tempfile.TemporaryFile() as file:
+            for lengths, content in self._blocks():
+                offsets[row + 1 : row + 1 + len(lengths)] = lengths
+                row += len(lengths)
+                if not file.tell() and len(self._held) + len(content) <= self._memory:
+                    self._held += content
+                    continue
+                file.write(self._held)
+                file.write(content)
                 self._held = bytearray()
-            self._file.write(content)
-        if self._file is not None:
-            self._file.flush()
+            if file.tell():
+                file.flush()
+                self._descriptor = os.dup(file.fileno())
+                weakref.finalize(self, os.close, self._descriptor)
         return np.cumsum(offsets, dtype=np.int64)
 
     def name(self, index: int) -> str:
@@ -92,6 +94,6 @@ class PackedStore:
         if self._offsets is None:
             raise BadImageError(f"Expected a readable image, got {self.name(index)} (never read)")
         start, stop = int(self._offsets[index]), int(self._offsets[index + 1])
-        if self._file is None:
+        if self._descriptor is None:
             return bytes(self._held[start:stop])
-        return os.pread(self._file.fileno(), stop - start, start)  # pread: forked workers share the file's position
+        return os.pread(self._descriptor, stop - start, start)  # pread: forked workers share the file's position

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, fx, nn
@@ -16,7 +17,7 @@ from shallowdeep.sdn.network import Exit, ShallowDeepNetwork
 from shallowdeep.sdn.placement import MINIMUM_GAP, PAPER_FRACTIONS, choose_places, most_places
 from shallowdeep.sdn.profile import NodeProfile, profile
 from shallowdeep.sdn.stage import split
-from shallowdeep.sdn.tracing import trace
+from shallowdeep.sdn.tracing import TracedBackbone, trace
 
 
 def convert(
@@ -32,59 +33,68 @@ def convert(
 
     The backbone is traced, cut where one tensor is alive, and the internal classifiers are placed by measured cost.
     Its final logits stay bit-identical in eval mode, and in train mode it computes, and updates, what it did before.
+    The stages are for the example's image size, at any batch size. They run on the backbone's own modules: changes of
+    weights, modes, and of childless modules take effect; numbers that a ``forward`` reads from a module with children
+    are fixed here, and hooks on the backbone itself are not run. After an error the backbone is as it was.
 
     Args:
-        backbone: maps (N, 3, H, W) to logits (N, C). It is taken over, not copied, and left in its mode.
+        backbone: maps (N, 3, H, W) to logits (N, C). It is taken over, not copied, and left in its modes.
         example_input: (N, 3, H, W) float; the size the network is for. Only the first image is used.
         fractions: target shares of the backbone's MACs, increasing. Default: the paper's six, or as many of
             them as the network has places for.
         heads: kind of internal classifier, ``pooled`` or ``conv``, one for all or one each.
-        minimum_gap: least share of MACs between two internal classifiers.
-        at: names of cut points to use instead of placing by ``fractions``, as saved networks do.
+        minimum_gap: least share of MACs between two internal classifiers, in [0, 1).
+        at: names of cut points, in execution order, to use instead of placing by ``fractions``, as saved networks do.
 
     Returns:
-        The network; internal classifiers are freshly initialised from torch's generator, in the backbone's device and dtype.
+        The network. Internal classifiers are freshly initialised from torch's generator, in the backbone's device
+        and dtype.
 
     Raises:
-        ConversionError: the backbone cannot be traced, has no cut point or fewer than asked for.
-        ConfigurationError: a fraction outside (0, 1), or an unknown head.
+        ConversionError: the backbone cannot be traced, cannot run on the example, does not return logits (N, C), has no
+            cut point or fewer than asked for.
+        ConfigurationError: a fraction outside (0, 1), an unknown head, or numbers of settings that differ.
 
     Source: Kaya et al. 2019, section 3; placement by measured cost is ours.
     """
+    if not 0 <= minimum_gap < 1:
+        raise ConfigurationError(f"Expected minimum_gap in [0, 1), got {minimum_gap}")
     traced = trace(backbone)
     profiles = profile(traced, example_input)
-    classes = _class_count(traced.graph, profiles)
+    classes = _class_count(traced, profiles)
     cuts = cut_points(traced, profiles)
     if at is None:
         targets = _default_fractions(cuts, minimum_gap) if fractions is None else tuple(fractions)
         chosen = [cuts[i] for i in choose_places(cuts, targets, minimum_gap)]
     else:
         chosen = _named(cuts, at)
-        targets = tuple(fractions) if fractions is not None else tuple(cut.depth for cut in chosen)
+        targets = tuple(cut.depth for cut in chosen) if fractions is None else tuple(fractions)
     kinds = [heads] * len(chosen) if isinstance(heads, str) else list(heads)
-    if len(kinds) != len(chosen):
-        raise ConfigurationError(f"Expected one head for each of {len(chosen)} internal classifiers, got {len(kinds)}")
+    for what, values in (("head", kinds), ("fraction", targets)):
+        if len(values) != len(chosen):
+            raise ConfigurationError(
+                f"Expected one {what} for each of {len(chosen)} internal classifiers, got {len(values)}"
+            )
     parameters = sum(p.numel() for p in backbone.parameters())
-    first = next(backbone.parameters(), example_input)
+    like = next((p for p in backbone.parameters() if p.is_floating_point()), example_input)
     classifiers = [
-        attach(cut, classes, parameters, kind).to(device=first.device, dtype=first.dtype)
+        attach(cut, classes, parameters, kind).to(device=like.device, dtype=like.dtype).train(backbone.training)
         for cut, kind in zip(chosen, kinds, strict=True)
     ]
-    for classifier in classifiers:
-        classifier.train(backbone.training)
     total = sum(p.macs for p in profiles.values())
-    exits = _exits(chosen, targets, kinds, classifiers, total, first)
+    exits = _exits(chosen, targets, kinds, _passed(chosen, classifiers, like), total)
     network = ShallowDeepNetwork(backbone, split(traced, profiles, chosen), classifiers, exits, total)
     _check_equal(network, example_input)
-    return network.train(backbone.training)
+    return network
 
 
-def _class_count(graph: fx.Graph, profiles: dict[fx.Node, NodeProfile]) -> int:
-    output = list(graph.nodes)[-1].args[0]
+def _class_count(traced: TracedBackbone, profiles: dict[fx.Node, NodeProfile]) -> int:
+    output = list(traced.graph.nodes)[-1].args[0]
     shape = profiles[output].shape if isinstance(output, fx.Node) else None
     if shape is None or len(shape) != 2:  # noqa: PLR2004 - (N, C)
         raise ConversionError(
-            f"Expected the backbone to return one tensor of logits (N, C), got {'several values' if shape is None else shape}"
+            f"Expected {type(traced.backbone).__name__} to return one tensor of logits (N, C), got "
+            f"{'several values' if shape is None else shape}; wrap it in a module that returns the logits alone"
         )
     return shape[1]
 
@@ -105,36 +115,41 @@ def _named(cuts: Sequence[CutPoint], names: Sequence[str]) -> list[CutPoint]:
         raise ConversionError(
             f"Expected cut points {', '.join(missing)} in the traced backbone, which has {', '.join(known)}"
         )
-    return [known[name] for name in names]
+    chosen = [known[name] for name in names]
+    if any(a.depth >= b.depth for a, b in pairwise(chosen)):
+        raise ConversionError(f"Expected cut points in execution order, got {', '.join(names)}")
+    return chosen
 
 
 def _exits(
-    cuts: Sequence[CutPoint],
-    fractions: Sequence[float],
-    heads: Sequence[str],
-    classifiers: Sequence[InternalClassifier],
-    backbone_macs: int,
-    like: Tensor,
+    cuts: Sequence[CutPoint], fractions: Sequence[float], heads: Sequence[str], passed: Sequence[int], total: int
 ) -> list[Exit]:
-    passed = 0
-    exits = []
-    for cut, fraction, head, classifier in zip(cuts, fractions, heads, classifiers, strict=True):
-        passed += count_macs(classifier, torch.zeros(cut.shape, device=like.device, dtype=like.dtype))
-        macs = round(cut.depth * backbone_macs) + passed
-        exits.append(Exit(cut.module, cut.name, fraction, cut.depth, macs, head))
-    exits.append(Exit("final", "", 1.0, 1.0, backbone_macs + passed))
-    return exits
+    exits = [
+        Exit(cut.module, cut.name, fraction, cut.depth, cut.macs + added, head)
+        for cut, fraction, head, added in zip(cuts, fractions, heads, passed, strict=True)
+    ]
+    return [*exits, Exit("final", "", 1.0, 1.0, total + (passed[-1] if passed else 0))]
+
+
+def _passed(cuts: Sequence[CutPoint], classifiers: Sequence[InternalClassifier], like: Tensor) -> list[int]:
+    """MACs of the internal classifiers up to and including each."""
+    each = (
+        count_macs(classifier, torch.zeros(cut.shape, device=like.device, dtype=like.dtype))
+        for cut, classifier in zip(cuts, classifiers, strict=True)
+    )
+    return list(accumulate(each))
 
 
 def _check_equal(network: ShallowDeepNetwork, example_input: Tensor) -> None:
     """Compare the stages with the backbone on two images, so that no wrong conversion leaves this module."""
     images = example_input[:1].repeat(2, *[1] * (example_input.dim() - 1))
+    name = type(network.backbone).__name__
     with torch.no_grad(), evaluating(network):
         expected = network.backbone(images)
         _, got = network.stage_outputs(images)
-    if not torch.equal(expected, got):
+    if not torch.equal(expected.nan_to_num(), got.nan_to_num()):
         gap = (expected - got).abs().max().item()
         raise ConversionError(
-            f"Expected the stages to give {type(network.backbone).__name__}'s logits exactly, but they differ by up to {gap:.3g}: "
+            f"Expected the stages to give {name}'s logits exactly, but they differ by up to {gap:.3g}: "
             "its forward depends on something besides its input and parameters"
         )

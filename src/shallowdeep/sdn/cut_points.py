@@ -12,7 +12,6 @@ from shallowdeep.sdn.layout import Layout, layouts
 from shallowdeep.sdn.profile import NodeProfile
 from shallowdeep.sdn.tracing import TracedBackbone
 
-
 LATEST_DEPTH = 0.95  # a later exit saves less than the smallest gap between two exits
 
 
@@ -24,6 +23,7 @@ class CutPoint:
         node: the node in the traced graph.
         name: the node's name, unique in the graph; what saved networks refer to.
         module: path of the outermost module that ends here, for people.
+        macs: MACs executed up to and including the node, per sample.
         depth: share of the backbone's MACs executed up to and including the node, in (0, 1).
         level: how deep in the module tree that module lies; 1 for a child of the root.
         shape: shape of the tensor on one sample.
@@ -33,6 +33,7 @@ class CutPoint:
     node: fx.Node
     name: str
     module: str
+    macs: int
     depth: float
     level: int
     shape: tuple[int, ...]
@@ -75,7 +76,8 @@ def cut_points(traced: TracedBackbone, profiles: dict[fx.Node, NodeProfile]) -> 
     graph = traced.graph
     done, total = _cumulative_macs(graph, profiles)
     if total == 0:
-        raise ConversionError(f"Expected a network with convolutions or matrix products, got none in {type(traced.backbone).__name__}")
+        name = type(traced.backbone).__name__
+        raise ConversionError(f"Expected a network with convolutions or matrix products, got none in {name}")
     modules = dict(traced.backbone.named_modules())
     known = layouts(graph, modules, profiles)
     ends = _module_ends(graph, profiles)
@@ -84,13 +86,15 @@ def cut_points(traced: TracedBackbone, profiles: dict[fx.Node, NodeProfile]) -> 
     for node in alone:
         if not 0 < done[node] <= LATEST_DEPTH * total:
             continue
-        level, module = ends.get(node, (str(node.meta.get("path", "")).count(".") + 2, str(node.meta.get("path", ""))))
+        path = str(node.meta.get("path", ""))
+        level, module = ends.get(node, (path.count(".") + 2, path))
         earlier = best.get(done[node])
         if earlier is not None and earlier.level < level:
             level, module = earlier.level, earlier.module
         profile, layout = profiles[node], known[node]
         if profile.shape is not None and profile.batched and not profile.overwritten and layout and layout.readable:
-            best[done[node]] = CutPoint(node, node.name, module or node.name, done[node] / total, level, profile.shape, layout)
+            name, depth = module or node.name, done[node] / total
+            best[done[node]] = CutPoint(node, node.name, name, done[node], depth, level, profile.shape, layout)
     if not best:
         raise ConversionError(_explain(traced, profiles, alone))
     return [best[depth] for depth in sorted(best)]
@@ -127,25 +131,19 @@ def _module_ends(graph: fx.Graph, profiles: dict[fx.Node, NodeProfile]) -> dict[
 def _explain(traced: TracedBackbone, profiles: dict[fx.Node, NodeProfile], alone: list[fx.Node]) -> str:
     name = type(traced.backbone).__name__
     if traced.opaque:
+        path, reason = next(iter(traced.opaque.items()))
         return (
-            f"{name} has no cut point: {', '.join(traced.opaque[:3])} could not be traced and is run whole; make its forward "
-            "traceable by torch.fx (no branches on values), or split it into submodules"
+            f"{name} has no cut point: {path} is run whole, because {reason}; move that step "
+            "into a submodule of its own, or mark the function with torch.fx.wrap"
         )
-    activations = [node for node in traced.graph.nodes if profiles[node].activation]
     order = {node: i for i, node in enumerate(traced.graph.nodes)}
-    inner = [node for node in activations if node.users and node.op != "output"]
+    inner = [node for node in order if profiles[node].activation and node.users and node.op != "output"]
     longest = max(inner, key=lambda node: max(order[user] for user in node.users) - order[node])
     reader = max(longest.users, key=lambda node: order[node])
-    where = longest.meta.get("path") or name
-    reads = reader.meta.get("path") or f"{name}.forward"
-    line = _source_line(reader)
-    unread = f" ({len(alone)} places hold one tensor, but none whose dimensions are known)" if alone else ""
+    made, reads = (node.meta.get("path") or f"{name}.forward" for node in (longest, reader))
+    unread = f" ({len(alone)} places hold one tensor, but none that an internal classifier can read)" if alone else ""
     return (
-        f"{name} has no cut point{unread}: the output of {where} stays alive until {reads}{line} reads it; put the layers "
-        "between the two into one submodule, or convert a network whose layers follow one another"
+        f"{name} has no cut point{unread}: the output of {made} stays alive until {reads} reads it at "
+        f"{reader.meta.get('line') or 'an unknown line'}; put the layers between the two into one submodule, or "
+        "convert a network whose layers follow one another"
     )
-
-
-def _source_line(node: fx.Node) -> str:
-    stack = (node.stack_trace or "").strip().splitlines()
-    return f" [{stack[-2].strip()}]" if len(stack) > 1 else ""

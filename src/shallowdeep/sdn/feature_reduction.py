@@ -37,7 +37,7 @@ class FeatureReduction(Protocol):
 def pooled_side(channels: int, height: int, width: int, classes: int, backbone_parameters: int) -> int:
     """Side of the pooled map: 4 on the paper's sizes; beyond them 4, 2 or 1, whichever keeps the head small.
 
-    The paper's rule (kernel floor(H/4)) drops columns or leaves large heads on maps such as 14×14 and 7×7. There
+    The paper's rule (kernel floor(H/4)) drops columns or leaves large heads on maps such as 14x14 and 7x7. There
     the largest side is taken whose linear layer has at most 5 % of the backbone's parameters.
 
     Source: Kaya et al. 2019, section 3.1, for square maps of side 1, 2, 4, 8, 16, 32.
@@ -52,7 +52,7 @@ def pooled_side(channels: int, height: int, width: int, classes: int, backbone_p
 
 
 def _window(length: int, bins: int) -> tuple[int, int, int]:
-    """(kernel, stride, bins) of a pooling that covers ``length`` with ``bins`` equal windows, overlapping if need be."""
+    """(kernel, stride, bins) of a pooling that covers ``length`` by equal windows, overlapping if need be."""
     bins = min(bins, length)
     stride = length // bins
     return length - (bins - 1) * stride, stride, bins
@@ -104,7 +104,7 @@ class PooledReduction(nn.Module):
 
 
 class ConvReduction(nn.Module):
-    """A 3×3 stride-2 convolution to C/2 channels, then a `PooledReduction`; a stronger, dearer head.
+    """A 3x3 stride-2 convolution to C/2 channels, then a `PooledReduction`; a stronger, dearer head.
 
     It is no function of pooled maps, so it trains through the frozen trunk.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from shallowdeep.errors import ConfigurationError
@@ -34,8 +36,7 @@ class InternalClassifier(nn.Module):
 
     @property
     def _reduction(self) -> FeatureReduction:
-        reduction: FeatureReduction = self.reduction  # type: ignore[assignment] - a module that fulfils the Protocol
-        return reduction
+        return cast("FeatureReduction", self.reduction)
 
     @property
     def cacheable(self) -> bool:

@@ -71,13 +71,14 @@ class ShallowDeepNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.internal_classifiers = nn.ModuleList(internal_classifiers)
+        self.internal_classifiers = nn.ModuleList(internal_classifiers).train(backbone.training)
         self.stages = tuple(stages)
         self.exits = tuple(exits)
         self.backbone_macs = backbone_macs
         self.preprocessing: Preprocessing | None = None
         self.classes: tuple[str, ...] = ()
         self.frozen = False
+        self.training = backbone.training  # its submodules keep the modes they came in
 
     @classmethod
     def without_exits(cls, backbone: nn.Module, backbone_macs: int) -> ShallowDeepNetwork:
@@ -126,7 +127,7 @@ class ShallowDeepNetwork(nn.Module):
         self.backbone.requires_grad_(requires_grad=False)
         return self.train(self.training)
 
-    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - nn.Module's signature
+    def train(self, mode: bool = True) -> Self:
         """Set the mode of all parts; a frozen backbone stays in eval mode."""
         super().train(mode)
         if self.frozen:
@@ -134,5 +135,5 @@ class ShallowDeepNetwork(nn.Module):
         return self
 
     def to_backbone(self) -> nn.Module:
-        """A copy of the backbone, of its original class, with its own state-dict names."""
+        """A copy of the backbone, of its original class, with its own state-dict names, modes and ``requires_grad``."""
         return copy.deepcopy(self.backbone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import inf
 from typing import Protocol
 
@@ -39,9 +40,7 @@ def outermost(places: Sequence[Place], reach: float = INNER_REACH) -> list[int]:
     ]
 
 
-def choose_places(
-    places: Sequence[Place], fractions: Sequence[float], minimum_gap: float = MINIMUM_GAP
-) -> list[int]:
+def choose_places(places: Sequence[Place], fractions: Sequence[float], minimum_gap: float = MINIMUM_GAP) -> list[int]:
     """Indices of the cut points nearest ``fractions`` in all, at least ``minimum_gap`` apart.
 
     Exact, by dynamic programming over (fraction, place): minimises the sum of distances.
@@ -58,7 +57,7 @@ def choose_places(
     for fraction in fractions:
         if not 0 < fraction < 1:
             raise ConfigurationError(f"Expected exit fractions in (0, 1), got {fraction}")
-    if any(a >= b for a, b in zip(fractions, fractions[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(fractions)):
         raise ConfigurationError(f"Expected exit fractions that increase, got {list(fractions)}")
     kept = outermost(places)
     for candidates in (kept, list(range(len(places)))):
@@ -67,7 +66,8 @@ def choose_places(
             return chosen
     most = most_places(places, minimum_gap)
     raise ConversionError(
-        f"Expected at most {most} internal classifiers ({len(places)} cut points, {minimum_gap:.0%} of the MACs apart), got {len(fractions)}"
+        f"Expected at most {most} internal classifiers ({len(places)} cut points, {minimum_gap:.0%} of the MACs apart),"
+        f" got {len(fractions)}"
     )
 
 

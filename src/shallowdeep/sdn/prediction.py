@@ -45,4 +45,3 @@ def predict_exits(
     if not logits:
         raise DataError("Expected at least one image to predict, got none")
     return ExitPredictions(torch.cat(logits, dim=1).numpy(), torch.cat(labels).numpy(), np.asarray(network.costs))
-

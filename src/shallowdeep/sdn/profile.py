@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from shallowdeep.cost import MacCounter, counting_macs
+from shallowdeep.errors import ConversionError
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.tracing import TracedBackbone
 
@@ -52,9 +53,13 @@ class _Recorder(fx.Interpreter):
     def __init__(self, traced: TracedBackbone, counter: MacCounter) -> None:
         super().__init__(traced.backbone, garbage_collect_values=False, graph=traced.graph)
         self.counter = counter
+        self.constants = traced.constants
         self.values: dict[fx.Node, Any] = {}
         self.versions: dict[fx.Node, int] = {}
         self.macs: dict[fx.Node, int] = {}
+
+    def fetch_attr(self, target: str) -> Any:  # noqa: ANN401 - the base class's signature
+        return self.constants[target] if target in self.constants else super().fetch_attr(target)
 
     def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401 - the base class's signature
         before = self.counter.total
@@ -68,7 +73,14 @@ class _Recorder(fx.Interpreter):
 def _record(traced: TracedBackbone, images: Tensor) -> _Recorder:
     with torch.no_grad(), evaluating(traced.backbone), counting_macs() as counter:
         recorder = _Recorder(traced, counter)
-        recorder.run(images)
+        try:
+            recorder.run(images)
+        except Exception as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ConversionError(
+                f"Expected {type(traced.backbone).__name__} to run on an example input of shape {tuple(images.shape)}, "
+                f"{images.dtype}, on {images.device}, got: {reason}"
+            ) from error
     return recorder
 
 
@@ -78,6 +90,9 @@ def profile(traced: TracedBackbone, example_input: Tensor) -> dict[fx.Node, Node
     Args:
         traced: the graph and its backbone; left in the modes it came in.
         example_input: (N, 3, H, W) float images; only the first is used, once alone and once doubled.
+
+    Raises:
+        ConversionError: the backbone cannot run on such an input.
     """
     one = _record(traced, example_input[:1])
     two = _record(traced, example_input[:1].repeat(2, *[1] * (example_input.dim() - 1)))

@@ -63,6 +63,17 @@ class Stage:
         self.__dict__.update(state | {"names": names})
 
 
+class _Constant:
+    """A tensor that the backbone's forward creates, on the device of the input; stands in generated code."""
+
+    def __init__(self, name: str, value: Tensor) -> None:
+        self.__name__ = name
+        self.value = value
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.value.to(x.device)
+
+
 @dataclass(frozen=True)
 class _ModuleName:
     """Stands for an imported module in pickles and copies."""
@@ -98,7 +109,7 @@ def split(traced: TracedBackbone, profiles: dict[fx.Node, NodeProfile], cuts: Se
     entry = nodes[0]
     first = 1
     for number, end in enumerate(ends):
-        builder = _StageBuilder(profiles, entry)
+        builder = _StageBuilder(traced, profiles, entry)
         for node in nodes[first : end + 1]:
             builder.add(node)
         stages.append(builder.finish(str(number), nodes[end]))
@@ -109,7 +120,8 @@ def split(traced: TracedBackbone, profiles: dict[fx.Node, NodeProfile], cuts: Se
 class _StageBuilder:
     """Copies nodes into a graph of their own; values of earlier stages are recomputed from its input."""
 
-    def __init__(self, profiles: dict[fx.Node, NodeProfile], entry: fx.Node) -> None:
+    def __init__(self, traced: TracedBackbone, profiles: dict[fx.Node, NodeProfile], entry: fx.Node) -> None:
+        self.constants = {name: _Constant(name, value) for name, value in traced.constants.items()}
         self.profiles, self.entry = profiles, entry
         self.graph = fx.Graph()
         self.copies: dict[fx.Node, fx.Node] = {entry: self.graph.placeholder("x")}
@@ -120,24 +132,32 @@ class _StageBuilder:
         if node.op == "output":
             self.graph.output(fx.map_arg(node.args[0], self._value))
             return
-        self.copies[node] = self.graph.node_copy(node, self._value)
+        self._copy(node)
+
+    def _copy(self, node: fx.Node) -> fx.Node:
+        if node.op == "get_attr" and str(node.target) in self.constants:
+            constant = self.constants[str(node.target)]
+            self.copies[node] = self.graph.call_function(constant, (self.copies[self.entry],))
+        else:
+            self.copies[node] = self.graph.node_copy(node, self._value)
+        return self.copies[node]
 
     def _value(self, node: fx.Node) -> Any:  # noqa: ANN401 - a node or a constant structure of nodes
         if node in self.copies:
             return self.copies[node]
         profile = self.profiles[node]
         if profile.activation:
-            raise ConversionError(f"Expected one live tensor after {self.entry.name}, but {node.name} is read beyond it")
+            raise ConversionError(f"Expected one live tensor after {self.entry.name}, but {node.name} is read later")
         one, two = profile.values
         if one is None or node.op == "get_attr":  # a tensor of parameters only, or a flag read from its module
-            self.copies[node] = self.graph.node_copy(node, self._value)
-            return self.copies[node]
+            return self._copy(node)
         return self._recomputed(node, one, two)
 
     def _recomputed(self, node: fx.Node, one: Any, two: Any) -> Any:  # noqa: ANN401 - any traced constant
         """A value that holds no tensor, as a constant or a multiple of this stage's batch size."""
         if isinstance(one, (tuple, list)):
-            return tuple(self._recomputed(node, a, b) for a, b in zip(one, two, strict=True))
+            items = tuple(self._recomputed(node, a, b) for a, b in zip(one, two, strict=True))
+            return self.graph.call_function(torch.Size, (items,)) if isinstance(one, torch.Size) else items
         if isinstance(one, torch.device):
             return self.graph.call_function(getattr, (self.copies[self.entry], "device"))
         if one == two:
@@ -146,7 +166,9 @@ class _StageBuilder:
             if self.batch is None:
                 self.batch = self.graph.call_method("size", (self.copies[self.entry], 0))
             return self.batch if one == 1 else self.graph.call_function(_times, (self.batch, one))
-        raise ConversionError(f"Expected {node.name} to depend on the batch size alone, got {one} for 1 and {two} for 2")
+        raise ConversionError(
+            f"Expected {node.name} to be a multiple of the batch size, got {one} for 1 and {two} for 2"
+        )
 
     def finish(self, name: str, end: fx.Node) -> Stage:
         """The stage whose output is ``end``."""

@@ -60,6 +60,7 @@ _SHORT_SGD = Hyperparameters(
     epochs=16, batch_size=128, optimizer="sgd", learning_rate=0.2, momentum=0.9, nesterov=True,
     weight_decay=5e-4, decay_all=False, schedule=OneCycle(0.2),
 )  # fmt: skip
+_SHORT_JOINT = replace(_SHORT_SGD, learning_rate=0.1)  # the exits' gradients add up in the trunk
 _PAPER_ADAM = Hyperparameters(
     epochs=25, batch_size=128, optimizer="adam", learning_rate=1e-3, momentum=0.9, nesterov=False,
     weight_decay=0.0, decay_all=True, schedule=Steps((0.6,)),
@@ -101,5 +102,5 @@ def hyperparameters(recipe: str, model: str, preset: str = "short", epochs: int 
         light = model.startswith(_PAPER_LIGHT_DECAY)
         chosen = replace(_PAPER_SGD, weight_decay=1e-4) if light else _PAPER_SGD
     else:
-        chosen = _SHORT_SGD
+        chosen = _SHORT_JOINT if recipe == "joint" else _SHORT_SGD
     return chosen if epochs is None else replace(chosen, epochs=epochs)

@@ -17,7 +17,7 @@ from shallowdeep.data.sources.source import Part, Source
 from shallowdeep.errors import DataError
 
 _PART_PREFIX = re.compile(r"(train|test|validation|valid|val)(?:ing)?(?:[-_.]|$)")
-_ROWS_AT_ONCE = 256  # of encoded images in memory while they are packed
+_ROWS_AT_ONCE = 64  # encoded images handed on at once
 
 
 def find_parquet(root: Path) -> list[Path]:
@@ -107,13 +107,16 @@ class _Files:
 
     def _blocks(self) -> Iterator[tuple[NDArray[np.int64], bytes]]:
         """Yield (lengths, bytes) of consecutive rows, few at a time."""
+        import pyarrow as pa  # noqa: PLC0415
         import pyarrow.parquet as pq  # noqa: PLC0415
 
         for path in self.paths:
-            # Buffered and not read ahead: a row group of gigabytes passes through a window of 1 MiB.
+            # Buffered and not read ahead: a row group of gigabytes passes page by page (of at most 1,024 images, as
+            # Arrow writes them), and threads would hold several.
             with _reading(path), pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as file:
                 for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[self.columns.bytes_path], use_threads=False):
                     yield _lengths_and_bytes(batch.column(0))
+        pa.default_memory_pool().release_unused()  # Arrow would keep what the pages took
 
 
 def _lengths_and_bytes(column: Any) -> tuple[NDArray[np.int64], bytes]:  # noqa: ANN401 - pyarrow is untyped

@@ -1,0 +1,23 @@
+# The two commands of the README. Each makes .venv if need be, installs what it needs there, and can be run again.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test
+demo: $(VENV)/installed-demo
+	$(BIN)/shallowdeep demo --out demo
+
+test: $(VENV)/installed-dev
+	scripts/check
+
+$(BIN)/python:
+	scripts/make-venv $(PYTHON) $(VENV)
+
+$(VENV)/installed-demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@ $(VENV)/installed-demo

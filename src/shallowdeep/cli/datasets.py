@@ -1,0 +1,25 @@
+"""``shallowdeep datasets``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from shallowdeep.cli.terminal import show
+
+
+def datasets(*, as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False) -> None:
+    """Show the names that --data takes."""
+    from rich.console import Group
+
+    from shallowdeep.data.sources.registry import describe_datasets
+    from shallowdeep.report.tables import datasets_table
+
+    rows = [row._asdict() for row in describe_datasets()]
+    readable = [
+        {"name": row["name"], "what it is": row["what"], "from": row["origin"], "offline": "yes" if row["offline"] else "no"}
+        for row in rows
+    ]
+    hint = "Besides: a folder of Parquet files (train-*.parquet, test-*.parquet), or an image folder (train/CLASS/*, test/CLASS/*)."
+    show({"datasets": rows}, Group(datasets_table(readable), hint), as_json=as_json)

@@ -1,0 +1,76 @@
+"""``shallowdeep demo``: the whole story on embedded data."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shallowdeep.cli.terminal import TerminalObserver, notes, show
+
+MODEL, DATA = "resnet20", "mnist5k"
+BACKBONE_EPOCHS, IC_EPOCHS = 6, 25
+
+
+def demo(
+    *,
+    out: Annotated[Path, typer.Option(help="Directory of the demo's two runs; renewed each time.")] = Path("demo"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Tell the whole story on 5,000 embedded digits, in under 3 minutes."""
+    from shallowdeep.experiment.config import TrainConfig
+    from shallowdeep.experiment.judging import judge
+    from shallowdeep.experiment.training import run_training
+    from shallowdeep.report.tables import evaluation_tables
+
+    started = time.perf_counter()
+    backbone, network = out / "backbone", out / "ic-only"
+    for run in (backbone, network):
+        _refuse_foreign(run)
+    console = notes()
+    with TerminalObserver() as observer:
+        console.rule("1  A plain classifier", align="left")
+        console.print(f"{MODEL} learns 5,000 handwritten digits. Like any network it spends the same work on each.")
+        settings = TrainConfig(data=DATA, model=MODEL, recipe="backbone", epochs=BACKBONE_EPOCHS)
+        run_training(settings, backbone, overwrite=True, observer=observer, data_progress=observer.data)
+        console.rule("2  The same network, made shallow-deep", align="left")
+        console.print(
+            "It is traced, cut where one tensor is alive, and gets an internal classifier at each of six cuts.\n"
+            "Only these learn; the backbone stays as it is, bit for bit."
+        )
+        settings = TrainConfig(data=DATA, recipe="ic-only", init=str(backbone), epochs=IC_EPOCHS)
+        run_training(settings, network, overwrite=True, observer=observer, data_progress=observer.data)
+        console.rule("3  Judged exit by exit, on digits it has never seen", align="left")
+        document, files = judge(network, observer=observer, data_progress=observer.data)
+    show(document, evaluation_tables(document), as_json=as_json)
+    seconds = time.perf_counter() - started
+    for line in _conclusion(document, files[-1], network, seconds):
+        console.print(line, soft_wrap=True)
+
+
+def _refuse_foreign(run: Path) -> None:
+    """Refuse to renew a directory that no demo made."""
+    from shallowdeep.errors import OutputError
+    from shallowdeep.experiment.config import CONFIG, read_config
+
+    if run.is_dir() and any(run.iterdir()) and not ((run / CONFIG).exists() and read_config(run / CONFIG).data == DATA):
+        raise OutputError(f"Expected a new directory or one that a demo made, got {run}; choose another by --out")
+
+
+def _conclusion(document: dict[str, Any], picture: Path, network: Path, seconds: float) -> list[str]:
+    exits = document["exits"]
+    final = exits[-1]["accuracy"]
+    enough = next(number for number, exit_ in enumerate(exits) if exit_["accuracy"] >= final - 0.01)
+    early = document["exits"][enough]
+    lines = [
+        f"Exit {enough} ({early['name']}) is within one point of the final classifier at {early['relative_cost']:.0%} of its cost;",
+        f"some exit is right for {document['cumulative_accuracy']:.1%} of the digits, the final one for {final:.1%}.",
+        f"\nPicture: {picture}   ({seconds:.0f} s in all)",
+        "Next, your own images (a folder with train/CLASS/*.jpg) and your own network:",
+        "  shallowdeep train --data FOLDER --model torchvision:resnet18 --recipe joint --out runs/first",
+        "  shallowdeep evaluate runs/first",
+        f"  shallowdeep evaluate {network} --split certify",
+    ]
+    return lines

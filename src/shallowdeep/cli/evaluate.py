@@ -1,0 +1,37 @@
+"""``shallowdeep evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shallowdeep.cli.terminal import TerminalObserver, notes, show
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Directory of a run.")],
+    *,
+    data: Annotated[str | None, typer.Option(help="Other data with the same classes. (default: the run's)")] = None,
+    split: Annotated[str, typer.Option(help="test, tune, certify or calibration.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Where files go. (default: RUN; with --data nowhere)")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 250,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
+    skip_bad_images: Annotated[bool, typer.Option("--skip-bad-images", help="Leave out what cannot be decoded.")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Run code that the manifest names.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Judge a network exit by exit: accuracy, cost, and what early exits give."""
+    from shallowdeep.experiment.judging import judge
+    from shallowdeep.report.tables import evaluation_tables
+
+    with TerminalObserver() as observer:
+        document, files = judge(
+            run, data=data, split=split, out=out, batch_size=batch_size, device=device,
+            skip_bad_images=skip_bad_images, trust=trust, observer=observer,
+            data_progress=observer.data,
+        )  # fmt: skip
+    show(document, evaluation_tables(document), as_json=as_json)
+    for path in files:
+        notes().print(f"Written: {path}", soft_wrap=True)

@@ -1,0 +1,88 @@
+"""The program: its subcommands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from typer.main import get_command
+
+from shallowdeep import __version__
+from shallowdeep.cli.datasets import datasets
+from shallowdeep.cli.demo import demo
+from shallowdeep.cli.evaluate import evaluate
+from shallowdeep.cli.models import models
+from shallowdeep.cli.train import train
+from shallowdeep.errors import ShallowDeepError
+
+BAD_INPUT = 2
+INTERRUPTED = 130  # what shells report for Ctrl-C
+
+app = typer.Typer(
+    name="shallowdeep",
+    help="Turn a classifier into a Shallow-Deep Network: internal classifiers, early exits, overthinking.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (demo, train, evaluate, models, datasets):
+    app.command()(command)
+
+
+def _show_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature
+    if value:
+        sys.stdout.write(f"shallowdeep {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *, version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version.")
+) -> None:
+    """Turn a classifier into a Shallow-Deep Network: internal classifiers, early exits, overthinking."""
+    del version
+
+
+def main() -> None:
+    """Run the command line and exit: 0; 2 with one line on standard error for bad usage or input; 130 for Ctrl-C."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Exit status of the command line ``arguments``."""
+    try:
+        status = get_command(app).main(arguments, prog_name="shallowdeep", standalone_mode=False)
+    except ShallowDeepError as error:
+        return _fail(str(error))
+    except typer.Abort:
+        return _interrupted()
+    except KeyboardInterrupt:
+        return _interrupted()
+    except Exception as error:
+        message = _usage_message(error)
+        if message is None:
+            raise
+        return _fail(message)
+    return status if isinstance(status, int) else 0
+
+
+def _usage_message(error: Exception) -> str | None:
+    """The one line of a usage error of the option parser, whichever package it ships in; None for other errors."""
+    formatted = getattr(error, "format_message", None)
+    if formatted is None:
+        return None
+    context = getattr(error, "ctx", None)
+    hint = f" (see {context.command_path} --help)" if context is not None else ""
+    return f"{formatted()}{hint}"
+
+
+def _fail(message: str) -> int:
+    one_line = " ".join(message.split())
+    sys.stderr.write(f"shallowdeep: {one_line}\n")
+    return BAD_INPUT
+
+
+def _interrupted() -> int:
+    sys.stderr.write("shallowdeep: interrupted; `train --resume` goes on after the last whole epoch\n")
+    return INTERRUPTED

@@ -1,0 +1,28 @@
+"""``shallowdeep models``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from shallowdeep.cli.terminal import show
+
+
+def models(*, as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False) -> None:
+    """Show the names that --model takes."""
+    from shallowdeep.models.registry import describe_models
+    from shallowdeep.report.tables import models_table
+
+    rows = [asdict(row) for row in describe_models()]
+    readable = [
+        {
+            "name": row["name"],
+            "what it is": row["description"],
+            "parameters": None if row["parameters"] is None else f"{row['parameters']:,}",
+            "image sizes": ", ".join(str(size) for size in row["image_sizes"]) or None,
+        }
+        for row in rows
+    ]
+    show({"models": rows}, models_table(readable), as_json=as_json)

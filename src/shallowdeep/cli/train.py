@@ -1,0 +1,95 @@
+"""``shallowdeep train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shallowdeep.cli.terminal import TerminalObserver, show
+
+
+def train(
+    *,
+    out: Annotated[Path, typer.Option(help="Directory of the run, made here.")],
+    data: Annotated[str | None, typer.Option(help="Dataset name, folder of Parquet files, or image folder.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A name from `shallowdeep models`, torchvision:NAME, timm:NAME, package.module:callable.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="backbone, ic-only or joint. (default: joint)")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Hyper-parameters: short (one cycle) or paper. (default: short)")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the preset's; schedules scale with it.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of splits, weights, order, augmentation. (default: 0)")] = None,
+    init: Annotated[Path | None, typer.Option(help="Run whose backbone is taken over.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="State dict for the backbone (.safetensors, .pth).")] = None,
+    pretrained: Annotated[bool | None, typer.Option("--pretrained", help="Published weights (torchvision:, timm:).")] = None,
+    train_backbone: Annotated[
+        bool | None, typer.Option("--train-backbone", help="Let ic-only train the backbone first.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings; options here win.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels. (default: the network's)")] = None,
+    exits: Annotated[
+        str | None, typer.Option(help="Number of internal classifiers, or target shares of MACs: 0.2,0.5,0.8")
+    ] = None,
+    conv_heads: Annotated[int | None, typer.Option(help="How many of the first exits get a convolution.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak, instead of the preset's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Over all devices, instead of the preset's.")] = None,
+    views: Annotated[int | None, typer.Option(help="Augmented views ic-only caches. (default: 4)")] = None,
+    calibration_fraction: Annotated[float | None, typer.Option(help="Of the training part. (default: 0.1)")] = None,
+    test_fraction: Annotated[float | None, typer.Option(help="Where there is no test part. (default: 0.2)")] = None,
+    skip_bad_images: Annotated[
+        bool | None, typer.Option("--skip-bad-images", help="Leave out images that cannot be decoded, and count them.")
+    ] = None,
+    memory_budget: Annotated[
+        float | None, typer.Option(help="GiB of decoded images to hold; more streams from disk. (default: 2)")
+    ] = None,
+    cache_budget: Annotated[float | None, typer.Option(help="GiB of disk for cached features. (default: 8)")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16. (default: auto)")] = None,
+    weights_dtype: Annotated[str | None, typer.Option(help="Of saved weights: fp32 or fp16. (default: fp32)")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda ... (default: auto)")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Let --init run code that its manifest names.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Train a network: its backbone, its internal classifiers, or both together."""
+    from shallowdeep.experiment.config import CONFIG, config_from, exit_fractions, read_document
+    from shallowdeep.experiment.training import run_training
+
+    given: dict[str, Any] = {
+        "data": data, "model": model, "recipe": recipe, "preset": preset, "epochs": epochs, "seed": seed,
+        "init": None if init is None else str(init), "weights": None if weights is None else str(weights),
+        "pretrained": pretrained, "train_backbone": train_backbone, "image_size": image_size,
+        "fractions": None if exits is None else exit_fractions(exits), "conv_heads": conv_heads,
+        "learning_rate": learning_rate, "batch_size": batch_size, "views": views,
+        "calibration_fraction": calibration_fraction, "test_fraction": test_fraction,
+        "skip_bad_images": skip_bad_images, "memory_budget": memory_budget, "cache_budget": cache_budget,
+        "precision": precision, "weights_dtype": weights_dtype, "device": device,
+    }  # fmt: skip
+    options = {key: value for key, value in given.items() if value is not None}
+    saved = out / CONFIG
+    source = config if config is not None else (saved if resume and saved.exists() else None)
+    settings = config_from({**(read_document(source) if source else {}), **options}, str(source or "the command line"))
+    with TerminalObserver() as observer:
+        result = run_training(
+            settings, out, resume=resume, overwrite=overwrite, trust=trust, observer=observer, data_progress=observer.data
+        )
+    document = result.document()
+    show(document, _summary(document), as_json=as_json)
+
+
+def _summary(document: dict[str, Any]) -> Any:  # noqa: ANN401 - a rich renderable
+    from rich.console import Group
+
+    from shallowdeep.report.tables import plain_table
+
+    rows = [
+        (number, exit_["name"], f"{exit_['relative_cost']:.3f}", "-" if exit_["tune_accuracy"] is None else f"{100 * exit_['tune_accuracy']:.1f}")
+        for number, exit_ in enumerate(document["exits"])
+    ]
+    table = plain_table(f"{document['model']} on {document['dataset']}", ["exit", "name", "cost", "tune accuracy %"], rows)
+    skipped = [f"Bad images left out: {document['skipped_images']}"] if document["skipped_images"] else []
+    return Group(table, *skipped, f"Saved in {document['out']}. Next: shallowdeep evaluate {document['out']}")

@@ -1,0 +1,1 @@
+"""Settings to data, network, a trained RUN and its evaluation: the pieces below, put together."""

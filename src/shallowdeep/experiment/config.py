@@ -1,0 +1,196 @@
+"""Settings of a training: TOML or command line to a frozen dataclass."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from shallowdeep.checkpoint import DTYPES, read_manifest
+from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.files import replacing
+from shallowdeep.sdn.placement import even_fractions
+from shallowdeep.training.recipes import PRESETS, Hyperparameters, hyperparameters, recipe_named
+from shallowdeep.training.run import Phase
+
+CONFIG = "config.toml"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a training gives; ``config.toml`` of a RUN.
+
+    Attributes:
+        data: name or path of the dataset.
+        model: name of the network.
+        recipe: ``backbone``, ``ic-only`` or ``joint``.
+        preset: hyper-parameters, ``short`` or ``paper``.
+        epochs: instead of the preset's; 0 keeps it.
+        seed: of splits, initial weights, order and augmentation.
+        init: RUN whose backbone is taken over, or "".
+        weights: state-dict file for the backbone, or "".
+        pretrained: take torchvision's or timm's published weights.
+        train_backbone: let ``ic-only`` train the backbone first.
+        image_size: side in pixels; 0 for the network's own, or the nearer of 32 and 64.
+        fractions: target shares of MACs of the internal classifiers; empty for the paper's.
+        conv_heads: how many of the first internal classifiers get a convolution.
+        learning_rate: peak, instead of the preset's; 0 keeps it.
+        batch_size: instead of the preset's; 0 keeps it.
+        views: augmented views in the feature cache of ``ic-only``.
+        calibration_fraction: of the training part, held out.
+        test_fraction: of the data, where there is no test part.
+        skip_bad_images: leave out images that cannot be decoded.
+        memory_budget: GiB of decoded images to hold; more streams from disk.
+        cache_budget: GiB of disk for cached features.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        weights_dtype: of the saved weights, ``fp32`` or ``fp16``.
+        device: ``auto``, ``cpu``, ``cuda`` …
+    """
+
+    data: str
+    model: str = ""
+    recipe: str = "joint"
+    preset: str = "short"
+    epochs: int = 0
+    seed: int = 0
+    init: str = ""
+    weights: str = ""
+    pretrained: bool = False
+    train_backbone: bool = False
+    image_size: int = 0
+    fractions: tuple[float, ...] = ()
+    conv_heads: int = 0
+    learning_rate: float = 0.0
+    batch_size: int = 0
+    views: int = 4
+    calibration_fraction: float = 0.1
+    test_fraction: float = 0.2
+    skip_bad_images: bool = False
+    memory_budget: float = 2.0
+    cache_budget: float = 8.0
+    precision: str = "auto"
+    weights_dtype: str = "fp32"
+    device: str = "auto"
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The table in a TOML file, unchecked.
+
+    Raises:
+        ConfigurationError: the file cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"Expected settings in TOML in {path}, got: {error}") from error
+
+
+def read_config(path: Path) -> TrainConfig:
+    """The settings in a TOML file.
+
+    Raises:
+        ConfigurationError: not TOML, an unknown key, or a value of the wrong type.
+    """
+    return config_from(read_document(path), str(path))
+
+
+def exit_fractions(text: str) -> tuple[float, ...]:
+    """Target fractions from ``0.2,0.5,0.8``, or evenly spaced ones from a number of exits such as ``4``.
+
+    Raises:
+        ConfigurationError: neither.
+    """
+    try:
+        if text.strip().isdigit() and int(text) > 0:
+            return even_fractions(int(text))
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigurationError(f"Expected a number of exits, or fractions such as 0.2,0.5,0.8, got {text!r}") from error
+
+
+def config_from(document: dict[str, Any], source: str) -> TrainConfig:
+    """Settings from a dictionary; ``source`` is named in errors.
+
+    Raises:
+        ConfigurationError: an unknown key, or a value of the wrong type.
+    """
+    known = {field.name: field.default for field in fields(TrainConfig)}
+    values: dict[str, Any] = {}
+    for key, value in document.items():
+        if key not in known:
+            raise UnknownNameError(f"setting in {source}", key, known)
+        values[key] = _typed(key, value, str if key == "data" else type(known[key]))
+    if not values.get("data"):
+        raise ConfigurationError(f"Expected data in {source} or by --data, got none")
+    return TrainConfig(**values)
+
+
+def _typed(key: str, value: Any, kind: type) -> Any:  # noqa: ANN401 - any TOML value
+    if kind is tuple and isinstance(value, (list, tuple)) and all(isinstance(v, (int, float)) for v in value):
+        return tuple(float(v) for v in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise ConfigurationError(f"Expected {key} to be of type {kind.__name__}, got {value!r}")
+    return value
+
+
+def write_config(config: TrainConfig, directory: Path) -> None:
+    """Write ``config.toml`` to a RUN."""
+    document = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
+    with replacing(directory / CONFIG) as temporary:
+        temporary.write_text(tomli_w.dumps(document))
+
+
+def checked(config: TrainConfig) -> TrainConfig:
+    """``config`` with the model filled in from ``init``, once its settings go together.
+
+    Raises:
+        ConfigurationError: a setting outside its range, or settings that exclude each other.
+    """
+    recipe_named(config.recipe)
+    if config.preset not in PRESETS:
+        raise UnknownNameError("preset", config.preset, PRESETS)
+    if config.weights_dtype not in DTYPES:
+        raise UnknownNameError("weights dtype", config.weights_dtype, DTYPES)
+    for name in ("calibration_fraction", "test_fraction"):
+        if not 0 < getattr(config, name) < 1:
+            raise ConfigurationError(f"Expected {name.replace('_', ' ')} in (0, 1), got {getattr(config, name)}")
+    if config.epochs < 0 or config.batch_size < 0 or config.learning_rate < 0 or config.seed < 0:
+        raise ConfigurationError("Expected epochs, batch size, learning rate and seed of at least 0")
+    if config.init and (config.weights or config.pretrained):
+        raise ConfigurationError("Expected one source of weights, got --init beside --weights or --pretrained")
+    if config.init:
+        saved = str(read_manifest(config.init)["model"]["name"])
+        if config.model and config.model != saved:
+            raise ConfigurationError(f"Expected the model of {config.init}, {saved!r}, got {config.model!r}")
+        config = replace(config, model=saved)
+    if not config.model:
+        raise ConfigurationError("Expected a model by --model, or a RUN by --init, got neither")
+    starts = config.init or config.weights or config.pretrained
+    if config.recipe == "ic-only" and not (starts or config.train_backbone):
+        raise ConfigurationError(
+            "Expected --init RUN or --weights FILE for the recipe 'ic-only', which leaves the backbone as it is, got an "
+            "untrained one; give one, or --train-backbone"
+        )
+    return config
+
+
+def phases_of(config: TrainConfig) -> list[Phase]:
+    """The recipe's phases with their hyper-parameters; ``epochs`` applies to the last."""
+
+    def settings(recipe: str, epochs: int) -> Hyperparameters:
+        chosen = hyperparameters(recipe, config.model, config.preset, epochs or None)
+        chosen = replace(chosen, views=config.views)
+        if recipe != config.recipe:
+            return chosen
+        rate, batch = config.learning_rate or chosen.learning_rate, config.batch_size or chosen.batch_size
+        return replace(chosen, learning_rate=rate, batch_size=batch)
+
+    phases = [Phase(config.recipe, settings(config.recipe, config.epochs))]
+    if config.recipe == "ic-only" and config.train_backbone and not config.init:
+        phases.insert(0, Phase("backbone", settings("backbone", 0)))
+    return phases
