@@ -11,7 +11,7 @@ import typer
 from shallowdeep.cli.terminal import TerminalObserver, notes, show
 
 MODEL, DATA = "resnet20", "mnist5k"
-BACKBONE_EPOCHS, IC_EPOCHS = 6, 25
+BACKBONE_EPOCHS, IC_EPOCHS = 6, 10
 
 
 def demo(

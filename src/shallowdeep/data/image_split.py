@@ -102,6 +102,24 @@ class ImageSplit:
         """(N,) int64, places of this split's images in the part of the dataset it was cut from."""
         return self._positions
 
+    def subset(self, indices: Sequence[int] | Indices) -> ImageSplit:
+        """Return the split of some of this split's images, which shares what is decoded.
+
+        Args:
+            indices: (M,) in [0, N), in the order wanted.
+        """
+        chosen = np.asarray(indices, dtype=np.int64)
+        return ImageSplit(
+            self.name,
+            self._store,
+            self._positions[chosen],
+            self.labels.numpy()[chosen],
+            size=self.size,
+            decoded=self._decoded,
+            skip_bad_images=self._skip,
+            progress=self._progress,
+        )
+
     def prepare(self) -> None:
         """Do what the first fetch would: decode a resident split, open a streaming one before workers are forked."""
         if self._decoded is None:

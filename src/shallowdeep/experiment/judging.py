@@ -77,8 +77,9 @@ def _splits(
     if data is None and not path.exists():
         raise ConfigurationError(f"Expected --data, since {run} has no {CONFIG}")
     config = read_config(path) if path.exists() else TrainConfig(data=str(data))
+    size = network.preprocessing.size if network.preprocessing is not None else 0
     splits = load_dataset(
-        data or config.data, image_size=0, seed=config.seed, calibration_fraction=config.calibration_fraction,
+        data or config.data, image_size=size, seed=config.seed, calibration_fraction=config.calibration_fraction,
         test_fraction=config.test_fraction, skip_bad_images=skip_bad_images or config.skip_bad_images,
         memory_budget=int(config.memory_budget * 2**30), preprocessing=network.preprocessing, progress=progress,
     )  # fmt: skip
