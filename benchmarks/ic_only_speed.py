@@ -80,7 +80,7 @@ class PlainLoop:
         for images, labels in batches:
             loss = weighted_loss(self.network(images), labels, self.weights)
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it so
             self.optimizer.step()
 
 
@@ -129,7 +129,8 @@ def compare_accuracy(init: str, data: DataSplits, images: int) -> None:
     publish(
         "ic-only-accuracy",
         {
-            "what": f"ic-only, ResNet-56, {EPOCHS} epochs on {len(part)} images of {data.name}; {len(data.test)} test images",
+            "what": f"ic-only, ResNet-56, {EPOCHS} epochs on {len(part)} images of {data.name}",
+            "test_images": len(data.test),
             "test_accuracy": {name: [round(float(v), 4) for v in values] for name, values in accuracies.items()},
             "gap_points": [round(100 * float(v), 2) for v in gaps],
             "largest_gap_points": round(100 * float(np.abs(gaps).max()), 2),

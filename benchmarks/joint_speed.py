@@ -33,7 +33,7 @@ def stepper(batches: list[tuple[Tensor, Tensor]], *, fast: bool) -> Callable[[],
     torch.manual_seed(0)
     network = convert(build("resnet56", num_classes=10, image_size=32), torch.zeros(1, 3, 32, 32)).train()
     if fast:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] - a documented argument
+        network.to(memory_format=torch.channels_last)
     precision = pick_precision("auto", torch.device("cpu")) if fast else "fp32"
     optimizer = build_optimizer(network, hyperparameters("joint", "resnet56"))
     weights = (*exit_weights([exit_.fraction for exit_ in network.exits[:-1]], 1, 12), 1.0)
@@ -48,7 +48,7 @@ def stepper(batches: list[tuple[Tensor, Tensor]], *, fast: bool) -> Callable[[],
             logits = network(images)
         loss = weighted_loss(logits, labels, weights)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it so
         optimizer.step()
 
     return step

@@ -1,6 +1,6 @@
 """How long one waits before anything happens: `shallowdeep --help`, and converting a network.
 
-    python benchmarks/startup.py
+python benchmarks/startup.py
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
     publish(
         "startup",
         {
-            "what": "seconds until `shallowdeep --help` has printed, and of `convert`; the first conversion warms up torch",
+            "what": "seconds until `shallowdeep --help` has printed, and of `convert` (the first warms up torch)",
             "seconds": {name: [round(value, 3) for value in values] for name, values in seconds.items()},
             "median": {name: round(sorted(values)[len(values) // 2], 3) for name, values in seconds.items()},
             "goal": GOALS,

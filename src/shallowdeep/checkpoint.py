@@ -7,7 +7,11 @@ preprocessing, checksums).
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,7 @@ from torch import Tensor, nn
 
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import CheckpointError, ConfigurationError
-from shallowdeep.files import replacing, sha256_of, write_json
+from shallowdeep.files import replacing_together, sha256_of
 from shallowdeep.models.registry import build, is_trusted
 from shallowdeep.models.weights import load_weights
 from shallowdeep.sdn.convert import convert
@@ -40,17 +44,41 @@ class Architecture:
     image_size: int
 
 
-def save(network: ShallowDeepNetwork, directory: Path | str, architecture: Architecture, *, dtype: str = "fp32") -> None:
-    """Write ``network`` to ``directory``, each file whole or not at all.
+@dataclass(frozen=True)
+class Manifest:
+    """What ``model.json`` says.
+
+    Attributes:
+        model: how to build the backbone again.
+        exits: where they stand, the final one last.
+        backbone_macs: of the backbone alone, per sample.
+        classes: class names.
+        preprocessing: how image files become input.
+        weights: ``file``, ``bytes``, ``sha256`` and ``dtype`` of the weights file.
+    """
+
+    model: Architecture
+    exits: tuple[Exit, ...]
+    backbone_macs: int
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    weights: Mapping[str, Any]
+
+
+def save(
+    network: ShallowDeepNetwork, directory: Path | str, architecture: Architecture, *, dtype: str = "fp32"
+) -> None:
+    """Write ``network`` to ``directory``; a write that fails leaves what was there.
 
     Args:
         network: with its ``preprocessing`` and ``classes`` set.
         directory: made if need be; an older network there is replaced.
         architecture: how to build the backbone again.
-        dtype: ``fp32`` or ``fp16`` for the floating-point weights in the file; fp16 halves it and rounds.
+        dtype: ``fp32`` or ``fp16`` for the floating-point weights in the file. fp16 halves it and rounds; tensors
+            beyond its range (a running variance, say) stay in fp32.
 
     Raises:
-        ConfigurationError: ``dtype`` is unknown, ``preprocessing`` is not set, or a weight does not fit fp16.
+        ConfigurationError: ``dtype`` is unknown, or ``preprocessing`` is not set.
         OutputError: the disk is full or cannot be written.
     """
     if dtype not in DTYPES:
@@ -58,11 +86,8 @@ def save(network: ShallowDeepNetwork, directory: Path | str, architecture: Archi
     if network.preprocessing is None:
         raise ConfigurationError("Expected a network with preprocessing set, got None; set network.preprocessing first")
     directory = Path(directory)
-    tensors = {name: _stored(name, value, DTYPES[dtype]) for name, value in network.state_dict().items()}
-    (directory / MANIFEST).unlink(missing_ok=True)  # an old manifest must not stand beside new weights
-    with replacing(directory / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
-    manifest = {
+    tensors = {name: _stored(value, DTYPES[dtype]) for name, value in network.state_dict().items()}
+    manifest: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "model": asdict(architecture),
@@ -70,48 +95,88 @@ def save(network: ShallowDeepNetwork, directory: Path | str, architecture: Archi
         "backbone_macs": network.backbone_macs,
         "classes": list(network.classes),
         "preprocessing": network.preprocessing.to_dict(),
-        "weights": {
-            "file": WEIGHTS,
-            "bytes": (directory / WEIGHTS).stat().st_size,
-            "sha256": sha256_of(directory / WEIGHTS),
-            "dtype": dtype,
-        },
     }
-    write_json(directory / MANIFEST, manifest)
+    with replacing_together(directory / WEIGHTS, directory / MANIFEST) as (weights, description):
+        write_tensors(tensors, weights)
+        size, digest = weights.stat().st_size, sha256_of(weights)
+        manifest["weights"] = {"file": WEIGHTS, "bytes": size, "sha256": digest, "dtype": dtype}
+        manifest["sha256"] = _digest(manifest)
+        description.write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n")
 
 
-def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: the disk is full or cannot be written; safetensors hides the number in an error of its own.
+    """
+    try:
+        save_file(dict(tensors), path, metadata=metadata)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
+
+
+def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
     value = value.detach().cpu().contiguous()
-    if not value.is_floating_point():
-        return value.clone()
-    stored = value.to(dtype, copy=True)
-    if torch.isfinite(value).all() and not torch.isfinite(stored).all():
-        raise ConfigurationError(f"Expected weights within the range of fp16, got {name} beyond it; save as fp32")
-    return stored
+    stored = value.to(dtype, copy=True) if value.is_floating_point() else value.clone()
+    lost = torch.isfinite(value).all() and not torch.isfinite(stored).all()
+    return value.to(torch.float32, copy=True) if lost else stored
 
 
-def read_manifest(directory: Path | str) -> dict[str, Any]:
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest's content but for the field that holds it."""
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def read_manifest(directory: Path | str) -> Manifest:
     """The manifest of a saved network, of a format this program reads.
 
     Raises:
-        CheckpointError: missing, not JSON, not one of ours, or of a newer format.
+        CheckpointError: missing, truncated, altered, not one of ours, or of a newer format.
     """
     path = Path(directory) / MANIFEST
+    document = _read_document(path)
     try:
-        manifest = json.loads(path.read_text())
-    except FileNotFoundError as error:
+        manifest = Manifest(
+            model=Architecture(**document["model"]),
+            exits=tuple(Exit(**exit_) for exit_ in document["exits"]),
+            backbone_macs=int(document["backbone_macs"]),
+            classes=tuple(str(name) for name in document["classes"]),
+            preprocessing=Preprocessing.from_dict(document["preprocessing"]),
+            weights={key: document["weights"][key] for key in ("bytes", "sha256")},
+        )
+    except (KeyError, TypeError, ValueError, ConfigurationError) as error:
+        raise CheckpointError(
+            f"Expected a complete manifest in {path}, got one that lacks or garbles: {error}"
+        ) from error
+    if not manifest.exits or not isinstance(manifest.model.name, str):
+        raise CheckpointError(f"Expected a complete manifest in {path}, got one without exits or a model's name")
+    return manifest
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    """The JSON of a manifest of ours that nobody altered."""
+    try:
+        document = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError) as error:
         unfinished = " (an unfinished run? `train --resume` goes on with it)" if path.parent.is_dir() else ""
-        raise CheckpointError(f"Expected a saved network with {MANIFEST} in {directory}, found none{unfinished}") from error
+        raise CheckpointError(
+            f"Expected a saved network with {MANIFEST} in {path.parent}, found none{unfinished}"
+        ) from error
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"Expected JSON in {path}, got: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise CheckpointError(f"Expected JSON in {path}, got a truncated or altered file: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise CheckpointError(f"Expected a manifest of format {FORMAT!r} in {path}, got another document")
-    version = manifest.get("format_version")
+    version = document.get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise CheckpointError(
             f"Expected format version {FORMAT_VERSION} or older in {path}, got {version}; a newer shallowdeep reads it"
         )
-    return manifest
+    if document.get("sha256", _digest(document)) != _digest(document):  # one written by hand need not have it
+        raise CheckpointError(f"Expected the checksum in {path} to be that of its content: the file was altered")
+    return document
 
 
 def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = False) -> ShallowDeepNetwork:
@@ -128,27 +193,20 @@ def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = F
     """
     directory = Path(path)
     manifest = read_manifest(directory)
-    try:
-        architecture = Architecture(**manifest["model"])
-        exits = tuple(Exit(**exit_) for exit_ in manifest["exits"])
-        preprocessing = Preprocessing.from_dict(manifest["preprocessing"])
-        classes = tuple(str(name) for name in manifest["classes"])
-        weights, macs = dict(manifest["weights"]), int(manifest["backbone_macs"])
-    except (KeyError, TypeError, ValueError, ConfigurationError) as error:
-        raise CheckpointError(f"Expected a complete manifest in {directory / MANIFEST}, got one that lacks or garbles: {error}") from error
-    tensors = _read_weights(directory, weights)
+    tensors = _read_weights(directory, manifest.weights)
     if backbone is None:
-        backbone = _rebuilt(architecture, directory, trust=trust)
-    network = _with_exits(backbone, exits, macs, preprocessing.size)
+        backbone = _rebuilt(manifest.model, directory, trust=trust)
+    network = _with_exits(backbone, manifest)
     load_weights(network, tensors, str(directory / WEIGHTS))
-    network.preprocessing, network.classes = preprocessing, classes
+    network.preprocessing, network.classes = manifest.preprocessing, manifest.classes
     return network.eval()
 
 
 def _rebuilt(architecture: Architecture, directory: Path, *, trust: bool) -> nn.Module:
     if not architecture.name:
         raise CheckpointError(
-            f"Expected load({str(directory)!r}, backbone=...): this network was built from an object, which no file can name"
+            f"Expected load({str(directory)!r}, backbone=...): this network was built from an object, "
+            "which no file can name"
         )
     if not is_trusted(architecture.name) and not trust:
         raise CheckpointError(
@@ -157,32 +215,32 @@ def _rebuilt(architecture: Architecture, directory: Path, *, trust: bool) -> nn.
     return build(architecture.name, num_classes=architecture.num_classes, image_size=architecture.image_size)
 
 
-def _with_exits(backbone: nn.Module, exits: tuple[Exit, ...], macs: int, size: int) -> ShallowDeepNetwork:
-    internal = exits[:-1]
+def _with_exits(backbone: nn.Module, manifest: Manifest) -> ShallowDeepNetwork:
+    internal = manifest.exits[:-1]
     if not internal:
-        return ShallowDeepNetwork.without_exits(backbone, macs)
-    example = torch.zeros(1, 3, size, size)
+        return ShallowDeepNetwork.without_exits(backbone, manifest.backbone_macs)
+    size = manifest.preprocessing.size
     return convert(
         backbone,
-        example,
+        torch.zeros(1, 3, size, size),
         fractions=[exit_.fraction for exit_ in internal],
         heads=[exit_.head for exit_ in internal],
         at=[exit_.cut for exit_ in internal],
     )
 
 
-def _read_weights(directory: Path, weights: dict[str, Any]) -> dict[str, Tensor]:
+def _read_weights(directory: Path, weights: Mapping[str, Any]) -> dict[str, Tensor]:
     """Weights whose size and checksum are the manifest's."""
     path = directory / WEIGHTS
     if not path.is_file():
         raise CheckpointError(f"Expected weights in {path}, found no such file")
-    size = path.stat().st_size
-    if size != weights.get("bytes"):
-        word = "truncated" if size < int(weights.get("bytes", 0)) else "altered"
-        raise CheckpointError(f"Expected {weights.get('bytes')} bytes in {path}, got {size}: the file is {word}")
+    size, expected = path.stat().st_size, weights["bytes"]
+    if size != expected:
+        word = "truncated" if isinstance(expected, int) and size < expected else "altered"
+        raise CheckpointError(f"Expected {expected} bytes in {path}, got {size}: the file is {word}")
     digest = sha256_of(path)
-    if digest != weights.get("sha256"):
-        raise CheckpointError(f"Expected SHA-256 {weights.get('sha256')} for {path}, got {digest}: the file was altered")
+    if digest != weights["sha256"]:
+        raise CheckpointError(f"Expected SHA-256 {weights['sha256']} for {path}, got {digest}: the file was altered")
     try:
         return load_file(path)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from shallowdeep.errors import OutputError
+
+_TOKEN_BYTES = 4  # eight hexadecimal digits tell a temporary file's writers apart
 
 
 @contextmanager
@@ -22,22 +25,45 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the disk is full, or the folder cannot be written; ``path`` is as it was.
     """
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+    with replacing_together(path) as (temporary,):
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+
+
+@contextmanager
+def replacing_together(*paths: Path) -> Iterator[tuple[Path, ...]]:
+    """Temporary paths beside ``paths``; all are on the disk before the first one takes its place.
+
+    Raises:
+        OutputError: the disk is full, or a folder cannot be written; every one of ``paths`` is as it was.
+    """
+    made: list[Path] = []
+    modes: list[int] = []
+    at = paths[0]
+    try:
+        for at in paths:
+            at.parent.mkdir(parents=True, exist_ok=True)
+            temporary = at.with_name(f".{at.name}.{secrets.token_hex(_TOKEN_BYTES)}{at.suffix}")
+            temporary.touch(exist_ok=False)
+            made.append(temporary)
+            modes.append(temporary.stat().st_mode)
+        at = paths[0]
+        yield tuple(made)
+        for at, temporary in zip(paths, made, strict=True):  # noqa: B007 - an error names it
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+        for at, temporary, mode in zip(paths, made, modes, strict=True):
+            temporary.chmod(mode)  # safetensors puts a file of its own there, for the owner alone
+            temporary.replace(at)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise cannot_write(at, error) from error
     finally:
-        if temporary is not None:
+        for temporary in made:
             temporary.unlink(missing_ok=True)
+
+
+def abandoned(path: Path) -> list[Path]:
+    """Temporary files of `replacing` that killed writers of ``path`` left beside it."""
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 2 * _TOKEN_BYTES}{path.suffix}"))
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:

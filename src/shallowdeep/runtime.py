@@ -17,7 +17,8 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 def derive_seed(*parts: int) -> int:
     """A 63-bit seed that is a fixed function of ``parts``, unlike for (seed, epoch) and (epoch, seed)."""
-    return int(np.random.SeedSequence([part & 0xFFFFFFFFFFFFFFFF for part in parts]).generate_state(1, np.uint64)[0] >> 1)
+    sequence = np.random.SeedSequence([part & 0xFFFFFFFFFFFFFFFF for part in parts])
+    return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
 
 def seed_everything(*parts: int) -> None:
@@ -46,7 +47,7 @@ def pick_device(name: str = "auto") -> torch.device:
 def bf16_pays(device: torch.device) -> bool:
     """Whether bfloat16 autocast is faster than float32 on ``device``: it needs units for it in hardware."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

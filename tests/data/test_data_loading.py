@@ -240,3 +240,15 @@ def test_streaming_keeps_memory_bounded(tmp_path: Path) -> None:
     assert streaming["sums"] == resident["sums"]
     assert resident["growth"] > 60  # MiB: the measurement sees what it should
     assert streaming["growth"] < 32
+
+
+def test_a_subset_is_those_images_of_the_split(resident: DataSplits) -> None:
+    """A subset holds the chosen images in the order asked for."""
+    chosen = [5, 0, 3]
+    part = resident.train.subset(chosen)
+    images, labels = part.fetch(range(3))
+    expected, expected_labels = resident.train.fetch(chosen)
+    assert len(part) == 3
+    assert torch.equal(images, expected)
+    assert torch.equal(labels, expected_labels)
+    assert torch.equal(part.labels, resident.train.labels[chosen])

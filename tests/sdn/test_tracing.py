@@ -48,7 +48,8 @@ class Branching(nn.Module):
         """One way for positive sums, one for others."""
         if x.sum() > 0:
             x = x + 1
-        return self.conv(x)
+        output: Tensor = self.conv(x)
+        return output
 
 
 class Net(nn.Module):
@@ -62,7 +63,8 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits."""
-        return self.head(self.outer(self.first(x)).mean((2, 3)))
+        output: Tensor = self.head(self.outer(self.first(x)).mean((2, 3)))
+        return output
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -141,7 +143,7 @@ def test_another_way_in_train_mode_at_the_root_is_refused() -> None:
             logits = super().forward(x)
             return (logits, logits) if self.training else logits
 
-    with pytest.raises(ConversionError, match="Auxiliary.forward takes another way in train mode.*auxiliary heads"):
+    with pytest.raises(ConversionError, match=r"Auxiliary.forward takes another way in train mode.*auxiliary heads"):
         trace(Auxiliary(nn.ReLU()))
 
 
@@ -218,7 +220,7 @@ def test_a_failed_trace_leaves_no_constant_behind() -> None:
     """A root that creates a tensor and then fails has no attribute more than before."""
     net = _Failing(nn.Conv2d(3, 3, 1))
     names = set(vars(net))
-    with pytest.raises(ConversionError, match="_Failing.forward"):
+    with pytest.raises(ConversionError, match=r"_Failing\.forward"):
         trace(net)
     assert set(vars(net)) == names
 
@@ -259,7 +261,12 @@ def test_shapes_of_buffers_and_parameters_are_constants() -> None:
 
         def forward(self, x: Tensor) -> Tensor:
             y: Tensor = self.conv(x).mean((2, 3))
-            if self.table.shape[0] == 1 and self.table.dim() == 2 and self.table.numel() > 2 and self.table.size(1) == 3:
+            if (
+                self.table.shape[0] == 1
+                and self.table.dim() == 2
+                and self.table.numel() > 2
+                and self.table.size(1) == 3
+            ):
                 y = y * self.table
             return y + self.table.ndim if self.table.size()[-1] == 3 else y
 
@@ -297,3 +304,52 @@ def test_arguments_with_defaults_keep_them() -> None:
     net = Optional(nn.ReLU())
     x = torch.randn(2, 3, 4, 4)
     assert torch.equal(run(trace(net), x), net(x))
+
+
+class AsksShapes(Net):
+    """Asserts and branches on sizes, at the root and inside."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Grey images become coloured ones."""
+        assert len(x.shape) == x.ndim == 4, "expected images"
+        if x.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)
+        height, width = x.shape[-2:]
+        if height * 2 < width:
+            x = x.transpose(2, 3)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_branches_on_shapes_follow_the_example(channels: int) -> None:
+    """With an example, questions about its size are answered, without running layers in train mode."""
+    net = AsksShapes(nn.BatchNorm2d(3))
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    traced = trace(net, torch.zeros(1, channels, 4, 10))
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    x = torch.randn(2, channels, 4, 10)
+    net.eval()
+    assert torch.equal(run(traced, x), net(x))
+
+
+def test_branches_inside_modules_follow_the_example() -> None:
+    """A shape question deep inside leaves the module traced."""
+
+    class Pads(Block):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(F.pad(x, (0, 1)) if x.shape[-1] % 2 else x)
+
+    net = Net(Pads())
+    assert trace(net, torch.zeros(1, 3, 5, 5)).opaque == {}
+    assert list(trace(net).opaque) == ["outer.1"]
+
+
+@pytest.mark.parametrize("question", [lambda x: x.shape[0] > 16, lambda x: x.mean() > 0, lambda x: x.max().item() > 0])
+def test_branches_on_batch_size_or_contents_are_not_decided(question: Any) -> None:  # noqa: ANN401 - a function
+    """What may change from batch to batch keeps the module whole."""
+
+    class Asks(Block):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) if question(x) else x
+
+    assert list(trace(Net(Asks()), torch.zeros(1, 3, 4, 4)).opaque) == ["outer.1"]

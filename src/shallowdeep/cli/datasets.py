@@ -1,5 +1,6 @@
 """``shallowdeep datasets``."""
 
+# ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
 from __future__ import annotations
 
 from typing import Annotated
@@ -9,7 +10,9 @@ import typer
 from shallowdeep.cli.terminal import show
 
 
-def datasets(*, as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False) -> None:
+def datasets(
+    *, as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False
+) -> None:
     """Show the names that --data takes."""
     from rich.console import Group
 
@@ -18,8 +21,16 @@ def datasets(*, as_json: Annotated[bool, typer.Option("--json", help="One JSON d
 
     rows = [row._asdict() for row in describe_datasets()]
     readable = [
-        {"name": row["name"], "what it is": row["what"], "from": row["origin"], "offline": "yes" if row["offline"] else "no"}
+        {
+            "name": row["name"],
+            "what it is": row["what"],
+            "from": row["origin"],
+            "offline": "yes" if row["offline"] else "no",
+        }
         for row in rows
     ]
-    hint = "Besides: a folder of Parquet files (train-*.parquet, test-*.parquet), or an image folder (train/CLASS/*, test/CLASS/*)."
+    hint = (
+        "Besides: a folder of Parquet files (train-*.parquet, test-*.parquet), "
+        "or an image folder (train/CLASS/*, test/CLASS/*)."
+    )
     show({"datasets": rows}, Group(datasets_table(readable), hint), as_json=as_json)

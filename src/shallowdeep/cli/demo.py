@@ -1,5 +1,6 @@
 """``shallowdeep demo``: the whole story on embedded data."""
 
+# ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
 from __future__ import annotations
 
 import time
@@ -27,8 +28,6 @@ def demo(
 
     started = time.perf_counter()
     backbone, network = out / "backbone", out / "ic-only"
-    for run in (backbone, network):
-        _refuse_foreign(run)
     console = notes()
     with TerminalObserver() as observer:
         console.rule("1  A plain classifier", align="left")
@@ -50,22 +49,13 @@ def demo(
         console.print(line, soft_wrap=True)
 
 
-def _refuse_foreign(run: Path) -> None:
-    """Refuse to renew a directory that no demo made."""
-    from shallowdeep.errors import OutputError
-    from shallowdeep.experiment.config import CONFIG, read_config
-
-    if run.is_dir() and any(run.iterdir()) and not ((run / CONFIG).exists() and read_config(run / CONFIG).data == DATA):
-        raise OutputError(f"Expected a new directory or one that a demo made, got {run}; choose another by --out")
-
-
 def _conclusion(document: dict[str, Any], picture: Path, network: Path, seconds: float) -> list[str]:
     exits = document["exits"]
     final = exits[-1]["accuracy"]
     enough = next(number for number, exit_ in enumerate(exits) if exit_["accuracy"] >= final - 0.01)
-    early = document["exits"][enough]
-    lines = [
-        f"Exit {enough} ({early['name']}) is within one point of the final classifier at {early['relative_cost']:.0%} of its cost;",
+    early = exits[enough]
+    return [
+        f"Exit {enough} is within one point of the final classifier at {early['relative_cost']:.0%} of its cost;",
         f"some exit is right for {document['cumulative_accuracy']:.1%} of the digits, the final one for {final:.1%}.",
         f"\nPicture: {picture}   ({seconds:.0f} s in all)",
         "Next, your own images (a folder with train/CLASS/*.jpg) and your own network:",
@@ -73,4 +63,3 @@ def _conclusion(document: dict[str, Any], picture: Path, network: Path, seconds:
         "  shallowdeep evaluate runs/first",
         f"  shallowdeep evaluate {network} --split certify",
     ]
-    return lines

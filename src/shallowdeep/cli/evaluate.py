@@ -1,5 +1,6 @@
 """``shallowdeep evaluate``."""
 
+# ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
 from __future__ import annotations
 
 from pathlib import Path
@@ -18,7 +19,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Where files go. (default: RUN; with --data nowhere)")] = None,
     batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 250,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
-    skip_bad_images: Annotated[bool, typer.Option("--skip-bad-images", help="Leave out what cannot be decoded.")] = False,
+    skip_bad_images: Annotated[
+        bool, typer.Option("--skip-bad-images", help="Leave out what cannot be decoded.")
+    ] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Run code that the manifest names.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:

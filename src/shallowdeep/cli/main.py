@@ -17,11 +17,11 @@ from shallowdeep.errors import ShallowDeepError
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # what shells report for Ctrl-C
+READER_GONE = 141  # and for writing to a pipe that nobody reads
 
 app = typer.Typer(
     name="shallowdeep",
     help="Turn a classifier into a Shallow-Deep Network: internal classifiers, early exits, overthinking.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -30,7 +30,7 @@ for command in (demo, train, evaluate, models, datasets):
     app.command()(command)
 
 
-def _show_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature
+def _show_version(value: bool) -> None:
     if value:
         sys.stdout.write(f"shallowdeep {__version__}\n")
         raise typer.Exit
@@ -50,20 +50,23 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Exit status of the command line ``arguments``."""
+    """Exit status of the command line ``arguments``; without any, the help is shown."""
     try:
-        status = get_command(app).main(arguments, prog_name="shallowdeep", standalone_mode=False)
+        status = get_command(app).main(arguments or ["--help"], prog_name="shallowdeep", standalone_mode=False)
     except ShallowDeepError as error:
         return _fail(str(error))
-    except typer.Abort:
-        return _interrupted()
-    except KeyboardInterrupt:
-        return _interrupted()
+    except (typer.Abort, KeyboardInterrupt):
+        status = INTERRUPTED
+    except SystemExit:  # how typer and rich leave when the reader of standard output has gone
+        return READER_GONE
     except Exception as error:
         message = _usage_message(error)
         if message is None:
             raise
         return _fail(message)
+    if status == INTERRUPTED:
+        hint = "; with --resume it goes on after the last whole epoch" if arguments[:1] == ["train"] else ""
+        sys.stderr.write(f"shallowdeep: interrupted{hint}\n")
     return status if isinstance(status, int) else 0
 
 
@@ -81,8 +84,3 @@ def _fail(message: str) -> int:
     one_line = " ".join(message.split())
     sys.stderr.write(f"shallowdeep: {one_line}\n")
     return BAD_INPUT
-
-
-def _interrupted() -> int:
-    sys.stderr.write("shallowdeep: interrupted; `train --resume` goes on after the last whole epoch\n")
-    return INTERRUPTED

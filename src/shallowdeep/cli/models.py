@@ -1,5 +1,6 @@
 """``shallowdeep models``."""
 
+# ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
 from __future__ import annotations
 
 from dataclasses import asdict
@@ -10,7 +11,9 @@ import typer
 from shallowdeep.cli.terminal import show
 
 
-def models(*, as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False) -> None:
+def models(
+    *, as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False
+) -> None:
     """Show the names that --model takes."""
     from shallowdeep.models.registry import describe_models
     from shallowdeep.report.tables import models_table

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 PLAIN_WIDTH = 100  # of tables that go to a file or a pipe
+
+
+def first_process() -> bool:
+    """Whether this process speaks: the only one, or the first of those that ``accelerate launch`` starts."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def notes() -> Console:
@@ -19,11 +33,14 @@ def notes() -> Console:
 
 def show(document: dict[str, Any], renderable: RenderableType, *, as_json: bool) -> None:
     """Print a result: one JSON document, or tables for people."""
+    if not first_process():
+        return
     if as_json:
         sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
-        return
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PLAIN_WIDTH)
-    console.print(renderable)
+    else:
+        console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PLAIN_WIDTH)
+        console.print(renderable)
+    sys.stdout.flush()  # a reader that has gone is noticed here, not when Python shuts down
 
 
 class TerminalObserver:
@@ -32,10 +49,11 @@ class TerminalObserver:
     Where standard error is no terminal, only the lines are printed.
     """
 
-    def __init__(self, *, visible: bool = True) -> None:
+    def __init__(self) -> None:
         self.console = notes()
-        self.visible = visible
+        self._visible = first_process()
         self._task: TaskID | None = None
+        self._reading: tuple[str, TaskID] | None = None
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -46,7 +64,7 @@ class TerminalObserver:
             TextColumn("{task.fields[note]}"),
             console=self.console,
             transient=True,
-            disable=not (visible and self.console.is_terminal),
+            disable=not (self._visible and self.console.is_terminal),
         )
 
     def __enter__(self) -> TerminalObserver:
@@ -77,13 +95,18 @@ class TerminalObserver:
 
     def said(self, message: str) -> None:
         """Print a note."""
-        if self.visible:
+        if self._visible:
             self.console.print(message, soft_wrap=True)
 
     def data(self, what: str, done: int, total: int) -> None:
-        """Progress of reading data: a bar of its own for each ``what``."""
-        if done == 0 or self._task is None or not self._progress.tasks[-1].description.startswith(what):
-            self.started(what, "images", total, done)
-        elif self._task is not None:
-            self._progress.update(self._task, completed=done, total=total)
-
+        """Progress of reading data: a bar of its own beside the training's, which goes when all is read."""
+        if self._reading is not None and self._reading[0] != what:
+            self._progress.remove_task(self._reading[1])
+            self._reading = None
+        if self._reading is None:
+            self._reading = what, self._progress.add_task(f"reading {what} (images)", total=total, note="")
+        task = self._reading[1]
+        self._progress.update(task, completed=done, total=total)
+        if done >= total:
+            self._progress.remove_task(task)
+            self._reading = None

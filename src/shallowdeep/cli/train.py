@@ -1,5 +1,6 @@
 """``shallowdeep train``."""
 
+# ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,34 +11,46 @@ import typer
 from shallowdeep.cli.terminal import TerminalObserver, show
 
 
+def _above_zero(value: float | None) -> float | None:
+    if value is not None and not value > 0:
+        raise typer.BadParameter(f"Expected a number above 0, got {value}")
+    return value
+
+
 def train(
     *,
     out: Annotated[Path, typer.Option(help="Directory of the run, made here.")],
     data: Annotated[str | None, typer.Option(help="Dataset name, folder of Parquet files, or image folder.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="A name from `shallowdeep models`, torchvision:NAME, timm:NAME, package.module:callable.")
+        str | None, typer.Option(help="A name from `shallowdeep models`, torchvision:NAME, timm:NAME, module:callable.")
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="backbone, ic-only or joint. (default: joint)")] = None,
     preset: Annotated[
         str | None, typer.Option(help="Hyper-parameters: short (one cycle) or paper. (default: short)")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the preset's; schedules scale with it.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of splits, weights, order, augmentation. (default: 0)")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the preset's; schedules scale with it.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of splits, weights, order, augmentation. (default: 0)")
+    ] = None,
     init: Annotated[Path | None, typer.Option(help="Run whose backbone is taken over.")] = None,
     weights: Annotated[Path | None, typer.Option(help="State dict for the backbone (.safetensors, .pth).")] = None,
-    pretrained: Annotated[bool | None, typer.Option("--pretrained", help="Published weights (torchvision:, timm:).")] = None,
+    pretrained: Annotated[
+        bool | None, typer.Option("--pretrained", help="Published weights (torchvision:, timm:).")
+    ] = None,
     train_backbone: Annotated[
         bool | None, typer.Option("--train-backbone", help="Let ic-only train the backbone first.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings; options here win.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side in pixels. (default: the network's)")] = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Side in pixels. (default: the network's)")] = None,
     exits: Annotated[
         str | None, typer.Option(help="Number of internal classifiers, or target shares of MACs: 0.2,0.5,0.8")
     ] = None,
     conv_heads: Annotated[int | None, typer.Option(help="How many of the first exits get a convolution.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak, instead of the preset's.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Over all devices, instead of the preset's.")] = None,
-    views: Annotated[int | None, typer.Option(help="Augmented views ic-only caches. (default: 4)")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(callback=_above_zero, help="Peak, instead of the preset's.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Over all devices, instead of the preset's.")] = None,
+    views: Annotated[int | None, typer.Option(min=1, help="Augmented views ic-only caches. (default: 4)")] = None,
     calibration_fraction: Annotated[float | None, typer.Option(help="Of the training part. (default: 0.1)")] = None,
     test_fraction: Annotated[float | None, typer.Option(help="Where there is no test part. (default: 0.2)")] = None,
     skip_bad_images: Annotated[
@@ -52,12 +65,16 @@ def train(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda ... (default: auto)")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
-    trust: Annotated[bool, typer.Option("--trust", help="Let --init run code that its manifest names.")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run code that a file (--init, --config, the run) names.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Train a network: its backbone, its internal classifiers, or both together."""
+    from shallowdeep.errors import ConfigurationError
     from shallowdeep.experiment.config import CONFIG, config_from, exit_fractions, read_document
     from shallowdeep.experiment.training import run_training
+    from shallowdeep.models.registry import is_trusted
 
     given: dict[str, Any] = {
         "data": data, "model": model, "recipe": recipe, "preset": preset, "epochs": epochs, "seed": seed,
@@ -70,12 +87,25 @@ def train(
         "precision": precision, "weights_dtype": weights_dtype, "device": device,
     }  # fmt: skip
     options = {key: value for key, value in given.items() if value is not None}
-    saved = out / CONFIG
-    source = config if config is not None else (saved if resume and saved.exists() else None)
+    source = config if config is not None else (out / CONFIG if resume else None)
+    if resume and config is None and not (out / CONFIG).exists():
+        source = None
+        if data is None:
+            raise ConfigurationError(f"Expected a run to resume in {out}, found no {CONFIG}; give --data to begin one")
     settings = config_from({**(read_document(source) if source else {}), **options}, str(source or "the command line"))
+    if not (model or settings.init or trust or is_trusted(settings.model)):
+        raise ConfigurationError(
+            f"Expected --model or --trust to import and run {settings.model!r}, which {source} names"
+        )
     with TerminalObserver() as observer:
         result = run_training(
-            settings, out, resume=resume, overwrite=overwrite, trust=trust, observer=observer, data_progress=observer.data
+            settings,
+            out,
+            resume=resume,
+            overwrite=overwrite,
+            trust=trust,
+            observer=observer,
+            data_progress=observer.data,
         )
     document = result.document()
     show(document, _summary(document), as_json=as_json)
@@ -86,10 +116,14 @@ def _summary(document: dict[str, Any]) -> Any:  # noqa: ANN401 - a rich renderab
 
     from shallowdeep.report.tables import plain_table
 
+    def percent(accuracy: float | None) -> str:
+        return "-" if accuracy is None else f"{100 * accuracy:.1f}"
+
     rows = [
-        (number, exit_["name"], f"{exit_['relative_cost']:.3f}", "-" if exit_["tune_accuracy"] is None else f"{100 * exit_['tune_accuracy']:.1f}")
+        (number, exit_["name"], f"{exit_['relative_cost']:.3f}", percent(exit_["tune_accuracy"]))
         for number, exit_ in enumerate(document["exits"])
     ]
-    table = plain_table(f"{document['model']} on {document['dataset']}", ["exit", "name", "cost", "tune accuracy %"], rows)
+    title = f"{document['model']} on {document['dataset']}"
+    table = plain_table(title, ["exit", "name", "cost", "tune accuracy %"], rows)
     skipped = [f"Bad images left out: {document['skipped_images']}"] if document["skipped_images"] else []
     return Group(table, *skipped, f"Saved in {document['out']}. Next: shallowdeep evaluate {document['out']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -12,11 +13,17 @@ import tomli_w
 from shallowdeep.checkpoint import DTYPES, read_manifest
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.files import replacing
-from shallowdeep.sdn.placement import even_fractions
-from shallowdeep.training.recipes import PRESETS, Hyperparameters, hyperparameters, recipe_named
+from shallowdeep.runtime import PRECISIONS
+from shallowdeep.sdn.placement import MINIMUM_GAP, even_fractions
+from shallowdeep.training.recipes import PRESETS, RECIPES, Hyperparameters, hyperparameters
 from shallowdeep.training.run import Phase
 
 CONFIG = "config.toml"
+MOST_EXITS = math.ceil(1 / MINIMUM_GAP) - 1  # internal classifiers that far apart
+_LEAST = {
+    "epochs": 0, "seed": 0, "image_size": 0, "conv_heads": 0, "learning_rate": 0, "batch_size": 0, "views": 1,
+    "memory_budget": 0, "cache_budget": 0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,12 +35,12 @@ class TrainConfig:
         model: name of the network.
         recipe: ``backbone``, ``ic-only`` or ``joint``.
         preset: hyper-parameters, ``short`` or ``paper``.
-        epochs: instead of the preset's; 0 keeps it.
+        epochs: instead of the preset's, for the recipe's own phase; 0 keeps it.
         seed: of splits, initial weights, order and augmentation.
         init: RUN whose backbone is taken over, or "".
         weights: state-dict file for the backbone, or "".
         pretrained: take torchvision's or timm's published weights.
-        train_backbone: let ``ic-only`` train the backbone first.
+        train_backbone: let ``ic-only`` train the backbone first, as the recipe ``backbone`` with the same preset would.
         image_size: side in pixels; 0 for the network's own, or the nearer of 32 and 64.
         fractions: target shares of MACs of the internal classifiers; empty for the paper's.
         conv_heads: how many of the first internal classifiers get a convolution.
@@ -101,14 +108,18 @@ def exit_fractions(text: str) -> tuple[float, ...]:
     """Target fractions from ``0.2,0.5,0.8``, or evenly spaced ones from a number of exits such as ``4``.
 
     Raises:
-        ConfigurationError: neither.
+        ConfigurationError: neither, or a number of exits that no network has.
     """
     try:
-        if text.strip().isdigit() and int(text) > 0:
+        if text.strip().isdigit():
+            if not 1 <= int(text) <= MOST_EXITS:
+                raise ConfigurationError(f"Expected 1 to {MOST_EXITS} internal classifiers, got {int(text)}")
             return even_fractions(int(text))
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise ConfigurationError(f"Expected a number of exits, or fractions such as 0.2,0.5,0.8, got {text!r}") from error
+        raise ConfigurationError(
+            f"Expected a number of exits, or fractions such as 0.2,0.5,0.8, got {text!r}"
+        ) from error
 
 
 def config_from(document: dict[str, Any], source: str) -> TrainConfig:
@@ -150,33 +161,61 @@ def checked(config: TrainConfig) -> TrainConfig:
 
     Raises:
         ConfigurationError: a setting outside its range, or settings that exclude each other.
+        CheckpointError: ``init`` is no saved network.
     """
-    recipe_named(config.recipe)
-    if config.preset not in PRESETS:
-        raise UnknownNameError("preset", config.preset, PRESETS)
-    if config.weights_dtype not in DTYPES:
-        raise UnknownNameError("weights dtype", config.weights_dtype, DTYPES)
-    for name in ("calibration_fraction", "test_fraction"):
-        if not 0 < getattr(config, name) < 1:
-            raise ConfigurationError(f"Expected {name.replace('_', ' ')} in (0, 1), got {getattr(config, name)}")
-    if config.epochs < 0 or config.batch_size < 0 or config.learning_rate < 0 or config.seed < 0:
-        raise ConfigurationError("Expected epochs, batch size, learning rate and seed of at least 0")
-    if config.init and (config.weights or config.pretrained):
-        raise ConfigurationError("Expected one source of weights, got --init beside --weights or --pretrained")
+    for what, name, known in (
+        ("recipe", config.recipe, RECIPES),
+        ("preset", config.preset, PRESETS),
+        ("precision", config.precision, PRECISIONS),
+        ("weights dtype", config.weights_dtype, DTYPES),
+    ):
+        if name not in known:
+            raise UnknownNameError(what, name, known)
+    _check_ranges(config)
     if config.init:
-        saved = str(read_manifest(config.init)["model"]["name"])
+        saved = read_manifest(config.init).model.name
         if config.model and config.model != saved:
             raise ConfigurationError(f"Expected the model of {config.init}, {saved!r}, got {config.model!r}")
         config = replace(config, model=saved)
+    _check_together(config)
+    return config
+
+
+def _check_ranges(config: TrainConfig) -> None:
+    for name in ("calibration_fraction", "test_fraction"):
+        if not 0 < getattr(config, name) < 1:
+            raise ConfigurationError(f"Expected {name.replace('_', ' ')} in (0, 1), got {getattr(config, name)}")
+    for name, least in _LEAST.items():
+        if not least <= getattr(config, name) < math.inf:
+            value = getattr(config, name)
+            raise ConfigurationError(f"Expected {name.replace('_', ' ')} of at least {least}, got {value}")
+    for fraction in config.fractions:
+        if not 0 < fraction < 1:
+            raise ConfigurationError(f"Expected exit fractions in (0, 1), got {fraction}")
+    if len(config.fractions) > MOST_EXITS:
+        raise ConfigurationError(
+            f"Expected at most {MOST_EXITS} internal classifiers ({MINIMUM_GAP:.0%} of the MACs apart), "
+            f"got {len(config.fractions)}"
+        )
+
+
+def _check_together(config: TrainConfig) -> None:
+    starts = [name for name in ("init", "weights", "pretrained") if getattr(config, name)]
+    if len(starts) > 1:
+        raise ConfigurationError(f"Expected one source of weights, got --{' and --'.join(starts)}")
     if not config.model:
         raise ConfigurationError("Expected a model by --model, or a RUN by --init, got neither")
-    starts = config.init or config.weights or config.pretrained
+    if config.train_backbone and config.recipe != "ic-only":
+        raise ConfigurationError(f"Expected the recipe 'ic-only' beside --train-backbone, got {config.recipe!r}")
+    if config.recipe == "backbone" and (config.fractions or config.conv_heads):
+        raise ConfigurationError(
+            "Expected no --exits or --conv-heads for the recipe 'backbone', which has no such exits"
+        )
     if config.recipe == "ic-only" and not (starts or config.train_backbone):
         raise ConfigurationError(
-            "Expected --init RUN or --weights FILE for the recipe 'ic-only', which leaves the backbone as it is, got an "
-            "untrained one; give one, or --train-backbone"
+            "Expected --init RUN or --weights FILE for the recipe 'ic-only', which leaves the backbone as it is, "
+            "got an untrained one; give one, or --train-backbone"
         )
-    return config
 
 
 def phases_of(config: TrainConfig) -> list[Phase]:
@@ -191,6 +230,6 @@ def phases_of(config: TrainConfig) -> list[Phase]:
         return replace(chosen, learning_rate=rate, batch_size=batch)
 
     phases = [Phase(config.recipe, settings(config.recipe, config.epochs))]
-    if config.recipe == "ic-only" and config.train_backbone and not config.init:
+    if config.train_backbone:
         phases.insert(0, Phase("backbone", settings("backbone", 0)))
     return phases

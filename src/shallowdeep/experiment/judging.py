@@ -10,9 +10,10 @@ from shallowdeep.checkpoint import load
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.loading import Batches
 from shallowdeep.errors import ConfigurationError
+from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.experiment.config import CONFIG, TrainConfig, read_config
 from shallowdeep.experiment.preparation import DataProgress
-from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.experiment.run_directory import METRICS, PICTURE, PREDICTIONS
 from shallowdeep.files import write_json
 from shallowdeep.report.figures import accuracy_cost_figure, save_figure
 from shallowdeep.runtime import pick_device
@@ -20,7 +21,6 @@ from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.sdn.prediction import predict_exits
 from shallowdeep.training.observer import Observer
 
-METRICS, PICTURE, PREDICTIONS = "metrics.json", "accuracy-cost.png", "predictions"
 SPLITS = ("test", "tune", "certify", "calibration")
 
 

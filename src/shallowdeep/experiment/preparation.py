@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
+from torch import Tensor, nn
 
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.cost import count_macs
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.preprocessing import Preprocessing
-from shallowdeep.errors import ConfigurationError
+from shallowdeep.errors import ConfigurationError, ModelError
 from shallowdeep.experiment.config import TrainConfig
-from shallowdeep.models.initialization import initialize_from
+from shallowdeep.models.failure import one_line
+from shallowdeep.models.initialization import DataInitialised, initialize_from
 from shallowdeep.models.registry import build, pretrained_preprocessing, resolve
 from shallowdeep.models.weights import load_weights, read_state_dict
-from shallowdeep.runtime import seed_everything
+from shallowdeep.runtime import evaluating, seed_everything
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -26,22 +29,30 @@ DataProgress = Callable[[str, int, int], None]
 
 def prepare_data(config: TrainConfig, progress: DataProgress | None = None) -> DataSplits:
     """The dataset at the size the network wants, normalised as published weights want where there are any."""
-    given = None
-    if config.init:
-        given = Preprocessing.from_dict(read_manifest(config.init)["preprocessing"])
-        if config.image_size and config.image_size != given.size:
-            raise ConfigurationError(f"Expected image size {given.size}, that of {config.init}, got {config.image_size}")
-    sizes = config.image_size or resolve(config.model).image_sizes
-    published = pretrained_preprocessing(config.model) if config.pretrained else None
-    if published is not None:
-        size = sizes if isinstance(sizes, int) else sizes[0]
-        mean, std = published
-        given = Preprocessing(size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+    given, sizes = _preprocessing(config)
     return load_dataset(
         config.data, image_size=sizes, seed=config.seed, calibration_fraction=config.calibration_fraction,
         test_fraction=config.test_fraction, skip_bad_images=config.skip_bad_images,
         memory_budget=int(config.memory_budget * 2**30), preprocessing=given, progress=progress,
     )  # fmt: skip
+
+
+def _preprocessing(config: TrainConfig) -> tuple[Preprocessing | None, int | tuple[int, ...]]:
+    """Preprocessing that is fixed already, or None; and the sizes that the network takes."""
+    if config.init:  # what its manifest names is not resolved here: that may run code, which takes trust
+        given = read_manifest(config.init).preprocessing
+        if config.image_size and config.image_size != given.size:
+            raise ConfigurationError(
+                f"Expected image size {given.size}, that of {config.init}, got {config.image_size}"
+            )
+        return given, given.size
+    sizes = config.image_size or resolve(config.model).image_sizes
+    published = pretrained_preprocessing(config.model) if config.pretrained else None
+    if published is None:
+        return None, sizes
+    size = sizes if isinstance(sizes, int) else sizes[0]
+    mean, std = published
+    return Preprocessing(size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])), sizes
 
 
 def prepare_network(config: TrainConfig, data: DataSplits, *, trust: bool = False) -> ShallowDeepNetwork:
@@ -50,31 +61,61 @@ def prepare_network(config: TrainConfig, data: DataSplits, *, trust: bool = Fals
     Raises:
         ConfigurationError: the RUN to start from has other classes.
         WeightsMismatchError: weights that do not fit.
-        ConversionError: the model cannot be converted.
+        ModelError: the model cannot run on these images, has other classes, or cannot be converted.
     """
     seed_everything(config.seed)
     size, count = data.preprocessing.size, len(data.classes)
-    if config.init:
-        start = load(config.init, trust=trust)
-        if start.classes != data.classes:
-            raise ConfigurationError(f"Expected the {len(start.classes)} classes of {config.init}, got {count} in {config.data}")
-        backbone = start.to_backbone().train()
-    else:
-        backbone = build(config.model, num_classes=count, image_size=size, pretrained=config.pretrained)
-        if config.weights:
-            load_weights(backbone, read_state_dict(config.weights), config.weights)
-        elif not config.pretrained:
-            some = torch.arange(0, len(data.train), max(1, len(data.train) // INITIALISATION_IMAGES))
-            initialize_from(backbone, data.preprocessing.normalize(data.train.fetch(some)[0]))
+    backbone = _backbone(config, data, trust=trust)
     example = torch.zeros(1, 3, size, size)
+    _check_logits(backbone, example, count)
     if config.recipe == "backbone":
         network = ShallowDeepNetwork.without_exits(backbone, count_macs(backbone, example))
     else:
-        fractions = config.fractions or None
-        network = convert(backbone, example, fractions=fractions, heads="pooled")
-        if config.conv_heads:
-            internal = len(network.exits) - 1
-            heads = ["conv"] * min(config.conv_heads, internal) + ["pooled"] * max(0, internal - config.conv_heads)
-            network = convert(backbone, example, fractions=fractions, heads=heads)
+        network = _with_exits(backbone, example, config)
     network.preprocessing, network.classes = data.preprocessing, data.classes
     return network
+
+
+def _backbone(config: TrainConfig, data: DataSplits, *, trust: bool) -> nn.Module:
+    """The backbone with its starting weights, in train mode."""
+    count = len(data.classes)
+    if config.init:
+        start = load(config.init, trust=trust)
+        if start.classes != data.classes:
+            raise ConfigurationError(
+                f"Expected the {len(start.classes)} classes of {config.init} ({', '.join(start.classes[:3])} ...), "
+                f"got {count} in {config.data} ({', '.join(data.classes[:3])} ...)"
+            )
+        return start.to_backbone().train()
+    size = data.preprocessing.size
+    backbone = build(config.model, num_classes=count, image_size=size, pretrained=config.pretrained)
+    if config.weights:
+        load_weights(backbone, read_state_dict(config.weights), config.weights)
+    elif not config.pretrained and any(isinstance(module, DataInitialised) for module in backbone.modules()):
+        step = math.ceil(len(data.train) / INITIALISATION_IMAGES)
+        images, _ = data.train.fetch(torch.arange(0, len(data.train), step))
+        initialize_from(backbone, data.preprocessing.normalize(images))
+    return backbone
+
+
+def _check_logits(backbone: nn.Module, example: Tensor, count: int) -> None:
+    """Refuse a network that cannot run on images of this size, or that has another number of classes."""
+    name, size = type(backbone).__name__, example.shape[-1]
+    try:
+        with torch.no_grad(), evaluating(backbone):
+            logits = backbone(example)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        raise ModelError(f"Expected {name} to run on images of {size}x{size} pixels, got {one_line(error)}") from error
+    if not isinstance(logits, Tensor) or logits.shape != (1, count):
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelError(f"Expected {name} to return logits (N, {count}), one for each class of the data, got {got}")
+
+
+def _with_exits(backbone: nn.Module, example: Tensor, config: TrainConfig) -> ShallowDeepNetwork:
+    fractions = config.fractions or None
+    network = convert(backbone, example, fractions=fractions)
+    if not config.conv_heads:
+        return network
+    internal = len(network.exits) - 1  # known only now
+    conv = min(config.conv_heads, internal)
+    return convert(backbone, example, fractions=fractions, heads=["conv"] * conv + ["pooled"] * (internal - conv))

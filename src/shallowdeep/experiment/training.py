@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
-from torch import nn
 
-from shallowdeep.checkpoint import Architecture
-from shallowdeep.data.load import DataSplits
-from shallowdeep.errors import ConfigurationError, OutputError
-from shallowdeep.experiment.config import CONFIG, TrainConfig, checked, phases_of, read_config, write_config
+from shallowdeep.checkpoint import Architecture, load, read_manifest
+from shallowdeep.experiment.config import TrainConfig, checked, phases_of
 from shallowdeep.experiment.preparation import DataProgress, prepare_data, prepare_network
+from shallowdeep.experiment.run_directory import Standing, begin, claim, require_space, tidy
 from shallowdeep.runtime import pick_device, pick_precision
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.observer import Observer
-from shallowdeep.training.run import STATE, train
+from shallowdeep.training.run import read_history, train
 
 
 @dataclass(frozen=True)
@@ -29,14 +27,12 @@ class TrainedRun:
         directory: the RUN.
         config: its settings.
         network: trained.
-        data: the splits it was trained on.
         history: one record an epoch.
     """
 
     directory: Path
     config: TrainConfig
     network: ShallowDeepNetwork
-    data: DataSplits
     history: list[dict[str, Any]]
 
     def document(self) -> dict[str, Any]:
@@ -45,12 +41,12 @@ class TrainedRun:
         accuracies = [*accuracies, *[None] * (len(self.network.exits) - len(accuracies))]
         return {
             "out": str(self.directory),
-            "dataset": self.data.name,
+            "dataset": Path(self.config.data).expanduser().resolve().name,  # a name stays what it is
             "model": self.config.model,
             "recipe": self.config.recipe,
             "epochs": len(self.history),
             "seconds": sum(record["seconds"] for record in self.history),
-            "skipped_images": len(self.data.train.skipped) + len(self.data.tune.skipped),
+            "skipped_images": max((record["skipped_images"] for record in self.history), default=0),
             "exits": [
                 {"name": exit_.name, "relative_cost": cost, "tune_accuracy": accuracy}
                 for exit_, cost, accuracy in zip(self.network.exits, self.network.costs, accuracies, strict=True)
@@ -70,67 +66,49 @@ def run_training(
 ) -> TrainedRun:
     """Train what ``config`` says into the RUN ``directory``.
 
+    Args:
+        config: the settings.
+        directory: made here, or an earlier run's.
+        resume: go on with the unfinished run in it; one that is finished stays as it is.
+        overwrite: replace the run in it, once everything is known to be right.
+        trust: let the manifest of ``config.init`` name code to run.
+        observer: told how it goes.
+        data_progress: told how the reading of data goes.
+
     Raises:
         ShallowDeepError: any of its kinds, for bad settings, data, models or a full disk; nothing old is lost.
     """
     config = checked(config)
-    accelerator = Accelerator(cpu=pick_device(config.device).type == "cpu")
-    precision = pick_precision(config.precision, accelerator.device)
-    fresh = claim(directory, config, resume=resume, overwrite=overwrite)
-    phases = phases_of(config)
+    standing = claim(directory, config, resume=resume, overwrite=overwrite)
+    if standing is Standing.FINISHED:
+        observer.said(f"{directory} was trained to the end before: nothing to do")
+        known = (
+            not config.init and read_manifest(directory).model.name == config.model
+        )  # named by the caller, not a file
+        return TrainedRun(directory, config, load(directory, trust=trust or known), read_history(directory))
+    accelerator = _accelerator(config.device)
     data = prepare_data(config, data_progress)
     network = prepare_network(config, data, trust=trust)
     require_space(directory, network)
-    if fresh and accelerator.is_main_process:
-        directory.mkdir(parents=True, exist_ok=True)
-        write_config(config, directory)
+    phases = phases_of(config)
+    accelerator.wait_for_everyone()  # every process has seen the directory as it was
+    if accelerator.is_main_process:
+        if standing is Standing.FRESH:
+            begin(directory, config)
+        tidy(directory)
     accelerator.wait_for_everyone()
-    architecture = Architecture(config.model, len(data.classes), data.preprocessing.size)
     history = train(
-        network, data, phases, directory, architecture, seed=config.seed, precision=precision,
+        network, data, phases, directory, Architecture(config.model, len(data.classes), data.preprocessing.size),
+        seed=config.seed, precision=pick_precision(config.precision, accelerator.device),
         cache_budget=int(config.cache_budget * 2**30), weights_dtype=config.weights_dtype,
         accelerator=accelerator, observer=observer,
     )  # fmt: skip
-    return TrainedRun(directory, config, network, data, history)
+    return TrainedRun(directory, config, network, history)
 
 
-
-
-def claim(directory: Path, config: TrainConfig, *, resume: bool, overwrite: bool) -> bool:
-    """Whether ``directory`` is to be started afresh; False where an unfinished run goes on.
-
-    Raises:
-        OutputError: it exists already, and neither ``resume`` nor ``overwrite`` is given.
-        ConfigurationError: the run to be resumed has other settings.
-    """
-    path = directory / CONFIG
-    if resume and path.exists():
-        saved = read_config(path)
-        for field in fields(TrainConfig):
-            before, now = getattr(saved, field.name), getattr(config, field.name)
-            if before != now:
-                raise ConfigurationError(
-                    f"Expected the settings of {path} to resume, got another {field.name}: {now!r} instead of {before!r}"
-                )
-        return False
-    if directory.is_dir() and any(directory.iterdir()):
-        if not overwrite:
-            raise OutputError(f"Expected a new directory for the run, {directory} exists; --resume goes on with it, --overwrite replaces it")
-        (directory / STATE).unlink(missing_ok=True)
-    elif directory.exists() and not directory.is_dir():
-        raise OutputError(f"Expected a directory for the run, {directory} is a file")
-    return True
-
-
-def require_space(directory: Path, network: nn.Module) -> None:
-    """Refuse before the first step a disk that cannot hold two states (weights and momenta) and the result.
-
-    Raises:
-        OutputError: naming the room needed and the room there is.
-    """
-    weights = sum(t.numel() * t.element_size() for t in network.state_dict().values())
-    needed = 8 * weights
-    existing = next(folder for folder in (directory.absolute(), *directory.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(existing).free
-    if free < needed:
-        raise OutputError(f"Expected {needed / 2**20:.0f} MiB of free space for {directory}, got {free / 2**20:.0f} MiB: no space left on the disk")
+def _accelerator(name: str) -> Accelerator:
+    """One process or many on the device called ``name``; precision is the training loop's business."""
+    device = pick_device(name)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")

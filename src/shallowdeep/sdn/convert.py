@@ -59,7 +59,7 @@ def convert(
     """
     if not 0 <= minimum_gap < 1:
         raise ConfigurationError(f"Expected minimum_gap in [0, 1), got {minimum_gap}")
-    traced = trace(backbone)
+    traced = trace(backbone, example_input)
     profiles = profile(traced, example_input)
     classes = _class_count(traced, profiles)
     cuts = cut_points(traced, profiles)

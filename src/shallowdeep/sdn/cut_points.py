@@ -43,12 +43,13 @@ class CutPoint:
 def live_alone(graph: fx.Graph, profiles: dict[fx.Node, NodeProfile]) -> list[fx.Node]:
     """Nodes after which their own output is the only live activation, in execution order; O(nodes + edges).
 
-    Shape integers, parameters and what is computed from these alone do not count: they can be recomputed.
+    Shape integers, parameters and what is computed from these alone do not count: they can be recomputed. Neither
+    does reading a tensor's shape keep it alive.
     """
     order = {node: i for i, node in enumerate(graph.nodes)}
     last_use: dict[fx.Node, int] = {}
     for node, i in order.items():
-        for source in node.all_input_nodes:
+        for source in node.all_input_nodes if profiles[node].activation else ():
             last_use[source] = i
     ending: dict[int, int] = {}
     alive = 0
@@ -81,11 +82,9 @@ def cut_points(traced: TracedBackbone, profiles: dict[fx.Node, NodeProfile]) -> 
     modules = dict(traced.backbone.named_modules())
     known = layouts(graph, modules, profiles)
     ends = _module_ends(graph, profiles)
-    alone = live_alone(graph, profiles)
+    alone = [node for node in live_alone(graph, profiles) if 0 < done[node] <= LATEST_DEPTH * total]
     best: dict[int, CutPoint] = {}
     for node in alone:
-        if not 0 < done[node] <= LATEST_DEPTH * total:
-            continue
         path = str(node.meta.get("path", ""))
         level, module = ends.get(node, (path.count(".") + 2, path))
         earlier = best.get(done[node])
@@ -137,9 +136,10 @@ def _explain(traced: TracedBackbone, profiles: dict[fx.Node, NodeProfile], alone
             "into a submodule of its own, or mark the function with torch.fx.wrap"
         )
     order = {node: i for i, node in enumerate(traced.graph.nodes)}
-    inner = [node for node in order if profiles[node].activation and node.users and node.op != "output"]
-    longest = max(inner, key=lambda node: max(order[user] for user in node.users) - order[node])
-    reader = max(longest.users, key=lambda node: order[node])
+    readers = {node: [user for user in node.users if profiles[user].activation] for node in order}
+    inner = [node for node in order if profiles[node].activation and readers[node]]
+    longest = max(inner, key=lambda node: max(order[user] for user in readers[node]) - order[node])
+    reader = max(readers[longest], key=lambda node: order[node])
     made, reads = (node.meta.get("path") or f"{name}.forward" for node in (longest, reader))
     unread = f" ({len(alone)} places hold one tensor, but none that an internal classifier can read)" if alone else ""
     return (

@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from shallowdeep.cost import MacCounter, counting_macs
 from shallowdeep.errors import ConversionError
 from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.shapes import reads_metadata
 from shallowdeep.sdn.tracing import TracedBackbone
 
 
@@ -22,9 +23,10 @@ class NodeProfile:
     Attributes:
         macs: MACs of this node alone, per sample.
         shape: shape on one sample where the value is a single tensor, else None.
-        activation: the value is or holds a tensor computed from the images.
+        activation: the value depends on what is in the images: a tensor computed from them, or a number read from one.
         batched: the value is a single tensor whose dimension 0 is the batch.
         overwritten: an in-place operation changed the value after it was computed.
+        tensorless: the value holds no tensor.
         values: the values on one sample and on two where they hold no tensor (shape integers and the like).
     """
 
@@ -33,6 +35,7 @@ class NodeProfile:
     activation: bool
     batched: bool
     overwritten: bool
+    tensorless: bool
     values: tuple[Any, Any]
 
 
@@ -105,9 +108,10 @@ def profile(traced: TracedBackbone, example_input: Tensor) -> dict[fx.Node, Node
         profiles[node] = NodeProfile(
             macs=one.macs[node],
             shape=None if tensor is None else tuple(tensor.shape),
-            activation=has_tensor and fed,
+            activation=fed and (has_tensor or not reads_metadata(node)),
             batched=tensor is not None and tensor.dim() > 0 and tensor.shape[0] == 1 and doubled.shape[0] == 2,  # noqa: PLR2004 - one sample and two
             overwritten=tensor is not None and tensor._version != one.versions[node],  # noqa: SLF001 - as above
+            tensorless=not has_tensor,
             values=(None, None) if has_tensor else (value, doubled),
         )
     return profiles

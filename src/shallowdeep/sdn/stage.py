@@ -128,11 +128,17 @@ class _StageBuilder:
         self.batch: fx.Node | None = None
 
     def add(self, node: fx.Node) -> None:
-        """Copy ``node``, whose inputs are in this stage or can be recomputed."""
+        """Copy ``node``, whose inputs are in this stage or can be recomputed.
+
+        Shape integers of earlier stages' tensors are left out, to be recomputed where they are used.
+        """
         if node.op == "output":
             self.graph.output(fx.map_arg(node.args[0], self._value))
             return
-        self._copy(node)
+        profile = self.profiles[node]
+        here = all(source in self.copies for source in node.all_input_nodes)
+        if here or profile.activation or not profile.tensorless:
+            self._copy(node)
 
     def _copy(self, node: fx.Node) -> fx.Node:
         if node.op == "get_attr" and str(node.target) in self.constants:
@@ -148,13 +154,12 @@ class _StageBuilder:
         profile = self.profiles[node]
         if profile.activation:
             raise ConversionError(f"Expected one live tensor after {self.entry.name}, but {node.name} is read later")
-        one, two = profile.values
-        if one is None or node.op == "get_attr":  # a tensor of parameters only, or a flag read from its module
-            return self._copy(node)
-        return self._recomputed(node, one, two)
+        if any(self.profiles[source].activation for source in node.all_input_nodes):  # the shape of an activation
+            return self._recomputed(node, *profile.values)
+        return self._copy(node)  # made of such shapes, of parameters, or of flags read from their modules
 
     def _recomputed(self, node: fx.Node, one: Any, two: Any) -> Any:  # noqa: ANN401 - any traced constant
-        """A value that holds no tensor, as a constant or a multiple of this stage's batch size."""
+        """What was read from an activation's shape, as constants and multiples of this stage's batch size."""
         if isinstance(one, (tuple, list)):
             items = tuple(self._recomputed(node, a, b) for a, b in zip(one, two, strict=True))
             return self.graph.call_function(torch.Size, (items,)) if isinstance(one, torch.Size) else items

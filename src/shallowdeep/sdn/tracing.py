@@ -10,14 +10,26 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.proxy import Attribute
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from shallowdeep.errors import ConversionError
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.modes import TracedMode, merge_modes
+from shallowdeep.sdn.shapes import ShapeReader
 
 MAX_ATTEMPTS = 100  # each failed attempt turns at least one more module into a leaf
-_MACHINERY = ("/torch/fx/", "/torch/nn/modules/", "/shallowdeep/sdn/tracing.py")  # frames that are not the user's code
+_MACHINERY = (
+    "/torch/fx/",
+    "/torch/nn/modules/module.py",
+    "/shallowdeep/sdn/tracing.py",
+)  # frames that are not the user's code
+
+# Functions that make tensors from sizes alone; torch dispatches on tensors only, so these miss traced sizes.
+_FACTORIES = (
+    *(torch.arange, torch.empty, torch.eye, torch.full, torch.linspace, torch.ones, torch.zeros),
+    *(torch.rand, torch.randint, torch.randn, torch.randperm, torch.tensor),
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,28 @@ class TracedBackbone:
     graph: fx.Graph
     constants: dict[str, Tensor]
     opaque: dict[str, str]
+
+
+def _length(proxy: fx.Proxy) -> int:
+    """The length of a shape; fx.Proxy's own ``__len__`` raises, and says why."""
+    shapes = proxy.tracer.shapes if isinstance(proxy.tracer, _ModuleTracer) else None
+    length = None if shapes is None else shapes.length(proxy.node)
+    return fx.Proxy.__len__(proxy) if length is None else length
+
+
+class _ValueProxy(fx.Proxy):
+    """Stands for a traced value; the lengths of shapes are known."""
+
+    def __getattr__(self, k: str) -> Attribute:
+        return _AttributeProxy(self, k)
+
+    __len__ = _length
+
+
+class _AttributeProxy(Attribute):
+    """Stands for an attribute of a traced value, such as its shape."""
+
+    __len__ = _length
 
 
 class _BufferProxy(fx.Proxy):
@@ -70,14 +104,25 @@ class _ModuleTracer(fx.Tracer):
     ``if self.training`` is frozen for ever. Buffers are read when the graph runs, as parameters are: they may change.
     """
 
-    def __init__(self, opaque: dict[str, str]) -> None:
-        super().__init__(param_shapes_constant=True)
+    def __init__(self, opaque: dict[str, str], shapes: ShapeReader | None) -> None:
+        super().__init__(autowrap_functions=_FACTORIES, param_shapes_constant=True)
+        self._autowrap_search.append(torch)
         self.opaque = dict(opaque)
+        self.shapes = shapes
         self.entered: list[str] = [""]
         self.paths: list[str] = [""]
         self.read: dict[str, fx.Proxy] = {}  # parameters and buffers read so far
 
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        truth = None if self.shapes is None else self.shapes.truth(obj.node)
+        return super().to_bool(obj) if truth is None else truth
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _ValueProxy(node, self)
+
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:  # noqa: ANN401 - the base class's signature
+        if self.shapes is not None and self.shapes.running:
+            return attr_val
         self.read = parameter_proxy_cache
         if isinstance(attr_val, Tensor) and not isinstance(attr_val, nn.Parameter):
             for name, buffer in self.root.named_buffers():
@@ -111,6 +156,8 @@ class _ModuleTracer(fx.Tracer):
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:  # noqa: ANN401 - as above
+        if self.shapes is not None and self.shapes.running:
+            return forward(*args, **kwargs)
         path = self.path_of_module(m)
         if self.is_leaf_module(m, path):
             return super().call_module(m, forward, args, kwargs)
@@ -130,13 +177,18 @@ class _ModuleTracer(fx.Tracer):
         return super().call_module(m, forward, args, kwargs)
 
 
-def trace(backbone: nn.Module) -> TracedBackbone:
+def trace(backbone: nn.Module, example_input: Tensor | None = None) -> TracedBackbone:
     """A graph that computes what ``backbone`` computes, in either mode.
 
     The backbone is traced twice, in eval and in train mode. Arguments that differ (``training=self.training``,
     ``dropout_p = p if self.training else 0``) are read again from their module at run time. A module that cannot
     be traced, or that takes another way in train mode, becomes a leaf and is run whole; the smallest one does.
     Python numbers that ``forward`` reads from a module with children keep the value they have now.
+
+    Args:
+        backbone: a module of one tensor; further arguments of its forward keep their defaults.
+        example_input: (N, ...); its size decides branches on shapes other than the batch size. Without it such
+            branches cannot be traced.
 
     Raises:
         ConversionError: ``backbone.forward`` itself cannot be traced, or takes another way in train mode.
@@ -146,7 +198,7 @@ def trace(backbone: nn.Module) -> TracedBackbone:
     for _ in range(MAX_ATTEMPTS):
         modes = []
         for training in (False, True):
-            tracer = _ModuleTracer(opaque)
+            tracer = _ModuleTracer(opaque, None if example_input is None else ShapeReader(backbone, example_input))
             modes.append(_trace_mode(backbone, tracer, training=training))
             if tracer.opaque != opaque:
                 break
@@ -177,6 +229,8 @@ def _trace_mode(backbone: nn.Module, tracer: _ModuleTracer, *, training: bool) -
                 f"{type(backbone).__name__}.forward cannot be traced at {_reason(error)}; move this step into a "
                 "submodule of its own, which is then run whole, or mark the function with torch.fx.wrap"
             ) from error
+        for node in graph.nodes:
+            node.meta.pop("is_wrapped", None)  # else generated code would register its functions with torch.fx for ever
         return TracedMode(graph, additions())
 
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shallowdeep.files import cannot_write, write_json
+from shallowdeep.files import cannot_write, replacing, write_json
 from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.observer import Observer
 
@@ -54,7 +57,7 @@ class CachePlan:
 
 
 def plan_cache(
-    network: ShallowDeepNetwork, size: int, samples: int, views: int, directory: Path, budget: int
+    network: ShallowDeepNetwork, size: int, samples: int, *, views: int, path: Path, budget: int
 ) -> CachePlan | None:
     """The largest cache of at most ``views`` views that fits ``budget`` bytes and the disk; None where no view fits.
 
@@ -63,10 +66,10 @@ def plan_cache(
         size: side of the images.
         samples: N.
         views: V, how many are wanted.
-        directory: where the cache will be; its disk is asked for its free space.
+        path: where the cache will be. Its disk is asked for its free space; a file already there counts as free.
         budget: bytes.
     """
-    if not all(classifier.cacheable for classifier in network.internal_classifiers):  # type: ignore[union-attr] - InternalClassifier
+    if not all(classifier.cacheable for classifier in _classifiers(network)):
         return None
     device = next(network.parameters()).device
     with torch.no_grad(), evaluating(network):
@@ -74,14 +77,19 @@ def plan_cache(
         summaries = _summaries(network, outputs)
     shapes = tuple((summary.shape[1], summary.shape[2]) for summary in summaries)
     one = CachePlan(shapes, samples, 1)
-    existing = next(folder for folder in (directory, *directory.parents) if folder.exists())
-    room = min(budget, int(FREE_SHARE * shutil.disk_usage(existing).free))
+    existing = next(folder for folder in path.absolute().parents if folder.exists())
+    held = path.stat().st_size if path.exists() else 0
+    room = min(budget, int(FREE_SHARE * (shutil.disk_usage(existing).free + held)))
     fitting = min(views, room // one.bytes)
     return CachePlan(shapes, samples, fitting) if fitting >= 1 else None
 
 
+def _classifiers(network: ShallowDeepNetwork) -> Sequence[InternalClassifier]:
+    return cast("Sequence[InternalClassifier]", network.internal_classifiers)
+
+
 def _summaries(network: ShallowDeepNetwork, outputs: Sequence[Tensor]) -> list[Tensor]:
-    return [ic.summarise(x) for ic, x in zip(network.internal_classifiers, outputs, strict=True)]  # type: ignore[operator] - InternalClassifier
+    return [ic.summarise(x) for ic, x in zip(_classifiers(network), outputs, strict=True)]
 
 
 class FeatureCache:
@@ -117,7 +125,7 @@ class FeatureCache:
         write_json(self._beside[1], self._description(fingerprint))
 
     def create(self) -> None:
-        """Reserve the file.
+        """Reserve the room now: writing through a memory map to a full disk would kill the process.
 
         Raises:
             OutputError: the disk cannot hold it.
@@ -126,8 +134,12 @@ class FeatureCache:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("wb") as file:
-                file.truncate(self.plan.bytes)
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, self.plan.bytes)
+                else:
+                    file.truncate(self.plan.bytes)
         except OSError as error:
+            self.path.unlink(missing_ok=True)
             raise cannot_write(self.path, error) from error
 
     def fill_view(self, view: int, batches: Iterable[tuple[NDArray[np.float16], Tensor]]) -> None:
@@ -141,7 +153,8 @@ class FeatureCache:
             found.append(labels)
             row += len(labels)
         if view == 0:
-            np.save(self._beside[0], torch.cat(found).numpy())
+            with replacing(self._beside[0]) as temporary:
+                np.save(temporary, torch.cat(found).numpy() if found else np.zeros(0, dtype=np.int64))
 
     @property
     def labels(self) -> Tensor:
@@ -165,7 +178,7 @@ class FeatureCache:
             # Copy-on-write: torch wants writable memory; nothing is ever written through it.
             self._values = torch.from_numpy(np.memmap(self.path, dtype=np.float16, mode="c", shape=shape))
         picked = self._values[view].index_select(0, indices).float()
-        parts = picked.split([math.prod(shape) for shape in self.plan.shapes], dim=1)
+        parts = torch.split(picked, [math.prod(shape) for shape in self.plan.shapes], dim=1)
         return [part.view(-1, *shape) for part, shape in zip(parts, self.plan.shapes, strict=True)]
 
     def remove(self) -> None:

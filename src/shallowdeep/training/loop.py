@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from shallowdeep.errors import TrainingError
+from shallowdeep.errors import DataError, TrainingError
 from shallowdeep.runtime import seed_everything
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.observer import Observer
@@ -33,12 +34,12 @@ def run_epochs(
     accelerator: Accelerator,
     observer: Observer,
     epoch_ended: Callable[[dict[str, Any]], None],
-    state_path: Path,
+    last_good: Callable[[], str],
 ) -> None:
     """Train ``task.module`` from ``first_epoch`` (from 0) to the last.
 
-    Every random number is a function of (seed, phase, epoch), so that a run which resumes after any epoch gives the
-    weights that an uninterrupted one gives, bit for bit on a CPU.
+    Every random number is a function of (seed, phase, epoch, process), so that a run which resumes after any epoch
+    gives the weights that an uninterrupted one gives, bit for bit on a CPU.
 
     Args:
         task: what is trained.
@@ -52,45 +53,69 @@ def run_epochs(
         accelerator: spreads steps over processes; gradients are averaged over them.
         observer: told of steps and epochs.
         epoch_ended: saves; called with the epoch's record.
-        state_path: the last good checkpoint, for messages.
+        last_good: says which checkpoint is the last good one, for messages.
 
     Raises:
-        TrainingError: a loss is not finite; names epoch, step and last good checkpoint.
+        TrainingError: a loss, or a weight after an epoch, is not finite; names epoch, step and last good checkpoint.
+        DataError: no training image can be read.
     """
     module = accelerator.prepare_model(task.module)
+    for epoch in range(first_epoch, settings.epochs):
+        seed_everything(seed, phase, epoch, accelerator.process_index)
+        network.train()
+        started = time.perf_counter()
+        loss = _run_steps(
+            task, module, optimizer, settings, epoch,
+            precision=precision, accelerator=accelerator, observer=observer, last_good=last_good,
+        )  # fmt: skip
+        _check_weights(network, epoch, last_good)
+        seconds = time.perf_counter() - started
+        rate = optimizer.param_groups[0]["lr"]
+        record = {"epoch": epoch + 1, "loss": round(loss, 6), "learning_rate": rate, "tune_accuracy": task.accuracies()}
+        epoch_ended({**record, "seconds": round(seconds, 3)})
+
+
+def _run_steps(
+    task: Task,
+    module: nn.Module,
+    optimizer: Optimizer,
+    settings: Hyperparameters,
+    epoch: int,
+    *,
+    precision: str,
+    accelerator: Accelerator,
+    observer: Observer,
+    last_good: Callable[[], str],
+) -> float:
+    """The mean loss of one epoch, over all processes."""
     device = accelerator.device
     total = settings.epochs * task.steps
-    for epoch in range(first_epoch, settings.epochs):
-        seed_everything(seed, phase, epoch)
-        network.train()
-        started, summed = time.perf_counter(), torch.zeros((), device=device)
-        batches = task.batches(epoch, accelerator.process_index, accelerator.num_processes)
-        for step, (inputs, labels) in enumerate(batches):
-            rate = settings.learning_rate * settings.schedule.multiplier((epoch * task.steps + step) / total)
-            set_learning_rate(optimizer, rate)
-            inputs = inputs.to(device, non_blocking=True) if isinstance(inputs, torch.Tensor) else inputs  # noqa: PLW2901 - the same images, moved
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                logits = module(inputs)
-            loss = task.loss(logits, labels.to(device), epoch)
-            if not torch.isfinite(loss):
-                raise TrainingError(_not_finite(loss.item(), epoch, step, state_path))
-            optimizer.zero_grad(set_to_none=True)
-            accelerator.backward(loss)
-            optimizer.step()
-            summed += loss.detach()
-            observer.advanced(1, f"epoch {epoch + 1}/{settings.epochs} loss {loss.item():.3f}")
-        seconds = time.perf_counter() - started
-        mean = accelerator.reduce(summed, "mean").item() / task.steps
-        record = {
-            "epoch": epoch + 1,
-            "loss": round(mean, 6),
-            "learning_rate": rate,
-            "tune_accuracy": task.accuracies(),
-            "seconds": round(seconds, 3),
-        }
-        epoch_ended(record)
+    summed, steps = torch.zeros((), device=device), 0
+    for inputs, labels in task.batches(epoch, accelerator.process_index, accelerator.num_processes):
+        done = (epoch * task.steps + steps) / total
+        set_learning_rate(optimizer, settings.learning_rate * settings.schedule.multiplier(done))
+        moved = inputs.to(device, non_blocking=True) if isinstance(inputs, Tensor) else inputs
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits = module(moved)
+        loss = task.loss(logits, labels.to(device), epoch)
+        value = loss.item()
+        if not math.isfinite(value):
+            what = f"Expected a finite loss, got {value} in epoch {epoch + 1}, step {steps + 1}"
+            raise TrainingError(f"{what}; {last_good()}; a lower learning rate may help")
+        optimizer.zero_grad(set_to_none=True)
+        accelerator.backward(loss)
+        optimizer.step()
+        summed += loss.detach()
+        steps += 1
+        observer.advanced(1, f"epoch {epoch + 1}/{settings.epochs} loss {value:.3f}")
+    if not steps:
+        raise DataError("Expected at least one training image that can be decoded, got none")
+    return float(accelerator.reduce(summed, "mean").item()) / steps
 
 
-def _not_finite(loss: float, epoch: int, step: int, state_path: Path) -> str:
-    good = f"last good checkpoint: {state_path} (after epoch {epoch})" if epoch else "no checkpoint yet"
-    return f"Expected a finite loss, got {loss} in epoch {epoch + 1}, step {step + 1}; {good}; a lower learning rate may help"
+def _check_weights(network: nn.Module, epoch: int, last_good: Callable[[], str]) -> None:
+    """Refuse to save weights that the last update of an epoch broke: no loss has shown it yet."""
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad and not torch.isfinite(parameter).all():
+            what = f"Expected finite weights, got others in {name} after the last step of epoch {epoch + 1}"
+            raise TrainingError(f"{what}; {last_good()}; a lower learning rate may help")

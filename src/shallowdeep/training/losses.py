@@ -25,14 +25,14 @@ def exit_weights(targets: Sequence[float], epoch: int, epochs: int) -> tuple[flo
 
 
 def exit_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of each exit, (E,), from logits (E, N, C) and labels (N,)."""
+    """Mean cross-entropy of each exit, (E,), from logits (E, N, C) and labels (N,); 0 where a device has no image."""
     exits, samples, classes = logits.shape
     flat = F.cross_entropy(logits.float().reshape(-1, classes), labels.repeat(exits), reduction="none")
-    return flat.view(exits, samples).mean(dim=1)
+    return flat.view(exits, samples).sum(dim=1) / max(samples, 1)
 
 
 def weighted_loss(logits: Tensor, labels: Tensor, weights: Sequence[float]) -> Tensor:
-    """Sum over exits of weight × cross-entropy.
+    """Sum over exits of weight times cross-entropy.
 
     Args:
         logits: (E, N, C), unnormalised.

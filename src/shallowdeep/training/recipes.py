@@ -68,17 +68,6 @@ _PAPER_ADAM = Hyperparameters(
 _PAPER_LIGHT_DECAY = ("resnet", "mobilenet")  # the networks the paper decays by 1e-4
 
 
-def recipe_named(recipe: str) -> str:
-    """``recipe`` itself.
-
-    Raises:
-        UnknownNameError: there is no such recipe.
-    """
-    if recipe not in RECIPES:
-        raise UnknownNameError("recipe", recipe, RECIPES)
-    return recipe
-
-
 def hyperparameters(recipe: str, model: str, preset: str = "short", epochs: int | None = None) -> Hyperparameters:
     """Hyper-parameters of a recipe for a model.
 
@@ -93,7 +82,8 @@ def hyperparameters(recipe: str, model: str, preset: str = "short", epochs: int 
 
     Source: Kaya et al. 2019, appendix; the authors' code.
     """
-    recipe_named(recipe)
+    if recipe not in RECIPES:
+        raise UnknownNameError("recipe", recipe, RECIPES)
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
     if recipe == "ic-only":

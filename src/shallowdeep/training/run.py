@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,18 @@ from accelerate import Accelerator
 from torch.optim import Optimizer
 
 from shallowdeep.checkpoint import Architecture, save
-from shallowdeep.data.augmentation import get_augmentation
 from shallowdeep.data.load import DataSplits
-from shallowdeep.data.loading import Batches
+from shallowdeep.errors import CheckpointError
 from shallowdeep.files import replacing
 from shallowdeep.sdn.network import ShallowDeepNetwork
-from shallowdeep.training.feature_cache import FeatureCache, plan_cache, summarise_batches
+from shallowdeep.training.caching import CACHES, Caching, filled_caches, plan_caches, planned_before
 from shallowdeep.training.loop import run_epochs
 from shallowdeep.training.losses import exit_weights
 from shallowdeep.training.observer import Observer
 from shallowdeep.training.optimization import build_optimizer
 from shallowdeep.training.recipes import Hyperparameters
 from shallowdeep.training.state import load_state, save_state
-from shallowdeep.training.tasks import EVALUATION_BATCH, CachedHeadsTask, NetworkTask, Task
+from shallowdeep.training.tasks import CachedHeadsTask, NetworkTask, Task
 
 STATE, HISTORY = "training.safetensors", "history.jsonl"
 
@@ -36,6 +35,35 @@ class Phase:
 
     recipe: str
     settings: Hyperparameters
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is, as saved in its state.
+
+    Attributes:
+        phase: number of the phase, from 0; the number of phases when all are done.
+        epoch: epochs of it that are done.
+        views: of the feature cache that its epochs read; 0 for none.
+        history: one record an epoch.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    views: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What all phases of a run share."""
+
+    network: ShallowDeepNetwork
+    data: DataSplits
+    directory: Path
+    caching: Caching
+    accelerator: Accelerator
+    observer: Observer
 
 
 def train(
@@ -56,7 +84,7 @@ def train(
 
     Args:
         network: with ``preprocessing`` and ``classes`` set; trained in place, on the accelerator's device.
-        data: its splits; ``test`` is not touched.
+        data: its splits; ``test`` and ``certify`` are not touched.
         phases: run in turn.
         directory: the RUN; where it holds the state of an unfinished run of the same phases, that run goes on.
         architecture: how to build the backbone again, for the manifest.
@@ -74,129 +102,128 @@ def train(
         TrainingError: a loss is not finite.
         OutputError: the disk is full.
     """
-    network.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload] - a documented argument
-    state_path = directory / STATE
-    done: dict[str, Any] = {"phase": 0, "epoch": 0, "history": []}
-    if state_path.exists():
-        done = load_state(state_path, network)
-    history: list[dict[str, Any]] = done["history"]
+    network.to(accelerator.device).to(memory_format=torch.channels_last)
+    caching = Caching(directory, views=0, budget=cache_budget, seed=seed, precision=precision)
+    setting = _Setting(network, data, directory, caching, accelerator, observer)
+    progress = Progress()
+    if (directory / STATE).exists():
+        progress = Progress(**load_state(directory / STATE, network))
+        if accelerator.is_main_process:
+            _write_history(directory, progress.history)  # a kill may have come between the state and its history
     for number, phase in enumerate(phases):
         if phase.recipe == "ic-only":
             network.freeze_backbone()
-        if number < done["phase"]:
-            continue
-        first_epoch = done["epoch"] if number == done["phase"] else 0
-        optimizer = build_optimizer(network, phase.settings)
-        if first_epoch:
-            load_state(state_path, network, optimizer)
-        keeper = _Keeper(network, optimizer, directory, number, phase, history, accelerator, observer)
-        task = _task(phase, network, data, directory, seed, precision, cache_budget, accelerator, observer)
-        observer.started(phase.recipe, "steps", phase.settings.epochs * task.steps, first_epoch * task.steps)
-        run_epochs(
-            task, network, optimizer, phase.settings, phase=number, first_epoch=first_epoch, seed=seed,
-            precision=precision, accelerator=accelerator, observer=observer, epoch_ended=keeper, state_path=state_path,
-        )  # fmt: skip
+        if number >= progress.phase:
+            _run_phase(
+                setting, number, phase, progress if number == progress.phase else Progress(history=progress.history)
+            )
     if accelerator.is_main_process:
         save(network, directory, architecture, dtype=weights_dtype)
-        for leftover in [*directory.glob("features-*"), state_path]:
+        for leftover in [*directory.glob(CACHES), directory / STATE]:
             leftover.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
-    return history
+    return progress.history
+
+
+def read_history(directory: Path) -> list[dict[str, Any]]:
+    """The records in a RUN's history, one an epoch.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    try:
+        return [dict(json.loads(line)) for line in (directory / HISTORY).read_text().splitlines()]
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"Expected a JSON record a line in {directory / HISTORY}, got: {error}") from error
+
+
+def _write_history(directory: Path, history: Sequence[dict[str, Any]]) -> None:
+    with replacing(directory / HISTORY) as temporary:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in history))
+
+
+def _run_phase(setting: _Setting, number: int, phase: Phase, progress: Progress) -> None:
+    """Train one phase from where ``progress`` says."""
+    network = _trained(setting.network, phase.recipe)
+    optimizer = build_optimizer(network, phase.settings)
+    if progress.epoch:
+        load_state(setting.directory / STATE, setting.network, optimizer)
+    task, views = _task(setting, network, phase, progress)
+    keeper = _Keeper(setting, optimizer, number, phase, views, progress.history)
+    done = progress.epoch * task.steps
+    setting.observer.started(phase.recipe, "steps", phase.settings.epochs * task.steps, done)
+    run_epochs(
+        task, network, optimizer, phase.settings, phase=number, first_epoch=progress.epoch, seed=setting.caching.seed,
+        precision=setting.caching.precision, accelerator=setting.accelerator, observer=setting.observer,
+        epoch_ended=keeper, last_good=keeper.last_good,
+    )  # fmt: skip
+
+
+def _trained(network: ShallowDeepNetwork, recipe: str) -> ShallowDeepNetwork:
+    """What a recipe trains: of a network with internal classifiers, ``backbone`` takes the backbone alone."""
+    if recipe == "backbone" and len(network.exits) > 1:
+        return ShallowDeepNetwork.without_exits(network.backbone, network.backbone_macs)
+    return network
 
 
 @dataclass(frozen=True)
 class _Keeper:
     """Saves the state and the history after every epoch."""
 
-    network: ShallowDeepNetwork
+    setting: _Setting
     optimizer: Optimizer
-    directory: Path
     number: int
     phase: Phase
+    views: int
     history: list[dict[str, Any]]
-    accelerator: Accelerator
-    observer: Observer
 
     def __call__(self, record: dict[str, Any]) -> None:
-        self.history.append({"phase": self.phase.recipe, **record})
-        if self.accelerator.is_main_process:
-            last = record["epoch"] == self.phase.settings.epochs
-            at = {"phase": self.number + 1, "epoch": 0} if last else {"phase": self.number, "epoch": record["epoch"]}
-            save_state(self.directory / STATE, self.network, self.optimizer, {**at, "history": self.history})
-            with replacing(self.directory / HISTORY) as temporary:
-                temporary.write_text("".join(json.dumps(line) + "\n" for line in self.history))
-        self.accelerator.wait_for_everyone()
-        self.observer.epoch_ended(self.history[-1])
+        setting = self.setting
+        skipped = len(setting.data.train.skipped) + len(setting.data.tune.skipped)
+        self.history.append({"phase": self.phase.recipe, **record, "skipped_images": skipped})
+        if setting.accelerator.is_main_process:
+            progress = {"phase": self.number, "epoch": record["epoch"], "views": self.views, "history": self.history}
+            if record["epoch"] == self.phase.settings.epochs:
+                progress.update(phase=self.number + 1, epoch=0, views=0)
+            save_state(setting.directory / STATE, setting.network, self.optimizer, progress)
+            _write_history(setting.directory, self.history)
+        setting.accelerator.wait_for_everyone()
+        setting.observer.epoch_ended(self.history[-1])
+
+    def last_good(self) -> str:
+        """Which checkpoint is the last good one."""
+        if not self.history:
+            return "no checkpoint yet"
+        last = self.history[-1]
+        return (
+            f"last good checkpoint: {self.setting.directory / STATE} (after epoch {last['epoch']} of {last['phase']})"
+        )
 
 
-def _task(
-    phase: Phase,
-    network: ShallowDeepNetwork,
-    data: DataSplits,
-    directory: Path,
-    seed: int,
-    precision: str,
-    cache_budget: int,
-    accelerator: Accelerator,
-    observer: Observer,
-) -> Task:
+def _task(setting: _Setting, network: ShallowDeepNetwork, phase: Phase, progress: Progress) -> tuple[Task, int]:
+    """The phase's task, and the views of its feature cache (0 for none)."""
     settings = phase.settings
+    if phase.recipe == "ic-only":
+        wanted = replace(setting.caching, views=settings.views)
+        if progress.epoch:
+            plans = planned_before(network, setting.data, wanted, progress.views, setting.observer)
+        else:
+            plans = plan_caches(network, setting.data, wanted, setting.observer)
+        if plans is not None:
+            caches = filled_caches(network, setting.data, plans, wanted, setting.accelerator, observer=setting.observer)
+            seed, batch = wanted.seed, settings.batch_size
+            return CachedHeadsTask(network, *caches, batch_size=batch, seed=seed), plans[0].views
     internal = [exit_.fraction for exit_ in network.exits[:-1]]
 
     def weights_at(epoch: int) -> Sequence[float]:
-        if phase.recipe == "joint":
-            return (*exit_weights(internal, epoch + 1, settings.epochs), 1.0)
         if phase.recipe == "ic-only":
             return (*[1.0] * len(internal), 0.0)
-        return (*[0.0] * len(internal), 1.0)
+        return (*exit_weights(internal, epoch + 1, settings.epochs), 1.0)
 
-    if phase.recipe == "ic-only":
-        caches = _caches(network, data, settings.views, directory, seed, precision, cache_budget, accelerator, observer)
-        if caches is not None:
-            return CachedHeadsTask(network, *caches, batch_size=settings.batch_size, seed=seed)
-    return NetworkTask(
-        network, data, batch_size=settings.batch_size, seed=seed, weights_at=weights_at, precision=precision
-    )
-
-
-def _caches(
-    network: ShallowDeepNetwork,
-    data: DataSplits,
-    views: int,
-    directory: Path,
-    seed: int,
-    precision: str,
-    budget: int,
-    accelerator: Accelerator,
-    observer: Observer,
-) -> tuple[FeatureCache, FeatureCache] | None:
-    """Filled caches of ``train`` and ``tune``, or None where features cannot be cached."""
-    size = data.preprocessing.size
-    tune_plan = plan_cache(network, size, len(data.tune), 1, directory, budget)
-    plan = plan_cache(network, size, len(data.train), views, directory, budget - (tune_plan.bytes if tune_plan else 0))
-    if plan is None or tune_plan is None:
-        observer.said("Features cannot be cached (conv heads, or no room): training through the frozen backbone")
-        return None
-    if plan.views < views:
-        observer.said(f"Caching {plan.views} of {views} augmented views: more do not fit {budget / 2**30:.1f} GiB or the disk")
-    augmentation = get_augmentation(data.augmentation, size)
-    train_cache = FeatureCache(directory / "features-train.bin", plan)
-    tune_cache = FeatureCache(directory / "features-tune.bin", tune_plan)
-    known = f"{data.fingerprint} seed {seed} {precision}"
-    if not (train_cache.complete(known) and tune_cache.complete(known)):
-        if accelerator.is_main_process:
-            train_cache.create()
-            tune_cache.create()
-        accelerator.wait_for_everyone()
-        observer.started("caching features", "images", plan.views * plan.samples + tune_plan.samples, 0)
-        turns = [(tune_cache, data.tune, 0, None)] + [(train_cache, data.train, v, augmentation) for v in range(plan.views)]
-        for cache, split, view, augmented in turns[accelerator.process_index :: accelerator.num_processes]:
-            batches = Batches(
-                split, data.preprocessing, EVALUATION_BATCH, augmentation=augmented, seed=seed, epoch=view
-            )
-            cache.fill_view(view, summarise_batches(network, batches, precision, observer))
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            train_cache.finish(known)
-            tune_cache.finish(known)
-    return train_cache, tune_cache
+    return (
+        NetworkTask(
+            network, setting.data, batch_size=settings.batch_size, seed=setting.caching.seed, weights_at=weights_at,
+            precision=setting.caching.precision,
+        ),
+        0,
+    )  # fmt: skip

@@ -10,9 +10,9 @@ FLOOR = 1e-3  # of the peak; where one-cycle starts and ends
 
 @dataclass(frozen=True)
 class Steps:
-    """×``factor`` after each of ``milestones``, given as shares of training.
+    """The rate times ``factor`` after each of ``milestones``, given as shares of training.
 
-    Source: Kaya et al. 2019: ×0.1 after epochs 35, 60 and 85 of 100; internal classifiers after 15 of 25.
+    Source: Kaya et al. 2019: times 0.1 after epochs 35, 60 and 85 of 100; internal classifiers after 15 of 25.
     """
 
     milestones: tuple[float, ...]

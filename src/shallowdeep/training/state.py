@@ -10,11 +10,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from shallowdeep.checkpoint import write_tensors
 from shallowdeep.errors import CheckpointError
 from shallowdeep.files import replacing
 
@@ -40,7 +41,7 @@ def save_state(path: Path, module: nn.Module, optimizer: Optimizer, progress: di
         tensors[name] = value.clone() if value.data_ptr() in shared else shared.setdefault(value.data_ptr(), value)
     document = {"format": FORMAT, "progress": progress, "numbers": numbers}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"state": json.dumps(document)})
+        write_tensors(tensors, temporary, metadata={"state": json.dumps(document)})
 
 
 def load_state(path: Path, module: nn.Module, optimizer: Optimizer | None = None) -> dict[str, Any]:
@@ -54,16 +55,25 @@ def load_state(path: Path, module: nn.Module, optimizer: Optimizer | None = None
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(f"Expected the state of this network in {path}, got another's: {str(error).splitlines()[-1]}") from error
+        first = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"Expected the state of this network in {path}, got another's: {first}") from error
     if optimizer is None:
         return progress
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in numbers.items()}
     for name, value in tensors.items():
         if name.startswith("optimizer/"):
             _, index, key = name.split("/")
-            state.setdefault(int(index), {})[key] = value
+            state.setdefault(int(index), {})[key] = _laid_out_like(parameters[int(index)], value)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return progress
+
+
+def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
+    """``value`` in the memory format of its parameter, as it was before: sums in another order round otherwise."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], dict[str, Tensor]]:
@@ -73,6 +83,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], dict[s
             values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"Expected a training state in {path}, got a damaged or foreign file: {error}") from error
-    if document.get("format") != FORMAT:
-        raise CheckpointError(f"Expected a training state of format {FORMAT} in {path}, got {document.get('format')!r}")
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise CheckpointError(f"Expected a training state of format {FORMAT} in {path}, got another document")
     return document["progress"], document["numbers"], values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,9 @@ from shallowdeep.data.augmentation import Augmentation, get_augmentation
 from shallowdeep.data.load import DataSplits
 from shallowdeep.data.loading import Batches
 from shallowdeep.data.splits import seeded_order
-from shallowdeep.errors import ConfigurationError
+from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.feature_cache import FeatureCache
 from shallowdeep.training.losses import weighted_loss
@@ -59,8 +60,7 @@ class NetworkTask:
         weights_at: WeightsAt,
         precision: str,
     ) -> None:
-        self.network, self.data, self.seed = network, data, seed
-        self.batch_size = min(batch_size, len(data.train))
+        self.network, self.data, self.seed, self.batch_size = network, data, seed, batch_size
         self.weights_at, self.precision = weights_at, precision
         self.augmentation: Augmentation = get_augmentation(data.augmentation, data.preprocessing.size)
 
@@ -72,7 +72,7 @@ class NetworkTask:
     @property
     def steps(self) -> int:
         """Whole batches in an epoch; the rest of the images come in other epochs."""
-        return len(self.data.train) // self.batch_size
+        return max(1, len(self.data.train) // self.batch_size)
 
     def batches(self, epoch: int, rank: int, world_size: int) -> Batches:
         """Shuffled and augmented by (seed, epoch) alone."""
@@ -108,7 +108,8 @@ class HeadBank(nn.Module):
 
     def forward(self, summaries: Sequence[Tensor]) -> Tensor:
         """Logits (E-1, B, C)."""
-        return torch.stack([head.classify(x) for head, x in zip(self.heads, summaries, strict=True)])  # type: ignore[operator] - InternalClassifier
+        heads = cast("Iterable[InternalClassifier]", self.heads)
+        return torch.stack([head.classify(x) for head, x in zip(heads, summaries, strict=True)])
 
 
 class CachedHeadsTask:
@@ -117,9 +118,10 @@ class CachedHeadsTask:
     def __init__(
         self, network: ShallowDeepNetwork, train: FeatureCache, tune: FeatureCache, *, batch_size: int, seed: int
     ) -> None:
+        if not len(train.labels):
+            raise DataError("Expected at least one training image that can be decoded, got none")
         self._bank = HeadBank(network)
-        self.train, self.tune, self.seed = train, tune, seed
-        self.batch_size = min(batch_size, len(train.labels))
+        self.train, self.tune, self.seed, self.batch_size = train, tune, seed, batch_size
         self.device = next(network.parameters()).device
 
     @property
@@ -130,14 +132,22 @@ class CachedHeadsTask:
     @property
     def steps(self) -> int:
         """Whole batches in an epoch."""
-        return len(self.train.labels) // self.batch_size
+        return max(1, len(self.train.labels) // self.batch_size)
 
     def batches(self, epoch: int, rank: int, world_size: int) -> Iterator[tuple[list[Tensor], Tensor]]:
-        """Shuffled by (seed, epoch) alone."""
-        if self.batch_size % world_size:
-            raise ConfigurationError(f"Expected a batch size that {world_size} processes share evenly, got {self.batch_size}")
-        order = torch.from_numpy(seeded_order(len(self.train.labels), self.seed, epoch))
-        share = self.batch_size // world_size
+        """Shuffled by (seed, epoch) alone.
+
+        Raises:
+            ConfigurationError: the processes cannot share a batch evenly.
+        """
+        images = len(self.train.labels)
+        if self.batch_size % world_size or images < world_size:
+            raise ConfigurationError(
+                f"Expected a batch size that {world_size} processes share evenly, and an image for each, "
+                f"got {self.batch_size} and {images} images"
+            )
+        order = torch.from_numpy(seeded_order(images, self.seed, epoch))
+        share = min(self.batch_size, images) // world_size
         for step in range(self.steps):
             first = step * self.batch_size + rank * share
             indices = order[first : first + share]
@@ -154,7 +164,8 @@ class CachedHeadsTask:
         right = torch.zeros(len(self._bank.heads))
         labels = self.tune.labels
         with evaluating(self._bank), torch.no_grad():
-            for indices in torch.arange(len(labels)).split(EVALUATION_BATCH):
+            for first in range(0, len(labels), EVALUATION_BATCH):
+                indices = torch.arange(first, min(first + EVALUATION_BATCH, len(labels)))
                 rows = [row.to(self.device) for row in self.tune.rows(0, indices)]
                 right += (self._bank(rows).argmax(-1).cpu() == labels[indices]).sum(dim=1)
-        return [round(float(value), 6) for value in right / len(labels)]
+        return [round(float(value), 6) for value in right / max(len(labels), 1)]

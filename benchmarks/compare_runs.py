@@ -1,0 +1,93 @@
+"""One table and one picture of several evaluated runs on the same data.
+
+    python benchmarks/compare_runs.py results/cifar10-resnet56 backbone ic-only joint
+
+reads DIRECTORY/RUN/metrics.json of each run (written by `shallowdeep evaluate`) and writes DIRECTORY/README.md and
+DIRECTORY/comparison.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from paired import machine
+
+from shallowdeep.report.figures import comparison_figure, save_figure
+
+
+def percent(value: float | None) -> str:
+    """A fraction as per cent with one decimal, or a dash."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def row(name: str, document: dict[str, Any]) -> str:
+    """One run's line of the table."""
+    points = {point["rule"]: point for point in document["operating_points"]}
+    exits = " ".join(percent(exit_["accuracy"]) for exit_ in document["exits"])
+    cells = [name, exits]
+    cells += [percent(points.get(f"cost <= {budget} %", {}).get("accuracy")) for budget in (25, 50, 75)]
+    cost = points.get("points lost <= 1", {}).get("relative_cost")
+    cells += ["-" if cost is None else f"{cost:.2f}", percent(document["cumulative_accuracy"])]
+    return "| " + " | ".join(cells) + " |"
+
+
+def commands(directory: Path, names: list[str]) -> list[str]:
+    """The commands that give the runs again."""
+    lines = []
+    for name in names:
+        run = directory / name
+        lines.append(f"    shallowdeep train --config {run / 'config.toml'} --out {run} --overwrite")
+        lines.append(f"    shallowdeep evaluate {run}")
+    return [*lines, f"    python benchmarks/compare_runs.py {directory} {' '.join(names)}"]
+
+
+def history_of(run: Path) -> str:
+    """Epochs and minutes that the run's history tells."""
+    records = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    return f"{len(records)} epochs, {sum(record['seconds'] for record in records) / 60:.0f} min"
+
+
+def main() -> None:
+    """Write the table and the picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("runs", nargs="+")
+    arguments = parser.parse_args()
+    directory: Path = arguments.directory
+    documents = {name: json.loads((directory / name / "metrics.json").read_text()) for name in arguments.runs}
+    configs = {name: tomllib.loads((directory / name / "config.toml").read_text()) for name in arguments.runs}
+    first = documents[arguments.runs[0]]
+    config = configs[arguments.runs[0]]
+    here = machine()
+    lines = [
+        f"# {config['model']} on {config['data']}",
+        "",
+        f"Seed {config['seed']}; {first['samples']:,} {first['split']} images, read once; one threshold for all exits,",
+        f"chosen on `tune`. Weights are stored, and were evaluated, in {config['weights_dtype']}.",
+        f"{here['cpu']}, {here['cores']} cores, no GPU,",
+        f"torch {here['torch']}, {here['date']}.",
+        "",
+        "| run | accuracy of exits, % | cost ≤ 25 % | ≤ 50 % | ≤ 75 % | cost at ≤ 1 point lost | some exit right |",
+        "|---|---|---|---|---|---|---|",
+        *[row(name, document) for name, document in documents.items()],
+        "",
+        "Points are lost against the run's own final exit. Training: "
+        + "; ".join(f"{name} {history_of(directory / name)}" for name in arguments.runs)
+        + " (wall time, on a machine that did other work meanwhile).",
+        "",
+        "![accuracy against cost](comparison.png)",
+        "",
+        "Made by",
+        "",
+        *commands(directory, arguments.runs),
+    ]
+    (directory / "README.md").write_text("\n".join(lines) + "\n")
+    save_figure(comparison_figure(documents), directory / "comparison.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""The feature caches of a phase: planned, filled once, and found again by a run that resumes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from shallowdeep.data.augmentation import get_augmentation
+from shallowdeep.data.load import DataSplits
+from shallowdeep.data.loading import Batches
+from shallowdeep.errors import OutputError
+from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.training.feature_cache import CachePlan, FeatureCache, plan_cache, summarise_batches
+from shallowdeep.training.observer import Observer
+from shallowdeep.training.tasks import EVALUATION_BATCH
+
+CACHES = "features-*"
+_TRAIN, _TUNE = "features-train.bin", "features-tune.bin"
+
+
+@dataclass(frozen=True)
+class Caching:
+    """What caches depend on beside the network and the images.
+
+    Attributes:
+        directory: where they go.
+        views: augmented copies of each training image.
+        budget: bytes that they may take.
+        seed: of the augmentation.
+        precision: of the pass through the backbone, ``fp32`` or ``bf16``.
+    """
+
+    directory: Path
+    views: int
+    budget: int
+    seed: int
+    precision: str
+
+
+def plan_caches(
+    network: ShallowDeepNetwork, data: DataSplits, wanted: Caching, observer: Observer
+) -> tuple[CachePlan, CachePlan] | None:
+    """Plans for ``train`` and ``tune``, of fewer views where more do not fit; None where features cannot be cached."""
+    size, directory = data.preprocessing.size, wanted.directory
+    tune = plan_cache(network, size, len(data.tune), views=1, path=directory / _TUNE, budget=wanted.budget)
+    left = wanted.budget - (tune.bytes if tune else 0)
+    train = plan_cache(network, size, len(data.train), views=wanted.views, path=directory / _TRAIN, budget=left)
+    if train is None or tune is None:
+        observer.said("Features cannot be cached (conv heads, or no room): training through the frozen backbone")
+        return None
+    if train.views < wanted.views:
+        observer.said(
+            f"Caching {train.views} of {wanted.views} augmented views: more do not fit "
+            f"{wanted.budget / 2**30:.1f} GiB or the disk"
+        )
+    return train, tune
+
+
+def planned_before(
+    network: ShallowDeepNetwork, data: DataSplits, wanted: Caching, views: int, observer: Observer
+) -> tuple[CachePlan, CachePlan] | None:
+    """The plans of a run that resumes: as many views as it began with, 0 for none, however much room there is now.
+
+    Raises:
+        OutputError: there is no longer room for them.
+    """
+    if not views:
+        return None
+    plans = plan_caches(network, data, wanted, observer)
+    if plans is None or plans[0].views < views:
+        raise OutputError(
+            f"Expected room in {wanted.directory} for the {views} cached views the run began with, got less"
+        )
+    return CachePlan(plans[0].shapes, plans[0].samples, views), plans[1]
+
+
+def filled_caches(
+    network: ShallowDeepNetwork,
+    data: DataSplits,
+    plans: tuple[CachePlan, CachePlan],
+    wanted: Caching,
+    accelerator: Accelerator,
+    *,
+    observer: Observer,
+) -> tuple[FeatureCache, FeatureCache]:
+    """Caches of ``train`` and ``tune`` with every view in them; views are shared out among processes.
+
+    Raises:
+        OutputError: the disk cannot hold them.
+    """
+    train = FeatureCache(wanted.directory / _TRAIN, plans[0])
+    tune = FeatureCache(wanted.directory / _TUNE, plans[1])
+    known = f"{data.fingerprint} {data.preprocessing} {_digest(network.backbone)} seed {wanted.seed} {wanted.precision}"
+    if train.complete(known) and tune.complete(known):
+        return train, tune
+    accelerator.wait_for_everyone()  # before a file is made, every process has asked for the room there is
+    if accelerator.is_main_process:
+        train.create()
+        tune.create()
+    accelerator.wait_for_everyone()
+    augmentation = get_augmentation(data.augmentation, data.preprocessing.size)
+    observer.started("caching features", "images", plans[0].views * plans[0].samples + plans[1].samples, 0)
+    turns = [(tune, data.tune, 0, None), *((train, data.train, view, augmentation) for view in range(plans[0].views))]
+    for cache, split, view, augmented in turns[accelerator.process_index :: accelerator.num_processes]:
+        batches = Batches(
+            split, data.preprocessing, EVALUATION_BATCH, augmentation=augmented, seed=wanted.seed, epoch=view
+        )
+        cache.fill_view(view, summarise_batches(network, batches, wanted.precision, observer))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        train.finish(known)
+        tune.finish(known)
+    return train, tune
+
+
+def _digest(module: nn.Module) -> str:
+    """SHA-256 of a module's weights and buffers."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

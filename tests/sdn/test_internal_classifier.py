@@ -1,0 +1,57 @@
+"""The classifier that each layout gets."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import fx
+
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.sdn.cut_points import CutPoint
+from shallowdeep.sdn.feature_reduction import ConvReduction, PooledReduction, TokenReduction, VectorReduction
+from shallowdeep.sdn.internal_classifier import attach
+from shallowdeep.sdn.layout import MAP, MAP_LAST, TOKENS, VECTOR, Layout
+
+
+def cut(shape: tuple[int, ...], layout: Layout) -> CutPoint:
+    """A cut point of one shape."""
+    return CutPoint(fx.Graph().placeholder("x"), "x", "x", 1, 0.5, 1, shape, layout)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "head", "kind", "features"),
+    [
+        ((1, 6, 8, 8), Layout(MAP), "pooled", PooledReduction, 6 * 16),
+        ((1, 8, 8, 6), Layout(MAP_LAST), "pooled", PooledReduction, 6 * 16),
+        ((1, 6, 8, 8), Layout(MAP), "conv", ConvReduction, 3 * 16),
+        ((1, 6, 1, 1), Layout(MAP), "conv", PooledReduction, 6),
+        ((1, 5, 6), Layout(TOKENS, class_token=True), "pooled", TokenReduction, 6),
+        ((1, 5, 6), Layout(TOKENS), "conv", TokenReduction, 6),
+        ((1, 6), Layout(VECTOR), "pooled", VectorReduction, 6),
+    ],
+)
+def test_kinds(shape: tuple[int, ...], layout: Layout, head: str, kind: type, features: int) -> None:
+    """Maps are pooled or convolved, tokens normalised, vectors read; logits come out, in two halves or one."""
+    classifier = attach(cut(shape, layout), 10, 10**6, head).eval()
+    assert isinstance(classifier.reduction, kind)
+    assert classifier.linear.in_features == features
+    x = torch.randn(3, *shape[1:])
+    logits = classifier(x)
+    assert logits.shape == (3, 10)
+    assert torch.equal(classifier.classify(classifier.summarise(x)), logits)
+    assert classifier.cacheable == (kind is not ConvReduction)
+
+
+def test_class_token_is_read_alone() -> None:
+    """With a class token the other tokens do not matter; without one they do."""
+    x = torch.randn(1, 5, 6)
+    y = torch.cat([x[:, :1], torch.randn(1, 4, 6)], dim=1)
+    for class_token in (True, False):
+        classifier = attach(cut((1, 5, 6), Layout(TOKENS, class_token=class_token)), 10, 0)
+        assert torch.equal(classifier(x), classifier(y)) == class_token
+
+
+def test_unknown_heads_are_refused() -> None:
+    """The message names the heads there are."""
+    with pytest.raises(ConfigurationError, match="pooled, conv, got 'deep'"):
+        attach(cut((1, 6), Layout(VECTOR)), 10, 0, "deep")

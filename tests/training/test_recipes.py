@@ -1,0 +1,82 @@
+"""Presets are the paper's; optimisers are what they say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.training.optimization import build_optimizer, set_learning_rate
+from shallowdeep.training.recipes import hyperparameters
+from shallowdeep.training.schedules import Steps
+
+
+@pytest.mark.parametrize(
+    ("model", "decay"), [("vgg16", 5e-4), ("wideresnet32_4", 5e-4), ("resnet56", 1e-4), ("mobilenet", 1e-4)]
+)
+@pytest.mark.parametrize("recipe", ["backbone", "joint"])
+def test_the_paper_trains_100_epochs_of_sgd(recipe: str, model: str, decay: float) -> None:
+    """The paper preset: SGD .1, momentum .9, batch 128, its weight decay on every parameter, steps at 35/60/85 %."""
+    chosen = hyperparameters(recipe, model, "paper")
+    assert (chosen.epochs, chosen.batch_size, chosen.optimizer) == (100, 128, "sgd")
+    assert (chosen.learning_rate, chosen.momentum, chosen.nesterov, chosen.weight_decay) == (0.1, 0.9, False, decay)
+    assert chosen.decay_all
+    assert chosen.schedule == Steps((0.35, 0.60, 0.85), 0.1)
+
+
+@pytest.mark.parametrize("preset", ["short", "paper"])
+def test_the_paper_trains_internal_classifiers_with_adam(preset: str) -> None:
+    """Internal classifiers train by Adam 1e-3 for 25 epochs in either preset."""
+    chosen = hyperparameters("ic-only", "resnet56", preset)
+    assert (chosen.epochs, chosen.batch_size, chosen.optimizer, chosen.learning_rate) == (25, 128, "adam", 1e-3)
+    assert chosen.weight_decay == 0
+
+
+def test_epochs_replace_the_presets() -> None:
+    """Given epochs are taken; the schedule, in shares of training, stays."""
+    chosen = hyperparameters("joint", "vgg16", "paper", 7)
+    assert chosen == replace(hyperparameters("joint", "vgg16", "paper"), epochs=7)
+
+
+def test_unknown_names_are_told_with_the_nearest() -> None:
+    """A misspelt recipe or preset is refused with what was meant."""
+    with pytest.raises(UnknownNameError, match="recipe, got 'jiont'; nearest: joint"):
+        hyperparameters("jiont", "vgg16")
+    with pytest.raises(UnknownNameError, match="preset, got 'papr'; nearest: paper"):
+        hyperparameters("joint", "vgg16", "papr")
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}, {"views": 0}, {"learning_rate": float("nan")}])
+def test_numbers_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    """No epochs, images, views or learning rate is no training."""
+    with pytest.raises(ConfigurationError, match=r"Expected .* (of at least 1|above 0), got"):
+        replace(hyperparameters("joint", "vgg16"), **wrong)
+
+
+def test_short_recipes_do_not_decay_biases_and_norms() -> None:
+    """Only matrices and kernels are decayed outside the paper preset."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    groups = build_optimizer(network, hyperparameters("joint", "resnet56")).param_groups
+    assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(1, 5e-4), (3, 0.0)]
+    groups = build_optimizer(network, hyperparameters("joint", "resnet56", "paper")).param_groups
+    assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(4, 1e-4)]
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    """An optimiser never sees a parameter without gradient, and every group gets the rate that is set."""
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    network[0].requires_grad_(requires_grad=False)
+    optimizer = build_optimizer(network, hyperparameters("ic-only", "vgg16"))
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert [len(group["params"]) for group in optimizer.param_groups] == [2]
+    set_learning_rate(optimizer, 0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25]
+
+
+def test_an_unknown_optimizer_is_refused() -> None:
+    """Only the optimisers that are listed exist."""
+    with pytest.raises(UnknownNameError, match="optimizer, got 'sdg'; nearest: sgd"):
+        build_optimizer(nn.Linear(2, 2), replace(hyperparameters("joint", "vgg16"), optimizer="sdg"))

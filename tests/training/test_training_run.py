@@ -1,0 +1,130 @@
+"""What a whole training does and leaves: frozen means frozen, test is never read, losses stay finite."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import shallowdeep
+
+if TYPE_CHECKING:
+    from tests.conftest import Shell, Training
+
+
+def weights(run: str) -> dict[str, torch.Tensor]:
+    """What a run saved."""
+    return load_file(Path(run) / "model.safetensors")
+
+
+@pytest.mark.parametrize("extra", [(), ("--conv-heads", 1)], ids=["cached", "through the backbone"])
+def test_frozen_means_frozen(trained: Training, extra: tuple[object, ...]) -> None:
+    """After `ic-only` every tensor of the backbone, statistics included, and the final logits are the same bits."""
+    trained("start", "--recipe", "backbone", "--epochs", 2, model="tiny_nets:normed")
+    trained("heads", "--recipe", "ic-only", "--init", "start", "--trust", "--epochs", 3, "--exits", 2, *extra)
+    before, after = weights("start"), weights("heads")
+    assert before
+    for name, value in before.items():
+        assert torch.equal(value, after[name]), name
+    images = torch.randn(5, 3, 16, 16)
+    with torch.no_grad():
+        start = shallowdeep.load("start", trust=True)(images)
+        heads = shallowdeep.load("heads", trust=True)(images)
+    assert torch.equal(start[-1], heads[-1])
+
+
+def test_internal_classifiers_learn(trained: Training) -> None:
+    """The heads' loss falls, and every head's weights differ from where they began."""
+    trained("start", "--recipe", "backbone", "--epochs", 1)
+    trained("heads", "--recipe", "ic-only", "--init", "start", "--trust", "--epochs", 20, "--exits", 2)
+    history = [json.loads(line) for line in Path("heads/history.jsonl").read_text().splitlines()]
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert [line["learning_rate"] for line in history] == pytest.approx([1e-3] * 12 + [1e-4] * 8)
+
+
+def test_the_first_of_two_phases_is_the_backbone_recipe(shell: Shell, workplace: Path) -> None:
+    """`ic-only --train-backbone` trains, bit for bit, the backbone that `backbone` would."""
+    base = ("train", "--data", workplace / "images", "--model", "tiny_nets:normed", "--out")
+    assert shell(*base, "both", "--recipe", "ic-only", "--train-backbone", "--epochs", 1, "--exits", 2)[0] == 0
+    assert shell(*base, "first", "--recipe", "backbone")[0] == 0
+    both = weights("both")
+    assert not [name for name, value in weights("first").items() if not torch.equal(value, both[name])]
+    assert len(Path("both/history.jsonl").read_text().splitlines()) == 17
+
+
+def test_caches_are_removed_after_the_run(trained: Training) -> None:
+    """Nothing but the run's own files stays."""
+    trained("heads", "--recipe", "ic-only", "--train-backbone", "--epochs", 1, "--exits", 2)
+    assert sorted(path.name for path in Path("heads").iterdir()) == [
+        "config.toml", "history.jsonl", "model.json", "model.safetensors",
+    ]  # fmt: skip
+
+
+def test_no_room_for_a_cache_trains_through_the_backbone(shell: Shell, trained: Training, workplace: Path) -> None:
+    """A budget of nothing says so and trains; a small one says how many views it takes."""
+    trained("start", "--recipe", "backbone", "--epochs", 1)
+    base = ("train", "--data", workplace / "images", "--init", "start", "--trust", "--recipe", "ic-only")
+    base = (*base, "--epochs", 1, "--exits", 2)
+    status, _, errors = shell(*base, "--out", "a", "--cache-budget", 0)
+    assert status == 0
+    assert "Features cannot be cached (conv heads, or no room): training through the frozen backbone" in errors
+    status, _, errors = shell(*base, "--out", "b", "--cache-budget", 0.00016)
+    assert status == 0
+    assert "Caching 3 of 4 augmented views: more do not fit" in errors
+
+
+def test_test_images_are_never_read(trained: Training, workplace: Path) -> None:
+    """A training goes through although no image of the test part can be decoded."""
+    for path in (workplace / "images" / "test").rglob("*.png"):
+        path.write_bytes(b"no image")
+    trained("run", "--recipe", "joint", "--epochs", 1, "--exits", 2)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(shell: Shell, workplace: Path) -> None:
+    """The message names epoch, step and last good checkpoint, whose state stays and can be gone on from."""
+    base = ("train", "--data", workplace / "images", "--model", "tiny_nets:hindered", "--recipe", "joint", "--exits", 2)
+    base = (*base, "--epochs", 3, "--batch-size", 16, "--resume", "--out")
+    (workplace / "poison").touch()
+    status, _, errors = shell(*base, "bad")
+    assert status == 2
+    assert "Expected a finite loss, got nan in epoch 1, step 1; no checkpoint yet" in errors
+    assert errors.count("\n") == 1
+    (workplace / "poison").unlink()
+
+    from shallowdeep.training import run as run_module
+
+    saved = run_module.save_state
+
+    def save_and_poison(*values: object) -> None:
+        saved(*values)  # type: ignore[arg-type]  # passed on
+        (workplace / "poison").touch()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "save_state", save_and_poison)
+        status, _, errors = shell(*base, "bad")
+    assert status == 2
+    message = "got nan in epoch 2, step 1; last good checkpoint: bad/training.safetensors (after epoch 1 of joint)"
+    assert message in errors
+    state = Path("bad/training.safetensors").read_bytes()
+    assert shell(*base, "bad")[0] == 2
+    assert Path("bad/training.safetensors").read_bytes() == state
+    (workplace / "poison").unlink()
+    assert shell(*base, "bad")[0] == 0
+    assert shell(*base, "good")[0] == 0
+    assert all(torch.equal(value, weights("bad")[name]) for name, value in weights("good").items())
+
+
+def test_weights_broken_by_the_last_step_are_not_saved(shell: Shell, workplace: Path) -> None:
+    """A rate so high that the only step of an epoch overflows is noticed before anything is saved."""
+    status, _, errors = shell(
+        "train", "--data", workplace / "images", "--model", "tiny_nets:plain", "--recipe", "backbone",
+        "--learning-rate", 1e38, "--epochs", 2, "--preset", "paper", "--out", "bad",
+    )  # fmt: skip
+    assert status == 2
+    assert "Expected finite" in errors or "Expected a finite" in errors
+    assert "epoch 1" in errors
+    assert not Path("bad/training.safetensors").exists()
