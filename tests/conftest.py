@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shallowdeep.cli.main import run
+
 NETWORKS = '''
 """Networks small enough to train in a blink; a file named `delay` or `poison` in the working directory changes them."""
 
@@ -73,12 +75,13 @@ def write_images(root: Path, part: str, count: int, size: int = 16) -> None:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with `images/` (60 to train on, 12 to test on) and networks called `tiny_nets:NAME`."""
+    """A working directory with `images/` (60 to train on, 12 to test on), `others/` (30) and `tiny_nets:NAME`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "tiny_nets.py").write_text(NETWORKS)
     write_images(tmp_path / "images", "train", 60)
     write_images(tmp_path / "images", "test", 12)
+    write_images(tmp_path / "others", "train", 30, size=20)
     return tmp_path
 
 
@@ -88,7 +91,6 @@ Shell = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def shell(capfd: pytest.CaptureFixture[str]) -> Shell:
     """Run a command line in this process: (exit status, standard output, standard error)."""
-    from shallowdeep.cli.main import run
 
     def command(*arguments: object) -> tuple[int, str, str]:
         capfd.readouterr()
@@ -102,13 +104,13 @@ Training = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def trained(shell: Shell, workplace: Path) -> Training:
+def trained(shell: Shell, workplace: Path) -> Training:  # noqa: ARG001 - where it runs
     """Train on the tiny images by the command line; returns its JSON document."""
 
     def train(out: str, *arguments: object, model: str = "tiny_nets:plain") -> dict[str, Any]:
         named = [] if "--init" in arguments else ["--model", model]
         status, output, errors = shell(
-            "train", "--data", workplace / "images", *named, "--batch-size", 16, "--out", out, "--json", *arguments
+            "train", "--data", "images", *named, "--batch-size", 16, "--out", out, "--json", *arguments
         )
         assert status == 0, errors
         document: dict[str, Any] = json.loads(output)

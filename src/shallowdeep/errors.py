@@ -1,16 +1,16 @@
 """Every error this package raises on purpose.
 
-    ShallowDeepError            the command line prints it as one line and ends with status 2
-    ├── ConfigurationError      a setting outside its range, or settings that exclude each other
-    │   └── UnknownNameError    a dataset, model, recipe ... that does not exist, with the nearest names
-    ├── DataError               a dataset that cannot be read as one
-    │   └── BadImageError       one image that cannot be decoded, named
-    ├── ModelError              a network that cannot be built
-    │   ├── WeightsMismatchError  weights that do not fit the network, first names given
-    │   └── ConversionError     a network that cannot be traced, cut or given the exits asked for
-    ├── CheckpointError         saved files that are truncated, altered, foreign or newer than this program
-    ├── OutputError             an output that exists already or cannot be written
-    └── TrainingError           a training that cannot go on (a loss that is not finite)
+ShallowDeepError            the command line prints it as one line and ends with status 2
+├── ConfigurationError      a setting outside its range, or settings that exclude each other
+│   └── UnknownNameError    a dataset, model, recipe ... that does not exist, with the nearest names
+├── DataError               a dataset that cannot be read as one
+│   └── BadImageError       one image that cannot be decoded, named
+├── ModelError              a network that cannot be built
+│   ├── WeightsMismatchError  weights that do not fit the network, first names given
+│   └── ConversionError     a network that cannot be traced, cut or given the exits asked for
+├── CheckpointError         saved files that are truncated, altered, foreign or newer than this program
+├── OutputError             an output that exists already or cannot be written
+└── TrainingError           a training that cannot go on (a loss that is not finite)
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def in_two_processes(workplace: Path, arguments: list[str]) -> None:
 
 
 def test_accelerate_launch_gives_the_weights_of_one_process(workplace: Path) -> None:
-    """`accelerate launch` with two processes trains `joint` to the same weights within 1e-5, and prints one document."""
+    """`accelerate launch` with two processes trains `joint` to the same weights within 1e-5 and prints one document."""
     arguments = ("--recipe", "joint", "--exits", "2", "--epochs", "3")
     launch = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes", "2"]
     done = subprocess.run(
@@ -80,8 +80,8 @@ def test_accelerate_launch_gives_the_weights_of_one_process(workplace: Path) -> 
 def test_two_processes_train_the_same_internal_classifiers(workplace: Path, budget: str) -> None:
     """`ic-only` in two processes gives the same weights within 1e-5, with cached features and without."""
     assert run(command(workplace, "start", "--recipe", "backbone", "--epochs", "1")) == 0
-    arguments = ("--recipe", "ic-only", "--init", "start", "--trust", "--epochs", "3", "--views", "2")
-    arguments = (*arguments, "--exits", "2", "--cache-budget", budget)
+    heads = ("--recipe", "ic-only", "--init", "start", "--trust", "--epochs", "3", "--views", "2")
+    arguments = (*heads, "--exits", "2", "--cache-budget", budget)
     in_two_processes(workplace, command(workplace, "two", *arguments))
     assert run(command(workplace, "one", *arguments)) == 0
     assert largest_difference("one", "two") < 1e-5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -49,10 +50,12 @@ def test_unknown_names_are_told_with_the_nearest() -> None:
         hyperparameters("joint", "vgg16", "papr")
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}, {"views": 0}, {"learning_rate": float("nan")}])
-def test_numbers_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"batch_size": 0}, {"views": 0}, {"learning_rate": float("nan")}, {"learning_rate": 1e39}]
+)
+def test_numbers_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     """No epochs, images, views or learning rate is no training."""
-    with pytest.raises(ConfigurationError, match=r"Expected .* (of at least 1|above 0), got"):
+    with pytest.raises(ConfigurationError, match=r"Expected .* (of at least 1|in \(0, 1e\+06\]), got"):
         replace(hyperparameters("joint", "vgg16"), **wrong)
 
 

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from shallowdeep.cli.main import run
+from shallowdeep.training.state import save_state
 
 LIMIT = 60  # seconds after which a child that does nothing fails the test
 
@@ -30,7 +31,7 @@ def children() -> Any:  # noqa: ANN401 - multiprocessing's context, a class with
 
 
 @pytest.fixture
-def killed(children: Any, workplace: Path) -> Callable[..., None]:  # noqa: ANN401 - see `children`
+def killed(children: Any, workplace: Path) -> Callable[..., bool]:  # noqa: ANN401 - see `children`
     """Start a training in a child, and kill it (SIGKILL) as soon as a condition holds."""
 
     def start_and_kill(moment: Callable[[], bool], *arguments: object) -> bool:
@@ -132,13 +133,12 @@ def test_what_a_kill_leaves_half_written_does_no_harm(workplace: Path, killed: C
 
 def test_killed_in_the_final_save(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped after the last epoch and before the network is saved, a run only has to save it."""
-    from shallowdeep.training import run as run_module
 
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "save", stop)
+        patch.setattr("shallowdeep.training.run.save", stop)
         assert run(command(workplace, "killed", *JOINT)) == 130
     assert run(command(workplace, "killed", *JOINT)) == 0
     assert run(command(workplace, "whole", *JOINT)) == 0
@@ -147,18 +147,15 @@ def test_killed_in_the_final_save(workplace: Path, monkeypatch: pytest.MonkeyPat
 
 def test_resuming_keeps_the_number_of_cached_views(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Views are as many as the run began with; where they no longer fit it stops instead of training otherwise."""
-    from shallowdeep.training import run as run_module
-
     assert run(command(workplace, "start", *BACKBONE)) == 0
     arguments = command(workplace, "killed", *IC_ONLY, "--init", "start", "--trust")
-    saved = run_module.save_state
 
     def save_and_stop(*values: Any) -> None:  # noqa: ANN401 - passed on
-        saved(*values)
+        save_state(*values)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "save_state", save_and_stop)
+        patch.setattr("shallowdeep.training.run.save_state", save_and_stop)
         assert run(arguments) == 130
     with monkeypatch.context() as patch:
         patch.setattr("shallowdeep.training.caching.plan_cache", lambda *_, **__: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from shallowdeep.errors import CheckpointError
 from shallowdeep.training.state import load_state, save_state
 
 
-def stepped(optimizer_type: type[torch.optim.Optimizer], **options: float) -> tuple[nn.Module, torch.optim.Optimizer]:
+def stepped(
+    optimizer_type: Callable[..., torch.optim.Optimizer], **options: float
+) -> tuple[nn.Module, torch.optim.Optimizer]:
     """A convolution in channels_last, and an optimiser that has made one step."""
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(memory_format=torch.channels_last)
-    optimizer = optimizer_type(module.parameters(), lr=0.1, **options)  # type: ignore[call-arg]  # every optimiser has lr
+    optimizer = optimizer_type(module.parameters(), lr=0.1, **options)
     module(torch.randn(2, 3, 5, 5)).square().sum().backward()
     optimizer.step()
     return module, optimizer

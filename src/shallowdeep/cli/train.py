@@ -28,10 +28,10 @@ def train(
     preset: Annotated[
         str | None, typer.Option(help="Hyper-parameters: short (one cycle) or paper. (default: short)")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the preset's; schedules scale with it.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Of splits, weights, order, augmentation. (default: 0)")
+    epochs: Annotated[
+        int | None, typer.Option(callback=_above_zero, help="Instead of the preset's; schedules scale with it.")
     ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of splits, weights, order, augmentation. (default: 0)")] = None,
     init: Annotated[Path | None, typer.Option(help="Run whose backbone is taken over.")] = None,
     weights: Annotated[Path | None, typer.Option(help="State dict for the backbone (.safetensors, .pth).")] = None,
     pretrained: Annotated[
@@ -41,7 +41,9 @@ def train(
         bool | None, typer.Option("--train-backbone", help="Let ic-only train the backbone first.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings; options here win.")] = None,
-    image_size: Annotated[int | None, typer.Option(min=1, help="Side in pixels. (default: the network's)")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(callback=_above_zero, help="Side in pixels. (default: the network's)")
+    ] = None,
     exits: Annotated[
         str | None, typer.Option(help="Number of internal classifiers, or target shares of MACs: 0.2,0.5,0.8")
     ] = None,
@@ -49,8 +51,12 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option(callback=_above_zero, help="Peak, instead of the preset's.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Over all devices, instead of the preset's.")] = None,
-    views: Annotated[int | None, typer.Option(min=1, help="Augmented views ic-only caches. (default: 4)")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(callback=_above_zero, help="Over all devices, instead of the preset's.")
+    ] = None,
+    views: Annotated[
+        int | None, typer.Option(callback=_above_zero, help="Augmented views ic-only caches. (default: 4)")
+    ] = None,
     calibration_fraction: Annotated[float | None, typer.Option(help="Of the training part. (default: 0.1)")] = None,
     test_fraction: Annotated[float | None, typer.Option(help="Where there is no test part. (default: 0.2)")] = None,
     skip_bad_images: Annotated[

@@ -112,6 +112,6 @@ def require_space(directory: Path, network: nn.Module) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise OutputError(
-            f"Expected {needed / 2**20:.0f} MiB of free space for {directory}, got {free / 2**20:.0f} MiB: "
+            f"Expected {needed / 2**20:.1f} MiB of free space for {directory}, got {free / 2**20:.1f} MiB: "
             "no space left on the disk"
         )

@@ -13,6 +13,7 @@ from shallowdeep.training.schedules import OneCycle, Schedule, Steps
 RECIPES = ("backbone", "ic-only", "joint")
 PRESETS = ("short", "paper")
 OPTIMIZERS = ("sgd", "adam")
+LARGEST_RATE = 1e6  # none near it trains anything; optimisers fail on rates beyond float32
 _PAPER_STEPS = Steps((0.35, 0.60, 0.85))
 
 
@@ -48,8 +49,8 @@ class Hyperparameters:
         for name in ("epochs", "batch_size", "views"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Expected {name} of at least 1, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ConfigurationError(f"Expected a learning rate above 0, got {self.learning_rate}")
+        if not 0 < self.learning_rate <= LARGEST_RATE:
+            raise ConfigurationError(f"Expected a learning rate in (0, {LARGEST_RATE:g}], got {self.learning_rate}")
 
 
 _PAPER_SGD = Hyperparameters(

@@ -1,0 +1,170 @@
+"""Commands that go well: one JSON document or a table on standard output, notes on standard error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import shallowdeep
+from shallowdeep.cli import demo
+from shallowdeep.exits.predictions import ExitPredictions
+
+if TYPE_CHECKING:
+    from tests.conftest import Shell, Training
+
+JOINT = ("--recipe", "joint", "--exits", 2, "--epochs", 2)
+
+
+def document(shell: Shell, *arguments: object) -> dict[str, Any]:
+    """The one JSON document a command prints."""
+    status, output, errors = shell(*arguments, "--json")
+    assert status == 0, errors
+    assert "Warning" not in errors
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
+def same_weights(one: str, other: str) -> bool:
+    """Whether two runs saved the same bits."""
+    a, b = (load_file(Path(directory) / "model.safetensors") for directory in (one, other))
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_train_tells_what_it_made(trained: Training, shell: Shell) -> None:
+    """The document has the run, its exits with costs and accuracies on `tune`; the history has a line an epoch."""
+    found = trained("run", *JOINT)
+    assert (found["out"], found["dataset"], found["model"]) == ("run", "images", "tiny_nets:plain")
+    assert (found["recipe"], found["epochs"], found["skipped_images"]) == ("joint", 2, 0)
+    assert [set(exit_) for exit_ in found["exits"]] == [{"name", "relative_cost", "tune_accuracy"}] * 3
+    assert (
+        found["exits"][0]["relative_cost"] < found["exits"][1]["relative_cost"] < 1 < found["exits"][2]["relative_cost"]
+    )
+    lines = [json.loads(line) for line in Path("run/history.jsonl").read_text().splitlines()]
+    assert [(line["phase"], line["epoch"]) for line in lines] == [("joint", 1), ("joint", 2)]
+    assert all(len(line["tune_accuracy"]) == 3 and line["loss"] > 0 for line in lines)
+    status, output, errors = shell("evaluate", "run", "--trust")
+    assert status == 0
+    assert "final" in output
+    assert "Written: run/metrics.json" in errors
+
+
+def test_evaluate_has_the_keys_it_promises(trained: Training, shell: Shell) -> None:
+    """The document has the contract's keys, and predictions, metrics and a picture are written."""
+    trained("run", *JOINT)
+    found = document(shell, "evaluate", "run", "--trust")
+    assert (found["dataset"], found["split"], found["samples"]) == ("images", "test", 12)
+    assert [exit_["name"] for exit_ in found["exits"]][-1] == "final"
+    assert all({"name", "relative_cost", "accuracy"} <= set(exit_) for exit_ in found["exits"])
+    assert 0 <= found["cumulative_accuracy"] <= 1
+    assert found["backbone_macs"] == shallowdeep.load("run", trust=True).backbone_macs
+    assert found["parameters"] == sum(p.numel() for p in shallowdeep.load("run", trust=True).parameters())
+    assert json.loads(Path("run/metrics.json").read_text()) == found
+    assert Path("run/accuracy-cost.png").read_bytes()[:4] == b"\x89PNG"
+    predictions = ExitPredictions.load(Path("run/predictions/test.npz"))
+    assert predictions.logits.shape == (3, 12, 3)
+    right = (predictions.logits.argmax(-1) == predictions.labels).mean(axis=1)
+    assert [exit_["accuracy"] for exit_ in found["exits"]] == pytest.approx(right.tolist())
+
+
+def test_other_data_leaves_the_runs_files_alone(trained: Training, shell: Shell) -> None:
+    """`evaluate --data` writes nothing unless --out says where."""
+    trained("run", *JOINT)
+    before = sorted(Path("run").rglob("*"))
+    found = document(shell, "evaluate", "run", "--trust", "--data", "others")
+    assert (found["dataset"], found["samples"]) == ("others", 6)
+    assert sorted(Path("run").rglob("*")) == before
+    document(shell, "evaluate", "run", "--trust", "--data", "others", "--out", "judged", "--split", "calibration")
+    assert Path("judged/predictions/calibration.npz").exists()
+    assert Path("judged/metrics.json").exists()
+
+
+def test_settings_in_a_file_and_on_the_line_give_the_same_weights(trained: Training, shell: Shell) -> None:
+    """A run's own config.toml reproduces it; an option on the line wins over the file."""
+    trained("flags", *JOINT, "--seed", 3)
+    found = document(shell, "train", "--config", "flags/config.toml", "--trust", "--out", "file")
+    assert found["epochs"] == 2
+    assert same_weights("flags", "file")
+    found = document(shell, "train", "--config", "flags/config.toml", "--trust", "--out", "line", "--epochs", 1)
+    assert found["epochs"] == 1
+
+
+def test_a_finished_run_is_left_as_it_is(trained: Training, shell: Shell) -> None:
+    """Resuming what is finished says so, trains nothing, and prints the same document."""
+    first = trained("run", *JOINT)
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in Path("run").iterdir()}
+    status, output, errors = shell("train", "--out", "run", "--resume", "--trust", "--json")
+    assert status == 0
+    assert errors == "run was trained to the end before: nothing to do\n"
+    assert json.loads(output) == first
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in Path("run").iterdir()} == before
+    assert trained("run", *JOINT, "--resume") == first
+
+
+def test_overwriting_renews_everything(trained: Training, shell: Shell) -> None:
+    """Results of an older run do not stand beside the new network; files of the user's own do."""
+    trained("run", *JOINT)
+    document(shell, "evaluate", "run", "--trust")
+    Path("run/notes.txt").write_text("mine")
+    trained("run", *JOINT, "--overwrite", "--seed", 1)
+    assert sorted(path.name for path in Path("run").iterdir() if path.is_file()) == [
+        "config.toml", "history.jsonl", "model.json", "model.safetensors", "notes.txt",
+    ]  # fmt: skip
+    assert not list(Path("run/predictions").iterdir())
+
+
+def test_half_precision_and_streaming_runs_work(trained: Training, shell: Shell) -> None:
+    """Weights in fp16 and images that stream from disk train and evaluate; streaming changes no bit."""
+    trained("resident", *JOINT, "--weights-dtype", "fp16")
+    trained("streamed", *JOINT, "--weights-dtype", "fp16", "--memory-budget", 0)
+    assert same_weights("resident", "streamed")
+    assert document(shell, "evaluate", "streamed", "--trust")["samples"] == 12
+
+
+def test_models_and_datasets_are_listed(shell: Shell) -> None:
+    """Both lists come as a table and as one document."""
+    models = document(shell, "models")["models"]
+    assert {"vgg16", "resnet56", "wideresnet32_4", "mobilenet", "resnet20"} <= {row["name"] for row in models}
+    assert next(row["parameters"] for row in models if row["name"] == "resnet56") == 855_770
+    datasets = document(shell, "datasets")["datasets"]
+    assert datasets[0]["name"] == "mnist5k"
+    assert "resnet56" in shell("models")[1]
+    assert "cifar10" in shell("datasets")[1]
+
+
+def test_help_and_version(shell: Shell) -> None:
+    """Nothing asked shows the help; the version is the package's."""
+    status, output, errors = shell()
+    assert (status, errors) == (0, "")
+    assert "Usage: shallowdeep" in output
+    assert shell("--version") == (0, f"shallowdeep {shallowdeep.__version__}\n", "")
+
+
+def test_the_demo_tells_its_story(shell: Shell, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an epoch each, the demo trains, converts, judges and says what to try next; a second time it renews it all."""
+    assert workplace.is_dir()
+    monkeypatch.setattr(demo, "BACKBONE_EPOCHS", 1)
+    monkeypatch.setattr(demo, "IC_EPOCHS", 1)
+    monkeypatch.setattr(demo, "MODEL", "fastnet")
+    monkeypatch.setattr(demo, "DATA", "images")
+    assert shell("demo", "--out", "story")[0] == 0
+    status, output, errors = shell("demo", "--out", "story", "--json")
+    assert status == 0
+    assert len(json.loads(output)["exits"]) >= 2
+    assert "Picture: story/ic-only/accuracy-cost.png" in errors
+    assert "shallowdeep train --data FOLDER" in errors
+    assert Path("story/ic-only/metrics.json").exists()
+
+
+def test_the_demo_keeps_strangers_files(shell: Shell, workplace: Path) -> None:
+    """A directory that no run made is refused."""
+    (workplace / "story" / "backbone").mkdir(parents=True)
+    (workplace / "story" / "backbone" / "thesis.txt").write_text("ten years of work")
+    status, output, errors = shell("demo", "--out", "story")
+    assert (status, output) == (2, "")
+    assert "holds files but no config.toml" in errors
+    assert (workplace / "story" / "backbone" / "thesis.txt").exists()
