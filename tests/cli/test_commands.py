@@ -76,10 +76,11 @@ def test_other_data_leaves_the_runs_files_alone(trained: Training, shell: Shell)
     trained("run", *JOINT)
     before = sorted(Path("run").rglob("*"))
     found = document(shell, "evaluate", "run", "--trust", "--data", "others")
-    assert (found["dataset"], found["samples"]) == ("others", 6)
+    assert (found["dataset"], found["split"], found["samples"]) == ("others", "all", 30)
+    assert found["tune_dataset"] == "images"
     assert sorted(Path("run").rglob("*")) == before
-    document(shell, "evaluate", "run", "--trust", "--data", "others", "--out", "judged", "--split", "calibration")
-    assert Path("judged/predictions/calibration.npz").exists()
+    document(shell, "evaluate", "run", "--trust", "--data", "others", "--out", "judged")
+    assert Path("judged/predictions/all.npz").exists()
     assert Path("judged/metrics.json").exists()
 
 
@@ -112,7 +113,7 @@ def test_overwriting_renews_everything(trained: Training, shell: Shell) -> None:
     Path("run/notes.txt").write_text("mine")
     trained("run", *JOINT, "--overwrite", "--seed", 1)
     assert sorted(path.name for path in Path("run").iterdir() if path.is_file()) == [
-        "config.toml", "history.jsonl", "model.json", "model.safetensors", "notes.txt",
+        "config.toml", "data.json", "history.jsonl", "model.json", "model.safetensors", "notes.txt",
     ]  # fmt: skip
     assert not list(Path("run/predictions").iterdir())
 

@@ -83,9 +83,9 @@ def test_beginning_clears_a_runs_own_files_only(run: Path) -> None:
     (run / "predictions" / "notes.txt").write_text("mine")
     (run / ".tmpabcdef").touch()
     assert claim(run, CONFIG, resume=False, overwrite=True) is Standing.FRESH
-    begin(run, replace(CONFIG, seed=1))
+    begin(run, replace(CONFIG, seed=1), "cut")
     left = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
-    assert left == ["config.toml", "notes.txt", "predictions/notes.txt"]
+    assert left == ["config.toml", "data.json", "notes.txt", "predictions/notes.txt"]
     assert "seed = 1" in (run / "config.toml").read_text()
 
 
@@ -93,7 +93,7 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """A path below a file is an output error."""
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="Expected to write"):
-        begin(tmp_path / "file" / "run", CONFIG)
+        begin(tmp_path / "file" / "run", CONFIG, "cut")
 
 
 def test_room_is_asked_for_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,9 @@ def test_images_that_were_left_out_leave_no_rows(tmp_path: Path) -> None:
     cache.create()
     cache.fill_view(0, [])
     with pytest.raises(DataError, match="at least one training image"):
-        CachedHeadsTask(ShallowDeepNetwork.without_exits(nn.Linear(1, 1), 1), cache, cache, batch_size=2, seed=0)
+        CachedHeadsTask(
+            ShallowDeepNetwork.without_exits(nn.Linear(1, 1), 1), cache, cache, batch_size=2, seed=0, final_accuracy=0.5
+        )
 
 
 def test_a_cache_is_complete_only_for_what_it_was_made_of(tmp_path: Path) -> None:

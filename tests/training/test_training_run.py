@@ -57,11 +57,31 @@ def test_the_first_of_two_phases_is_the_backbone_recipe(shell: Shell, workplace:
     assert len(Path("both/history.jsonl").read_text().splitlines()) == 17
 
 
+def test_the_frozen_final_classifier_keeps_its_accuracy_in_the_history(trained: Training) -> None:
+    """`ic-only` reports every exit on tune; the last, the backbone's own, stays what it was."""
+    trained("start", "--recipe", "backbone", "--epochs", 2, "--precision", "fp32")
+    before = json.loads(Path("start/history.jsonl").read_text().splitlines()[-1])["tune_accuracy"]
+    arguments = ("--recipe", "ic-only", "--epochs", 2, "--exits", 2, "--precision", "fp32")
+    trained("heads", "--init", "start", "--trust", *arguments)
+    history = [json.loads(line) for line in Path("heads/history.jsonl").read_text().splitlines()]
+    assert [len(record["tune_accuracy"]) for record in history] == [3, 3]
+    assert {record["tune_accuracy"][-1] for record in history} == set(before)
+
+
+def test_normalisation_and_augmentation_can_be_stated(trained: Training) -> None:
+    """--mean and --std go into the manifest as they are; --augmentation stands in the settings."""
+    trained("run", "--recipe", "backbone", "--epochs", 1, "--mean", "0.5,0.4,0.3", "--std", "0.2,0.2,0.1",
+            "--augmentation", "none")  # fmt: skip
+    preprocessing = json.loads(Path("run/model.json").read_text())["preprocessing"]
+    assert preprocessing == {"size": 16, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]}
+    assert 'augmentation = "none"' in Path("run/config.toml").read_text()
+
+
 def test_caches_are_removed_after_the_run(trained: Training) -> None:
     """Nothing but the run's own files stays."""
     trained("heads", "--recipe", "ic-only", "--train-backbone", "--epochs", 1, "--exits", 2)
     assert sorted(path.name for path in Path("heads").iterdir()) == [
-        "config.toml", "history.jsonl", "model.json", "model.safetensors",
+        "config.toml", "data.json", "history.jsonl", "model.json", "model.safetensors",
     ]  # fmt: skip
 
 

@@ -17,7 +17,9 @@ BACKBONE_EPOCHS, IC_EPOCHS = 6, 10
 
 def demo(
     *,
-    out: Annotated[Path, typer.Option(help="Directory of the demo's two runs; renewed each time.")] = Path("demo"),
+    out: Annotated[
+        Path, typer.Option(help="Directory of the demo's two runs; renewed each time, older results in them deleted.")
+    ] = Path("demo"),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Tell the whole story on 5,000 embedded digits, in under 3 minutes."""
@@ -45,11 +47,11 @@ def demo(
         document, files = judge(network, observer=observer, data_progress=observer.data)
     show(document, evaluation_tables(document), as_json=as_json)
     seconds = time.perf_counter() - started
-    for line in _conclusion(document, files[-1], network, seconds):
+    for line in _conclusion(document, files[-1], seconds):
         console.print(line, soft_wrap=True)
 
 
-def _conclusion(document: dict[str, Any], picture: Path, network: Path, seconds: float) -> list[str]:
+def _conclusion(document: dict[str, Any], picture: Path, seconds: float) -> list[str]:
     exits = document["exits"]
     final = exits[-1]["accuracy"]
     enough = next(number for number, exit_ in enumerate(exits) if exit_["accuracy"] >= final - 0.01)
@@ -58,8 +60,8 @@ def _conclusion(document: dict[str, Any], picture: Path, network: Path, seconds:
         f"Exit {enough} is within one point of the final classifier at {early['relative_cost']:.0%} of its cost;",
         f"some exit is right for {document['cumulative_accuracy']:.1%} of the digits, the final one for {final:.1%}.",
         f"\nPicture: {picture}   ({seconds:.0f} s in all)",
-        "Next, your own images (a folder with train/CLASS/*.jpg) and your own network:",
+        "Next, your own images (a folder with train/CLASS/*.jpg) and a network for them:",
+        "  source .venv/bin/activate",
         "  shallowdeep train --data FOLDER --model torchvision:resnet18 --recipe joint --out runs/first",
         "  shallowdeep evaluate runs/first",
-        f"  shallowdeep evaluate {network} --split certify",
     ]

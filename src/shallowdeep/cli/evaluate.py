@@ -14,8 +14,10 @@ from shallowdeep.cli.terminal import TerminalObserver, notes, show
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Directory of a run.")],
     *,
-    data: Annotated[str | None, typer.Option(help="Other data with the same classes. (default: the run's)")] = None,
-    split: Annotated[str, typer.Option(help="test, tune, certify or calibration.")] = "test",
+    data: Annotated[
+        str | None, typer.Option(help="Other data with the same classes, judged whole. (default: the run's)")
+    ] = None,
+    split: Annotated[str, typer.Option(help="test, tune or train.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Where files go. (default: RUN; with --data nowhere)")] = None,
     batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 250,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",

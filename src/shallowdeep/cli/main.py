@@ -59,6 +59,8 @@ def run(arguments: list[str]) -> int:
         status = INTERRUPTED
     except SystemExit:  # how typer and rich leave when the reader of standard output has gone
         return READER_GONE
+    except OSError as error:
+        return _fail(f"Expected to read and write files, got: {error}")
     except Exception as error:
         message = _usage_message(error)
         if message is None:

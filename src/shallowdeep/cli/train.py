@@ -41,6 +41,13 @@ def train(
         bool | None, typer.Option("--train-backbone", help="Let ic-only train the backbone first.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings; options here win.")] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="Of channels in [0, 1], as weights of yours want: 0.485,0.456,0.406")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Beside --mean. (default: measured)")] = None,
+    augmentation: Annotated[
+        str | None, typer.Option(help="none, standard, cifar, tiny-imagenet, fashion or digits. (default: the data's)")
+    ] = None,
     image_size: Annotated[
         int | None, typer.Option(callback=_above_zero, help="Side in pixels. (default: the network's)")
     ] = None,
@@ -78,7 +85,7 @@ def train(
 ) -> None:
     """Train a network: its backbone, its internal classifiers, or both together."""
     from shallowdeep.errors import ConfigurationError
-    from shallowdeep.experiment.config import CONFIG, config_from, exit_fractions, read_document
+    from shallowdeep.experiment.config import CONFIG, config_from, exit_fractions, read_document, three_numbers
     from shallowdeep.experiment.training import run_training
     from shallowdeep.models.registry import is_trusted
 
@@ -86,6 +93,8 @@ def train(
         "data": data, "model": model, "recipe": recipe, "preset": preset, "epochs": epochs, "seed": seed,
         "init": None if init is None else str(init), "weights": None if weights is None else str(weights),
         "pretrained": pretrained, "train_backbone": train_backbone, "image_size": image_size,
+        "mean": None if mean is None else three_numbers(mean), "std": None if std is None else three_numbers(std),
+        "augmentation": augmentation,
         "fractions": None if exits is None else exit_fractions(exits), "conv_heads": conv_heads,
         "learning_rate": learning_rate, "batch_size": batch_size, "views": views,
         "calibration_fraction": calibration_fraction, "test_fraction": test_fraction,

@@ -125,7 +125,8 @@ class ImageSplit:
         if self._decoded is None:
             self._store.prepare()
             return
-        if self._decoded.ensure(self._positions, self.name, skip=self._skip, progress=self._progress):
+        self._decoded.ensure(self._positions, self.name, skip=self._skip, progress=self._progress)
+        if self._skip:
             bad = self._positions[self._decoded.is_bad(self._positions)]
             self.skipped = [self._store.name(int(position)) for position in bad]
 

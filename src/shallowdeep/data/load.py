@@ -37,6 +37,7 @@ class DataSplits:
         tune: a third of the calibration split: stopping, temperatures, fits, choices.
         certify: two thirds of the calibration split: read only by guarantees.
         test: never seen by training or calibration.
+        all_images: the test part where the dataset has one, else every image; for judging a network that never saw it.
         augmentation: name of the preset that suits it, see `shallowdeep.data.augmentation`.
         fingerprint: SHA-256 of the splits' indices and labels, whatever the dataset is called.
     """
@@ -49,6 +50,7 @@ class DataSplits:
     certify: ImageSplit
     test: ImageSplit
     calibration: ImageSplit
+    all_images: ImageSplit
     augmentation: str
     fingerprint: str
 
@@ -138,6 +140,7 @@ def load_dataset(
         certify=build("certify", source.train),
         test=build("test", test_part),
         calibration=build("calibration", source.train),
+        all_images=build("all", test_part),
         augmentation=source.augmentation,
         fingerprint=_fingerprint(indices, source.train, test_part),
     )
@@ -154,7 +157,8 @@ def _cut(source: Source, seed: int, calibration: float, test: float) -> tuple[di
         test_part = source.test
     train, tune, certify = (rest[cut] for cut in cut_calibration(labels[rest], calibration, seed))
     both = np.sort(np.concatenate([tune, certify]))
-    return {"train": train, "tune": tune, "certify": certify, "test": held_out, "calibration": both}, test_part
+    indices = {"train": train, "tune": tune, "certify": certify, "test": held_out, "calibration": both}
+    return {**indices, "all": np.arange(len(test_part.labels))}, test_part
 
 
 def _fingerprint(indices: dict[str, Indices], train: Part, test: Part) -> str:

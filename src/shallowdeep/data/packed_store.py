@@ -7,6 +7,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from shallowdeep.data.image import decode_image, image_dimensions
 from shallowdeep.data.stores import Pixels
 from shallowdeep.errors import BadImageError
+from shallowdeep.files import cannot_write
 
 
 class PackedStore:
@@ -55,7 +57,10 @@ class PackedStore:
         """Read all blocks, at the first call."""
         with self._lock:
             if self._offsets is None:
-                self._offsets = self._pack()
+                try:
+                    self._offsets = self._pack()
+                except OSError as error:
+                    raise cannot_write(Path(tempfile.gettempdir()), error) from error
 
     def _pack(self) -> NDArray[np.int64]:
         """Copy all blocks; return (N + 1,) where each image begins, and where the last ends."""

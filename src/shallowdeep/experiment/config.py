@@ -11,6 +11,7 @@ from typing import Any
 import tomli_w
 
 from shallowdeep.checkpoint import DTYPES, read_manifest
+from shallowdeep.data.augmentation import AUGMENTATIONS
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.files import replacing
 from shallowdeep.runtime import PRECISIONS
@@ -41,6 +42,9 @@ class TrainConfig:
         weights: state-dict file for the backbone, or "".
         pretrained: take torchvision's or timm's published weights.
         train_backbone: let ``ic-only`` train the backbone first, as the recipe ``backbone`` with the same preset would.
+        mean: of channels scaled to [0, 1], red, green, blue; empty to measure it, or take published weights'.
+        std: likewise; weights of your own want the numbers they were trained with.
+        augmentation: name of a preset; "" for the one that suits the dataset.
         image_size: side in pixels; 0 for the network's own, or the nearer of 32 and 64.
         fractions: target shares of MACs of the internal classifiers; empty for the paper's.
         conv_heads: how many of the first internal classifiers get a convolution.
@@ -67,6 +71,9 @@ class TrainConfig:
     weights: str = ""
     pretrained: bool = False
     train_backbone: bool = False
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    augmentation: str = ""
     image_size: int = 0
     fractions: tuple[float, ...] = ()
     conv_heads: int = 0
@@ -139,6 +146,19 @@ def config_from(document: dict[str, Any], source: str) -> TrainConfig:
     return TrainConfig(**values)
 
 
+def three_numbers(text: str) -> tuple[float, ...]:
+    """Numbers from ``0.485,0.456,0.406``.
+
+    Raises:
+        ConfigurationError: not three numbers.
+    """
+    try:
+        red, green, blue = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigurationError(f"Expected three numbers such as 0.485,0.456,0.406, got {text!r}") from error
+    return red, green, blue
+
+
 def _typed(key: str, value: Any, kind: type) -> Any:  # noqa: ANN401 - any TOML value
     if kind is tuple and isinstance(value, (list, tuple)) and all(isinstance(v, (int, float)) for v in value):
         return tuple(float(v) for v in value)
@@ -168,6 +188,7 @@ def checked(config: TrainConfig) -> TrainConfig:
         ("preset", config.preset, PRESETS),
         ("precision", config.precision, PRECISIONS),
         ("weights dtype", config.weights_dtype, DTYPES),
+        ("augmentation", config.augmentation, ("", *AUGMENTATIONS)),
     ):
         if name not in known:
             raise UnknownNameError(what, name, known)
@@ -211,10 +232,15 @@ def _check_together(config: TrainConfig) -> None:
         raise ConfigurationError(
             "Expected no --exits or --conv-heads for the recipe 'backbone', which has no such exits"
         )
-    if config.recipe == "ic-only" and not (starts or config.train_backbone):
+    if bool(config.mean) != bool(config.std) or len(config.mean) not in {0, 3} or len(config.std) not in {0, 3}:
+        raise ConfigurationError("Expected three numbers for --mean and three for --std, or neither")
+    if config.mean and (config.init or config.pretrained):
+        raise ConfigurationError("Expected no --mean and --std beside --init or --pretrained, which bring their own")
+    if config.recipe == "ic-only" and not (config.init or config.weights or config.train_backbone):
+        untrained = "one whose last layer is new" if config.pretrained else "an untrained one"
         raise ConfigurationError(
             "Expected --init RUN or --weights FILE for the recipe 'ic-only', which leaves the backbone as it is, "
-            "got an untrained one; give one, or --train-backbone"
+            f"got {untrained}; give one, or --train-backbone"
         )
 
 

@@ -7,13 +7,15 @@ from typing import Any
 
 from shallowdeep.analysis.evaluation import evaluation
 from shallowdeep.checkpoint import load
+from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.loading import Batches
+from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.experiment.config import CONFIG, TrainConfig, read_config
-from shallowdeep.experiment.preparation import DataProgress
-from shallowdeep.experiment.run_directory import METRICS, PICTURE, PREDICTIONS
+from shallowdeep.experiment.preparation import DataProgress, check_classes
+from shallowdeep.experiment.run_directory import METRICS, PICTURE, PREDICTIONS, check_data
 from shallowdeep.files import write_json
 from shallowdeep.report.figures import accuracy_cost_figure, save_figure
 from shallowdeep.runtime import pick_device
@@ -21,7 +23,7 @@ from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.sdn.prediction import predict_exits
 from shallowdeep.training.observer import Observer
 
-SPLITS = ("test", "tune", "certify", "calibration")
+SPLITS = ("test", "tune", "train")  # certify is read by guarantees alone
 
 
 def judge(
@@ -39,24 +41,31 @@ def judge(
 ) -> tuple[dict[str, Any], list[Path]]:
     """The ``evaluate`` document of a run and the files written.
 
-    Thresholds are chosen on ``tune`` and shown on ``split``. Files go to the run (predictions, metrics, picture),
-    or to ``out``; other data leaves the run's files alone.
+    Thresholds are chosen on the run's own ``tune`` and shown on ``split``, or on other data: its test part where it has
+    one, else all its images. Files (predictions, metrics, picture) go to the run, or to ``out``; other data leaves the
+    run's files alone.
 
     Raises:
         ShallowDeepError: the run cannot be read, or the data does not fit it.
     """
     if split not in SPLITS:
         raise ConfigurationError(f"Expected a split among {', '.join(SPLITS)}, got {split!r}")
+    if data is not None and split != "test":
+        raise ConfigurationError(f"Expected no --split beside --data, which is judged whole, got {split!r}")
     if batch_size < 1:
         raise ConfigurationError(f"Expected a batch size of at least 1, got {batch_size}")
     network = load(run, trust=trust)
-    splits = _splits(run, network, data, skip_bad_images, data_progress)
+    own = _own_data(run, network, data, skip_bad_images=skip_bad_images, progress=data_progress)
+    shown_data = (
+        own if data is None else _read(run, network, data, skip_bad_images=skip_bad_images, progress=data_progress)
+    )
+    part = own.split(split) if data is None else shown_data.all_images
     network.to(pick_device(device))
-    tune = _predictions(network, splits, "tune", batch_size, observer)
-    shown = tune if split == "tune" else _predictions(network, splits, split, batch_size, observer)
+    tune = _predictions(network, own.tune, own.preprocessing, batch_size, observer)
+    shown = tune if part is own.tune else _predictions(network, part, own.preprocessing, batch_size, observer)
     document = evaluation(
-        splits.name,
-        split,
+        shown_data.name,
+        split if data is None else part.name,
         shown,
         tune=tune,
         names=[exit_.name for exit_ in network.exits],
@@ -64,18 +73,29 @@ def judge(
         parameters=sum(p.numel() for p in network.parameters()),
         backbone_parameters=sum(p.numel() for p in network.backbone.parameters()),
     )
-    document["skipped_images"] = len(splits.tune.skipped) + len(splits.split(split).skipped)
+    document["tune_dataset"] = own.name
+    document["skipped_images"] = len({*own.tune.skipped, *part.skipped})
     directory = out if out is not None else (run if data is None else None)
-    return document, [] if directory is None else _write(directory, document, {"tune": tune, split: shown})
+    return document, [] if directory is None else _write(directory, document, {"tune": tune, part.name: shown})
 
 
-def _splits(
-    run: Path, network: ShallowDeepNetwork, data: str | None, skip_bad_images: bool, progress: DataProgress | None
+def _own_data(
+    run: Path, network: ShallowDeepNetwork, data: str | None, *, skip_bad_images: bool, progress: DataProgress | None
 ) -> DataSplits:
-    """The run's own data, cut as in training, or other data with the same classes."""
+    """The data that the run was trained on, split as then; for a network saved without settings, ``data``."""
+    if not (run / CONFIG).exists():
+        if data is None:
+            raise ConfigurationError(f"Expected --data, since {run} has no {CONFIG}")
+        return _read(run, network, data, skip_bad_images=skip_bad_images, progress=progress)
+    splits = _read(run, network, None, skip_bad_images=skip_bad_images, progress=progress)
+    check_data(run, splits.fingerprint, read_config(run / CONFIG).data)
+    return splits
+
+
+def _read(
+    run: Path, network: ShallowDeepNetwork, data: str | None, *, skip_bad_images: bool, progress: DataProgress | None
+) -> DataSplits:
     path = run / CONFIG
-    if data is None and not path.exists():
-        raise ConfigurationError(f"Expected --data, since {run} has no {CONFIG}")
     config = read_config(path) if path.exists() else TrainConfig(data=str(data))
     size = network.preprocessing.size if network.preprocessing is not None else 0
     splits = load_dataset(
@@ -83,22 +103,17 @@ def _splits(
         test_fraction=config.test_fraction, skip_bad_images=skip_bad_images or config.skip_bad_images,
         memory_budget=int(config.memory_budget * 2**30), preprocessing=network.preprocessing, progress=progress,
     )  # fmt: skip
-    if network.classes and splits.classes != network.classes:
-        raise ConfigurationError(
-            f"Expected the {len(network.classes)} classes of {run} ({', '.join(network.classes[:3])} ...), "
-            f"got {len(splits.classes)} in {data or config.data} ({', '.join(splits.classes[:3])} ...)"
-        )
+    if network.classes:
+        check_classes(network.classes, str(run), splits.classes, data or config.data)
     return splits
 
 
 def _predictions(
-    network: ShallowDeepNetwork, splits: DataSplits, name: str, batch_size: int, observer: Observer
+    network: ShallowDeepNetwork, part: ImageSplit, preprocessing: Preprocessing, batch_size: int, observer: Observer
 ) -> ExitPredictions:
-    part = splits.split(name)
     part.prepare()
-    batches = Batches(part, splits.preprocessing, batch_size)
-    observer.started(f"predicting {name}", "images", len(part), 0)
-    return predict_exits(network, batches, progress=observer.advanced)
+    observer.started(f"predicting {part.name}", "images", len(part), 0)
+    return predict_exits(network, Batches(part, preprocessing, batch_size), progress=observer.advanced)
 
 
 def _write(directory: Path, document: dict[str, Any], predictions: dict[str, ExitPredictions]) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -30,11 +31,21 @@ DataProgress = Callable[[str, int, int], None]
 def prepare_data(config: TrainConfig, progress: DataProgress | None = None) -> DataSplits:
     """The dataset at the size the network wants, normalised as published weights want where there are any."""
     given, sizes = _preprocessing(config)
-    return load_dataset(
+    data = load_dataset(
         config.data, image_size=sizes, seed=config.seed, calibration_fraction=config.calibration_fraction,
         test_fraction=config.test_fraction, skip_bad_images=config.skip_bad_images,
         memory_budget=int(config.memory_budget * 2**30), preprocessing=given, progress=progress,
     )  # fmt: skip
+    if config.mean:
+        data = _normalised(data, config)
+    return replace(data, augmentation=config.augmentation) if config.augmentation else data
+
+
+def _normalised(data: DataSplits, config: TrainConfig) -> DataSplits:
+    """``data`` with the mean and standard deviation of the settings."""
+    (red, green, blue), (red_std, green_std, blue_std) = config.mean, config.std
+    size = data.preprocessing.size
+    return replace(data, preprocessing=Preprocessing(size, (red, green, blue), (red_std, green_std, blue_std)))
 
 
 def _preprocessing(config: TrainConfig) -> tuple[Preprocessing | None, int | tuple[int, ...]]:
@@ -81,11 +92,7 @@ def _backbone(config: TrainConfig, data: DataSplits, *, trust: bool) -> nn.Modul
     count = len(data.classes)
     if config.init:
         start = load(config.init, trust=trust)
-        if start.classes != data.classes:
-            raise ConfigurationError(
-                f"Expected the {len(start.classes)} classes of {config.init} ({', '.join(start.classes[:3])} ...), "
-                f"got {count} in {config.data} ({', '.join(data.classes[:3])} ...)"
-            )
+        check_classes(start.classes, config.init, data.classes, config.data)
         return start.to_backbone().train()
     size = data.preprocessing.size
     backbone = build(config.model, num_classes=count, image_size=size, pretrained=config.pretrained)
@@ -96,6 +103,19 @@ def _backbone(config: TrainConfig, data: DataSplits, *, trust: bool) -> nn.Modul
         images, _ = data.train.fetch(torch.arange(0, len(data.train), step))
         initialize_from(backbone, data.preprocessing.normalize(images))
     return backbone
+
+
+def check_classes(expected: tuple[str, ...], run: str, got: tuple[str, ...], data: str) -> None:
+    """Refuse data whose classes are not those of a run, in the same order.
+
+    Raises:
+        ConfigurationError: naming the first of both.
+    """
+    if expected != got:
+        raise ConfigurationError(
+            f"Expected the {len(expected)} classes of {run} ({', '.join(expected[:3])} ...), "
+            f"got {len(got)} in {data} ({', '.join(got[:3])} ...)"
+        )
 
 
 def _check_logits(backbone: nn.Module, example: Tensor, count: int) -> None:

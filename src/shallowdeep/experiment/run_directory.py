@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import fields
 from enum import Enum
@@ -12,13 +13,14 @@ from torch import nn
 from shallowdeep.checkpoint import MANIFEST, WEIGHTS
 from shallowdeep.errors import ConfigurationError, OutputError
 from shallowdeep.experiment.config import CONFIG, TrainConfig, read_config, write_config
-from shallowdeep.files import abandoned, cannot_write
+from shallowdeep.files import abandoned, cannot_write, write_json
 from shallowdeep.training.caching import CACHES
 from shallowdeep.training.run import HISTORY, STATE
 
 METRICS, PICTURE, PREDICTIONS = "metrics.json", "accuracy-cost.png", "predictions"
+DATA = "data.json"
 _RESULTS = (METRICS, PICTURE, "policy.json", "report.html", f"{PREDICTIONS}/*.npz")
-_OWN = (*_RESULTS, MANIFEST, WEIGHTS, HISTORY, STATE, CACHES)
+_OWN = (*_RESULTS, DATA, MANIFEST, WEIGHTS, HISTORY, STATE, CACHES)
 _SAFETENSORS_LEAVES = ".tmp??????"  # where its writer was killed
 STATES_OF_ROOM = 8  # times the weights: two states with momenta while one replaces the other, and the result
 
@@ -74,8 +76,13 @@ def _check_same(saved: TrainConfig, config: TrainConfig, path: Path) -> None:
             )
 
 
-def begin(directory: Path, config: TrainConfig) -> None:
+def begin(directory: Path, config: TrainConfig, fingerprint: str) -> None:
     """Make the directory a run of ``config`` with nothing trained; of an older run only its own files go.
+
+    Args:
+        directory: the RUN.
+        config: its settings.
+        fingerprint: of its data's splits, so that a later command notices when they are no longer the same.
 
     Raises:
         OutputError: it cannot be written.
@@ -87,12 +94,37 @@ def begin(directory: Path, config: TrainConfig) -> None:
     except OSError as error:
         raise cannot_write(directory, error) from error
     tidy(directory)
+    write_json(directory / DATA, {"fingerprint": fingerprint})
     write_config(config, directory)
+
+
+def check_data(directory: Path, fingerprint: str, source: str) -> None:
+    """Refuse data that is cut otherwise than the run's was: training images could be among those judged by.
+
+    Args:
+        directory: a RUN; one without a record of its data passes.
+        fingerprint: of the splits at hand.
+        source: where they come from, for the message.
+
+    Raises:
+        ConfigurationError: images were added, removed or relabelled, or another seed or fraction was taken.
+    """
+    try:
+        known = json.loads((directory / DATA).read_text())["fingerprint"]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"Expected a record of the data in {directory / DATA}, got: {error}") from error
+    if known != fingerprint:
+        raise ConfigurationError(
+            f"Expected {source} split as {directory} was trained on it, got another split: images were added, removed "
+            "or relabelled since, or seed or fractions differ, so training images would be among those judged by"
+        )
 
 
 def tidy(directory: Path) -> None:
     """Delete what a killed process left half written."""
-    names = (CONFIG, MANIFEST, WEIGHTS, HISTORY, STATE, METRICS, PICTURE)
+    names = (CONFIG, DATA, MANIFEST, WEIGHTS, HISTORY, STATE, METRICS, PICTURE)
     for path in [
         *directory.glob(_SAFETENSORS_LEAVES),
         *(path for name in names for path in abandoned(directory / name)),

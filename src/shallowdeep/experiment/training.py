@@ -10,9 +10,9 @@ import torch
 from accelerate import Accelerator
 
 from shallowdeep.checkpoint import Architecture, load, read_manifest
-from shallowdeep.experiment.config import TrainConfig, checked, phases_of
+from shallowdeep.experiment.config import CONFIG, TrainConfig, checked, phases_of, read_config
 from shallowdeep.experiment.preparation import DataProgress, prepare_data, prepare_network
-from shallowdeep.experiment.run_directory import Standing, begin, claim, require_space, tidy
+from shallowdeep.experiment.run_directory import Standing, begin, check_data, claim, require_space, tidy
 from shallowdeep.runtime import pick_device, pick_precision
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.observer import Observer
@@ -46,7 +46,7 @@ class TrainedRun:
             "recipe": self.config.recipe,
             "epochs": len(self.history),
             "seconds": sum(record["seconds"] for record in self.history),
-            "skipped_images": max((record["skipped_images"] for record in self.history), default=0),
+            "skipped_images": max((record.get("skipped_images", 0) for record in self.history), default=0),
             "exits": [
                 {"name": exit_.name, "relative_cost": cost, "tune_accuracy": accuracy}
                 for exit_, cost, accuracy in zip(self.network.exits, self.network.costs, accuracies, strict=True)
@@ -88,13 +88,17 @@ def run_training(
         return TrainedRun(directory, config, load(directory, trust=trust or known), read_history(directory))
     accelerator = _accelerator(config.device)
     data = prepare_data(config, data_progress)
+    if standing is Standing.UNFINISHED:
+        check_data(directory, data.fingerprint, config.data)
+    if config.init and _same_source(config, Path(config.init)):
+        check_data(Path(config.init), data.fingerprint, config.data)
     network = prepare_network(config, data, trust=trust)
     require_space(directory, network)
     phases = phases_of(config)
     accelerator.wait_for_everyone()  # every process has seen the directory as it was
     if accelerator.is_main_process:
         if standing is Standing.FRESH:
-            begin(directory, config)
+            begin(directory, config, data.fingerprint)
         tidy(directory)
     accelerator.wait_for_everyone()
     history = train(
@@ -104,6 +108,15 @@ def run_training(
         accelerator=accelerator, observer=observer,
     )  # fmt: skip
     return TrainedRun(directory, config, network, history)
+
+
+def _same_source(config: TrainConfig, init: Path) -> bool:
+    """Whether the run at ``init`` was trained on the dataset of ``config``."""
+    path = init / CONFIG
+    if not path.exists():
+        return False
+    theirs = read_config(path).data
+    return theirs == config.data or Path(theirs).expanduser().resolve() == Path(config.data).expanduser().resolve()
 
 
 def _accelerator(name: str) -> Accelerator:

@@ -50,6 +50,11 @@ def build_pretrained(name: str, num_classes: int, image_size: int) -> nn.Module:
         raise ModelError(f"Expected pretrained weights for {name!r}, but torchvision publishes none")
     size = int(weights.transforms.keywords["crop_size"])
     network = _build(name, models, bare, weights=weights, **_arguments(bare, image_size, size))
+    if getattr(network, "transform_input", False):
+        raise ModelError(
+            f"Expected weights for plainly normalised images, but those of {name!r} rescale their input inside the "
+            "network, which a saved network does not"
+        )
     replace_classifier(network, len(weights.meta["categories"]), num_classes)
     return network
 

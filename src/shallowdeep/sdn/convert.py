@@ -82,6 +82,7 @@ def convert(
         for cut, kind in zip(chosen, kinds, strict=True)
     ]
     total = sum(p.macs for p in profiles.values())
+    kinds = [classifier.kind for classifier in classifiers]
     exits = _exits(chosen, targets, kinds, _passed(chosen, classifiers, like), total)
     network = ShallowDeepNetwork(backbone, split(traced, profiles, chosen), classifiers, exits, total)
     _check_equal(network, example_input)

@@ -39,6 +39,11 @@ class InternalClassifier(nn.Module):
         return cast("FeatureReduction", self.reduction)
 
     @property
+    def kind(self) -> str:
+        """Which of `HEADS` it is; token sequences and vectors have the pooled kind only."""
+        return "conv" if isinstance(self.reduction, ConvReduction) else "pooled"
+
+    @property
     def cacheable(self) -> bool:
         """Whether `summarise` makes something small enough to keep for every image."""
         return self._reduction.cacheable

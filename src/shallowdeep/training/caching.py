@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from shallowdeep.data.augmentation import get_augmentation
@@ -45,7 +46,18 @@ class Caching:
 def plan_caches(
     network: ShallowDeepNetwork, data: DataSplits, wanted: Caching, observer: Observer
 ) -> tuple[CachePlan, CachePlan] | None:
-    """Plans for ``train`` and ``tune``, of fewer views where more do not fit; None where features cannot be cached."""
+    """Plans for ``train`` and ``tune``, of fewer views where more do not fit; None where features cannot be cached.
+
+    Of several processes the first decides, since each may find another amount of free disk.
+    """
+    decided = [_plan(network, data, wanted, observer)]
+    broadcast_object_list(decided)
+    return decided[0]
+
+
+def _plan(
+    network: ShallowDeepNetwork, data: DataSplits, wanted: Caching, observer: Observer
+) -> tuple[CachePlan, CachePlan] | None:
     size, directory = data.preprocessing.size, wanted.directory
     tune = plan_cache(network, size, len(data.tune), views=1, path=directory / _TUNE, budget=wanted.budget)
     left = wanted.budget - (tune.bytes if tune else 0)

@@ -1,7 +1,8 @@
 """Summaries of a frozen backbone's stage outputs, for every image and several augmented views, on disk.
 
 While only internal classifiers train, nothing before them changes: what their parameter-free half makes of each
-image can be computed once. Gradients are exactly those of training through the frozen trunk on the same views.
+image can be computed once. Gradients are those of training through the frozen trunk on the same views, up to the
+rounding of the float16 numbers that are kept.
 """
 
 from __future__ import annotations
@@ -152,6 +153,7 @@ class FeatureCache:
             values[view, row : row + len(labels)] = features
             found.append(labels)
             row += len(labels)
+        values.flush()  # before the marker says that the cache is complete
         if view == 0:
             with replacing(self._beside[0]) as temporary:
                 np.save(temporary, torch.cat(found).numpy() if found else np.zeros(0, dtype=np.int64))

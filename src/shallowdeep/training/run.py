@@ -24,7 +24,7 @@ from shallowdeep.training.observer import Observer
 from shallowdeep.training.optimization import build_optimizer
 from shallowdeep.training.recipes import Hyperparameters
 from shallowdeep.training.state import load_state, save_state
-from shallowdeep.training.tasks import CachedHeadsTask, NetworkTask, Task
+from shallowdeep.training.tasks import CachedHeadsTask, NetworkTask, Task, tune_accuracies
 
 STATE, HISTORY = "training.safetensors", "history.jsonl"
 
@@ -148,6 +148,7 @@ def _run_phase(setting: _Setting, number: int, phase: Phase, progress: Progress)
     optimizer = build_optimizer(network, phase.settings)
     if progress.epoch:
         load_state(setting.directory / STATE, setting.network, optimizer)
+    setting.data.tune.prepare()
     task, views = _task(setting, network, phase, progress)
     keeper = _Keeper(setting, optimizer, number, phase, views, progress.history)
     done = progress.epoch * task.steps
@@ -157,6 +158,9 @@ def _run_phase(setting: _Setting, number: int, phase: Phase, progress: Progress)
         precision=setting.caching.precision, accelerator=setting.accelerator, observer=setting.observer,
         epoch_ended=keeper, last_good=keeper.last_good,
     )  # fmt: skip
+    if setting.accelerator.num_processes > 1:  # each has its own BatchNorm statistics; those of the first are saved
+        for buffer in setting.network.buffers():
+            torch.distributed.broadcast(buffer, src=0)
 
 
 def _trained(network: ShallowDeepNetwork, recipe: str) -> ShallowDeepNetwork:
@@ -211,8 +215,11 @@ def _task(setting: _Setting, network: ShallowDeepNetwork, phase: Phase, progress
             plans = plan_caches(network, setting.data, wanted, setting.observer)
         if plans is not None:
             caches = filled_caches(network, setting.data, plans, wanted, setting.accelerator, observer=setting.observer)
-            seed, batch = wanted.seed, settings.batch_size
-            return CachedHeadsTask(network, *caches, batch_size=batch, seed=seed), plans[0].views
+            final = tune_accuracies(network, setting.data, wanted.precision)[-1]
+            task = CachedHeadsTask(
+                network, *caches, batch_size=settings.batch_size, seed=wanted.seed, final_accuracy=final
+            )
+            return task, plans[0].views
     internal = [exit_.fraction for exit_ in network.exits[:-1]]
 
     def weights_at(epoch: int) -> Sequence[float]:

@@ -63,6 +63,7 @@ class NetworkTask:
         self.network, self.data, self.seed, self.batch_size = network, data, seed, batch_size
         self.weights_at, self.precision = weights_at, precision
         self.augmentation: Augmentation = get_augmentation(data.augmentation, data.preprocessing.size)
+        self.device = next(network.parameters()).device
 
     @property
     def module(self) -> nn.Module:
@@ -78,7 +79,7 @@ class NetworkTask:
         """Shuffled and augmented by (seed, epoch) alone."""
         return Batches(
             self.data.train, self.data.preprocessing, self.batch_size, shuffle=True, seed=self.seed, epoch=epoch,
-            augmentation=self.augmentation, drop_last=True, rank=rank, world_size=world_size,
+            augmentation=self.augmentation, drop_last=True, rank=rank, world_size=world_size, device=self.device,
         )  # fmt: skip
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
@@ -87,16 +88,21 @@ class NetworkTask:
 
     def accuracies(self) -> list[float]:
         """One pass over ``tune``, without augmentation."""
-        device = next(self.network.parameters()).device
-        right = torch.zeros(len(self.network.exits))
-        seen = 0
-        with evaluating(self.network), torch.no_grad():
-            for images, labels in Batches(self.data.tune, self.data.preprocessing, EVALUATION_BATCH):
-                with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                    logits = self.network(images.to(device))
-                right += (logits.argmax(-1).cpu() == labels).sum(dim=1)
-                seen += len(labels)
-        return [round(float(value), 6) for value in right / max(seen, 1)]
+        return tune_accuracies(self.network, self.data, self.precision)
+
+
+def tune_accuracies(network: ShallowDeepNetwork, data: DataSplits, precision: str) -> list[float]:
+    """Accuracy of every exit on ``tune``, without augmentation, as fractions."""
+    device = next(network.parameters()).device
+    right = torch.zeros(len(network.exits))
+    seen = 0
+    with evaluating(network), torch.no_grad():
+        for images, labels in Batches(data.tune, data.preprocessing, EVALUATION_BATCH, device=device):
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                logits = network(images)
+            right += (logits.argmax(-1).cpu() == labels.cpu()).sum(dim=1)
+            seen += len(labels)
+    return [round(float(value), 6) for value in right / max(seen, 1)]
 
 
 class HeadBank(nn.Module):
@@ -113,15 +119,32 @@ class HeadBank(nn.Module):
 
 
 class CachedHeadsTask:
-    """Internal classifiers alone, on cached features; epoch e uses view e mod V."""
+    """Internal classifiers alone, on cached features; epoch e uses view e mod V.
+
+    Args:
+        network: its internal classifiers are trained.
+        train: features of the training split.
+        tune: features of ``tune``, of one view without augmentation.
+        batch_size: images a step, over all processes.
+        seed: of the order.
+        final_accuracy: the final classifier's on ``tune``, which does not change.
+    """
 
     def __init__(
-        self, network: ShallowDeepNetwork, train: FeatureCache, tune: FeatureCache, *, batch_size: int, seed: int
+        self,
+        network: ShallowDeepNetwork,
+        train: FeatureCache,
+        tune: FeatureCache,
+        *,
+        batch_size: int,
+        seed: int,
+        final_accuracy: float,
     ) -> None:
         if not len(train.labels):
             raise DataError("Expected at least one training image that can be decoded, got none")
         self._bank = HeadBank(network)
         self.train, self.tune, self.seed, self.batch_size = train, tune, seed, batch_size
+        self.final_accuracy = final_accuracy
         self.device = next(network.parameters()).device
 
     @property
@@ -160,7 +183,7 @@ class CachedHeadsTask:
         return weighted_loss(logits, labels, [1.0] * len(logits))
 
     def accuracies(self) -> list[float]:
-        """On the cached ``tune`` summaries; internal classifiers only, since the final classifier stays."""
+        """On the cached ``tune`` summaries; the final classifier's stays what it was."""
         right = torch.zeros(len(self._bank.heads))
         labels = self.tune.labels
         with evaluating(self._bank), torch.no_grad():
@@ -168,4 +191,4 @@ class CachedHeadsTask:
                 indices = torch.arange(first, min(first + EVALUATION_BATCH, len(labels)))
                 rows = [row.to(self.device) for row in self.tune.rows(0, indices)]
                 right += (self._bank(rows).argmax(-1).cpu() == labels[indices]).sum(dim=1)
-        return [round(float(value), 6) for value in right / max(len(labels), 1)]
+        return [*(round(float(value), 6) for value in right / max(len(labels), 1)), self.final_accuracy]
