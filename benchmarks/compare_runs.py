@@ -36,13 +36,12 @@ def row(name: str, document: dict[str, Any]) -> str:
 
 
 def commands(directory: Path, names: list[str]) -> list[str]:
-    """The commands that give the runs again."""
+    """The commands that train and judge such runs again."""
     lines = []
     for name in names:
-        run = directory / name
-        lines.append(f"    shallowdeep train --config {run / 'config.toml'} --out {run} --overwrite")
-        lines.append(f"    shallowdeep evaluate {run}")
-    return [*lines, f"    python benchmarks/compare_runs.py {directory} {' '.join(names)}"]
+        source = f"--config {directory / name / 'config.toml'}"
+        lines += [f"    shallowdeep train {source} --out runs/{name}", f"    shallowdeep evaluate runs/{name}"]
+    return lines
 
 
 def history_of(run: Path) -> str:
@@ -60,30 +59,38 @@ def main() -> None:
     directory: Path = arguments.directory
     documents = {name: json.loads((directory / name / "metrics.json").read_text()) for name in arguments.runs}
     configs = {name: tomllib.loads((directory / name / "config.toml").read_text()) for name in arguments.runs}
-    first = documents[arguments.runs[0]]
-    config = configs[arguments.runs[0]]
+    first, config = documents[arguments.runs[0]], configs[arguments.runs[0]]
+    for name in arguments.runs:
+        for key in ("data", "model", "seed", "weights_dtype"):
+            if configs[name].get(key) != config.get(key):
+                parser.error(f"Expected {key} of {name} to be {config.get(key)!r}, got {configs[name].get(key)!r}")
+    notes = directory / "notes.md"
     here = machine()
     lines = [
         f"# {config['model']} on {config['data']}",
         "",
         f"Seed {config['seed']}; {first['samples']:,} {first['split']} images, read once; one threshold for all exits,",
-        f"chosen on `tune`. Weights are stored, and were evaluated, in {config['weights_dtype']}.",
-        f"{here['cpu']}, {here['cores']} cores, no GPU,",
-        f"torch {here['torch']}, {here['date']}.",
+        f"chosen on `tune`. Weights are stored as {config['weights_dtype']} and evaluated, rounded so, in float32.",
+        f"Compared on {here['cpu']}, {here['cores']} cores, torch {here['torch']}, {here['date']}.",
         "",
         "| run | accuracy of exits, % | cost ≤ 25 % | ≤ 50 % | ≤ 75 % | cost at ≤ 1 point lost | some exit right |",
         "|---|---|---|---|---|---|---|",
         *[row(name, document) for name, document in documents.items()],
         "",
-        "Points are lost against the run's own final exit. Training: "
+        "Points are lost against the run's own final exit. Training, by the runs' own histories: "
         + "; ".join(f"{name} {history_of(directory / name)}" for name in arguments.runs)
-        + " (wall time, on a machine that did other work meanwhile).",
+        + ".",
         "",
+        *([notes.read_text().strip(), ""] if notes.exists() else []),
         "![accuracy against cost](comparison.png)",
         "",
-        "Made by",
+        "Such runs are made by",
         "",
         *commands(directory, arguments.runs),
+        "",
+        "and this page by",
+        "",
+        f"    python benchmarks/compare_runs.py {directory} {' '.join(arguments.runs)}",
     ]
     (directory / "README.md").write_text("\n".join(lines) + "\n")
     save_figure(comparison_figure(documents), directory / "comparison.png")

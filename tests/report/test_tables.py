@@ -64,6 +64,12 @@ def test_evaluation_tables_show_the_document() -> None:
     assert "Thresholds chosen on tune, shown on test." in text
 
 
+def test_a_single_exit_has_no_table_of_thresholds() -> None:
+    """A backbone without internal classifiers leaves nothing to choose."""
+    text = printed(evaluation_tables(DOCUMENT | {"exits": DOCUMENT["exits"][-1:]}))
+    assert "threshold" not in text.lower()
+
+
 def test_without_operating_points_there_is_no_table_of_them() -> None:
     """A document without tune shows its exits only."""
     text = printed(evaluation_tables(DOCUMENT | {"threshold_curve": None, "operating_points": []}))

@@ -53,7 +53,7 @@ def evaluation_tables(document: Mapping[str, Any]) -> RenderableType:
     """
     parts: list[RenderableType] = [_heading(document), exits_table(document["exits"])]
     parts.append(Text(f"Some exit is right: {_percent(document['cumulative_accuracy'])} %"))
-    if document["operating_points"]:
+    if document["operating_points"] and len(document["exits"]) > 1:  # one exit leaves nothing to choose
         curve = document["threshold_curve"]
         final_accuracy = document["exits"][-1]["accuracy"]
         parts += [Text(""), operating_points_table(document["operating_points"], final_accuracy)]
