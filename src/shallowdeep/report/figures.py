@@ -54,7 +54,7 @@ def accuracy_cost_figure(document: Mapping[str, Any]) -> Figure:
     exits, curve = document["exits"], document["threshold_curve"]
     costs, accuracies = [e["relative_cost"] for e in exits], [e["accuracy"] for e in exits]
     axes.axhline(accuracies[-1], color=_BLACK, linestyle="--", linewidth=1, label="final exit")
-    axes.axvline(1.0, color=_BLACK, linestyle=":", linewidth=1, label="backbone")
+    axes.axvline(1.0, color=_BLACK, linestyle=":", linewidth=1, label="cost of the backbone")
     points = [point for point in document["operating_points"] if point["threshold"] is not None]
     marked = [([point["relative_cost"]], [point["accuracy"]]) for point in points]
     lines: list[Polyline] = [(costs, accuracies), *marked]  # what labels must not cover
@@ -89,7 +89,7 @@ def comparison_figure(documents: Mapping[str, Mapping[str, Any]]) -> Figure:
     if not documents:
         raise ConfigurationError("Expected at least one run to compare, got none")
     figure, axes = _canvas()
-    axes.axvline(1.0, color=_BLACK, linestyle=":", linewidth=1, label="backbone")
+    axes.axvline(1.0, color=_BLACK, linestyle=":", linewidth=1, label="cost of the backbone")
     widest = max(document["exits"][-1]["relative_cost"] for document in documents.values())
     for index, (label, document) in enumerate(documents.items()):
         colour, marker = _PALETTE[index % len(_PALETTE)], _MARKERS[index % len(_MARKERS)]
