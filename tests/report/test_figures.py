@@ -53,7 +53,7 @@ def test_one_network_by_its_lines() -> None:
     assert np.asarray(curve.get_xdata()).tolist() == doc["threshold_curve"]["relative_cost"]
     assert np.asarray(curve.get_ydata()).tolist() == doc["threshold_curve"]["accuracy"]
     assert set(np.asarray(lines.pop("final exit").get_ydata()).tolist()) == {doc["exits"][-1]["accuracy"]}
-    assert set(np.asarray(lines.pop("backbone").get_xdata()).tolist()) == {1.0}
+    assert set(np.asarray(lines.pop("cost of the backbone").get_xdata()).tolist()) == {1.0}
     points = [point for point in doc["operating_points"] if point["threshold"] is not None]
     assert [label.split(":")[0] for label in lines] == [point["rule"] for point in points]
     assert [np.asarray(line.get_xdata()).tolist() for line in lines.values()] == [
@@ -78,7 +78,7 @@ def test_every_exit_is_labelled_once_and_apart(exits: int, first: str) -> None:
 def test_without_tune_there_is_no_curve() -> None:
     """The exits alone are drawn, and nothing is said of thresholds."""
     figure = accuracy_cost_figure(document(tuned=False))
-    assert set(lines_of(figure)) == {"each exit alone", "final exit", "backbone"}
+    assert set(lines_of(figure)) == {"each exit alone", "final exit", "cost of the backbone"}
     assert "threshold" not in figure.axes[0].get_title()
 
 
@@ -86,7 +86,7 @@ def test_several_networks_by_their_labels() -> None:
     """Each run has its labelled line in its own colour: its curve, or its exits where it has none."""
     docs = {"joint": document(), "ic-only": document(3, tuned=False)}
     lines = lines_of(comparison_figure(docs))
-    assert set(lines) == {"joint", "ic-only", "backbone"}
+    assert set(lines) == {"joint", "ic-only", "cost of the backbone"}
     assert np.asarray(lines["joint"].get_ydata()).tolist() == docs["joint"]["threshold_curve"]["accuracy"]
     assert np.asarray(lines["ic-only"].get_ydata()).tolist() == [
         exit_["accuracy"] for exit_ in docs["ic-only"]["exits"]

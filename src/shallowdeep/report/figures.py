@@ -48,7 +48,7 @@ def accuracy_cost_figure(document: Mapping[str, Any]) -> Figure:
 
     Returns:
         A figure with one axes; lines are labelled ``each exit alone``, ``one threshold for all exits``, ``final
-        exit``, ``backbone`` and, for each operating point, its rule and what it reaches.
+        exit``, ``cost of the backbone`` and, for each operating point, its rule and what it reaches.
     """
     figure, axes = _canvas()
     exits, curve = document["exits"], document["threshold_curve"]
