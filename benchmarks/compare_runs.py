@@ -44,6 +44,19 @@ def commands(directory: Path, names: list[str]) -> list[str]:
     return lines
 
 
+def against_backbone(documents: dict[str, dict[str, Any]]) -> list[str]:
+    """What each run's final exit gains or loses against the separately trained backbone, where that is among them."""
+    if "backbone" not in documents:
+        return []
+    reference = documents["backbone"]["exits"][-1]["accuracy"]
+    gaps = [
+        f"{name} {100 * (document['exits'][-1]['accuracy'] - reference):+.2f}"
+        for name, document in documents.items()
+        if name != "backbone"
+    ]
+    return [f"Final exits against the separately trained backbone, in points: {', '.join(gaps)}.", ""]
+
+
 def history_of(run: Path) -> str:
     """Epochs and minutes that the run's history tells."""
     records = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
@@ -81,6 +94,7 @@ def main() -> None:
         + "; ".join(f"{name} {history_of(directory / name)}" for name in arguments.runs)
         + ".",
         "",
+        *against_backbone(documents),
         *([notes.read_text().strip(), ""] if notes.exists() else []),
         "![accuracy against cost](comparison.png)",
         "",
