@@ -92,7 +92,7 @@ def main() -> None:
         "",
         "Points are lost against the run's own final exit. Training, by the runs' own histories: "
         + "; ".join(f"{name} {history_of(directory / name)}" for name in arguments.runs)
-        + ".",
+        + ". Caching of features is not counted.",
         "",
         *against_backbone(documents),
         *([notes.read_text().strip(), ""] if notes.exists() else []),
