@@ -145,6 +145,7 @@ def test_damaged_manifests_are_refused(saved: Path) -> None:
     with pytest.raises(CheckpointError, match="the file was altered"):
         read_manifest(saved)
     path.unlink()
+    (saved / "config.toml").touch()
     with pytest.raises(CheckpointError, match=r"found none \(an unfinished run\? `train --resume`"):
         read_manifest(saved)
     with pytest.raises(CheckpointError, match=r"found none$"):

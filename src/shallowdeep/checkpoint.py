@@ -161,7 +161,9 @@ def _read_document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError) as error:
-        unfinished = " (an unfinished run? `train --resume` goes on with it)" if path.parent.is_dir() else ""
+        unfinished = (
+            " (an unfinished run? `train --resume` goes on with it)" if (path.parent / "config.toml").exists() else ""
+        )
         raise CheckpointError(
             f"Expected a saved network with {MANIFEST} in {path.parent}, found none{unfinished}"
         ) from error

@@ -83,7 +83,9 @@ def test_ctrl_c_is_one_line_and_the_run_goes_on_later(workplace: Path) -> None:
     assert process.returncode == 130
     assert output == ""
     lines = errors.splitlines()
-    assert lines[-1] == "shallowdeep: interrupted; with --resume it goes on after the last whole epoch"
+    assert (
+        lines[-1] == "shallowdeep: interrupted; a run that has begun goes on with --resume, after its last whole epoch"
+    )
     assert all(line.startswith("joint epoch") for line in lines[:-1])
     (workplace / "delay").unlink()
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=60, check=False)

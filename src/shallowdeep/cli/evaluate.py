@@ -38,5 +38,7 @@ def evaluate(
             data_progress=observer.data,
         )  # fmt: skip
     show(document, evaluation_tables(document), as_json=as_json)
+    if document["skipped_images"]:
+        notes().print(f"Bad images left out: {document['skipped_images']}")
     for path in files:
         notes().print(f"Written: {path}", soft_wrap=True)

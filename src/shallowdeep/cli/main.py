@@ -13,7 +13,7 @@ from shallowdeep.cli.demo import demo
 from shallowdeep.cli.evaluate import evaluate
 from shallowdeep.cli.models import models
 from shallowdeep.cli.train import train
-from shallowdeep.errors import ShallowDeepError
+from shallowdeep.errors import BadImageError, ShallowDeepError
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # what shells report for Ctrl-C
@@ -53,6 +53,8 @@ def run(arguments: list[str]) -> int:
     """Exit status of the command line ``arguments``; without any, the help is shown."""
     try:
         status = get_command(app).main(arguments or ["--help"], prog_name="shallowdeep", standalone_mode=False)
+    except BadImageError as error:
+        return _fail(f"{error}; --skip-bad-images leaves such images out")
     except ShallowDeepError as error:
         return _fail(str(error))
     except (typer.Abort, KeyboardInterrupt):
@@ -67,7 +69,11 @@ def run(arguments: list[str]) -> int:
             raise
         return _fail(message)
     if status == INTERRUPTED:
-        hint = "; with --resume it goes on after the last whole epoch" if arguments[:1] == ["train"] else ""
+        hint = (
+            "; a run that has begun goes on with --resume, after its last whole epoch"
+            if arguments[:1] == ["train"]
+            else ""
+        )
         sys.stderr.write(f"shallowdeep: interrupted{hint}\n")
     return status if isinstance(status, int) else 0
 
