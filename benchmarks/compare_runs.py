@@ -82,7 +82,7 @@ def main() -> None:
     lines = [
         f"# {config['model']} on {config['data']}",
         "",
-        f"Seed {config['seed']}; {first['samples']:,} {first['split']} images, read once; one threshold for all exits,",
+        f"Seed {config['seed']}; {first['samples']:,} {first['split']} images; one threshold for all exits,",
         f"chosen on `tune`. Weights are stored as {config['weights_dtype']} and evaluated, rounded so, in float32.",
         f"Compared on {here['cpu']}, {here['cores']} cores, torch {here['torch']}, {here['date']}.",
         "",

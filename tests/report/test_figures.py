@@ -106,6 +106,7 @@ def test_names_are_text_and_not_mathematics(tmp_path: Path) -> None:
     doc["exits"][0]["name"] = r"$\x$"
     save_figure(accuracy_cost_figure(doc), tmp_path / "one.png")
     save_figure(comparison_figure({r"$\run$": doc}), tmp_path / "many.png")
+    assert all((tmp_path / name).stat().st_size > 0 for name in ("one.png", "many.png"))
 
 
 def test_png_has_the_size_asked_for(tmp_path: Path) -> None:
