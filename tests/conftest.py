@@ -16,6 +16,7 @@ from shallowdeep.cli.main import run
 NETWORKS = '''
 """Networks small enough to train in a blink; a file named `delay` or `poison` in the working directory changes them."""
 
+import os
 import time
 from pathlib import Path
 
@@ -24,12 +25,15 @@ from torch import nn
 
 
 class Hindrance(nn.Module):
-    """Slow where a file `delay` says for how many seconds, broken in training where there is a file `poison`."""
+    """Slow where a file `delay` says for how many seconds, broken in training where there is a file `poison`.
+
+    A file `poison-1` breaks it in the second of several processes alone.
+    """
 
     def forward(self, x):
         if Path("delay").exists():
             time.sleep(float(Path("delay").read_text()))
-        if self.training and Path("poison").exists():
+        if self.training and (Path("poison").exists() or Path(f"poison-{os.environ.get('RANK')}").exists()):
             return x * torch.nan
         return x
 
@@ -53,11 +57,16 @@ def hindered(num_classes):
     return _net(num_classes, nn.BatchNorm2d, Hindrance(), nn.Dropout(0.1))
 
 
+def fragile(num_classes):
+    return _net(num_classes, lambda _: nn.Identity(), Hindrance())
+
+
 def two_classes():
     return _net(2, lambda _: nn.Identity())
 
 
-plain.image_size = normed.image_size = hindered.image_size = two_classes.image_size = 16
+plain.image_size = normed.image_size = hindered.image_size = 16
+fragile.image_size = two_classes.image_size = 16
 '''
 
 

@@ -1,5 +1,22 @@
-"""``python -m shallowdeep``, which is also what ``accelerate launch -m shallowdeep`` starts."""
+"""``shallowdeep``, ``python -m shallowdeep``, and what ``accelerate launch -m shallowdeep`` starts."""
 
-from shallowdeep.cli.main import main
+# ruff: noqa: PLC0415 - the import takes long enough to be interrupted
+from __future__ import annotations
 
-main()
+import sys
+
+INTERRUPTED = 130  # what shells report for Ctrl-C
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C while the program is still being loaded ends it without a traceback."""
+    try:
+        from shallowdeep.cli.main import main as program
+    except KeyboardInterrupt:
+        sys.stderr.write("shallowdeep: interrupted\n")
+        sys.exit(INTERRUPTED)
+    program()
+
+
+if __name__ == "__main__":
+    main()

@@ -50,6 +50,7 @@ def test_document_by_parts(asarray: Callable[..., Array]) -> None:
     assert document["cumulative_accuracy"] == right.any(axis=0).mean()
     curve = document["threshold_curve"]
     assert (curve["chosen_on"], curve["shown_on"]) == ("tune", "test")
+    assert curve["samples_chosen_on"] == tune.samples
     assert len(curve["thresholds"]) == len(curve["accuracy"]) == len(curve["relative_cost"])
     assert curve["accuracy"][-1] == document["exits"][-1]["accuracy"]
     points = operating_points(tune, pred)

@@ -167,6 +167,13 @@ def test_weights_that_do_not_fit_are_named(shell: Shell, workplace: Path) -> Non
     assert "different 0.weight: expected (8, 3, 3, 3), got (8, 3, 5, 5)" in message
 
 
+def test_weights_of_a_run_are_pointed_to_init(shell: Shell, trained: Training) -> None:
+    """A run's file holds the weights of all exits; the option that takes it is named."""
+    trained("first", "--recipe", "backbone", "--epochs", 1)
+    message = refused(shell, *TRAIN, "--weights", "first/model.safetensors")
+    assert "first is a run: --init first takes its backbone" in message
+
+
 def test_an_existing_run_is_kept(shell: Shell, trained: Training) -> None:
     """It is refused; with --overwrite and another mistake it is kept too; with --overwrite alone it is replaced."""
     trained("run", "--recipe", "backbone", "--epochs", 1)

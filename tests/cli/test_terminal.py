@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from shallowdeep.__main__ import main
 from shallowdeep.cli import terminal
 from shallowdeep.cli.terminal import TerminalObserver, show
 
@@ -54,6 +55,43 @@ def test_an_epoch_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     record = {"phase": "joint", "epoch": 2, "loss": 0.51234, "tune_accuracy": [0.5, 0.987], "seconds": 12.3}
     observer.epoch_ended(record)
     assert drawn.getvalue().strip() == "joint epoch 2: loss 0.5123, tune accuracy % 50.0 98.7 (12 s)"
+
+
+def test_without_a_terminal_a_line_a_minute_tells_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Inside a long epoch a log shows life, and no more than that."""
+    clock = [100.0]
+    monkeypatch.setattr("shallowdeep.cli.terminal.time.monotonic", lambda: clock[0])
+    with TerminalObserver() as observer:
+        observer.started("joint", "steps", 4000, 0)
+        for second in range(150):
+            clock[0] = 100.0 + second
+            observer.advanced(10, "epoch 1/3 loss 2.100")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(", about")[0] for line in lines] == [
+        "joint (steps): 610 of 4,000, epoch 1/3 loss 2.100",
+        "joint (steps): 1,210 of 4,000, epoch 1/3 loss 2.100",
+    ]
+    assert "min left" in lines[-1]
+
+
+def test_ctrl_c_while_the_program_is_loaded_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An interruption inside the first import ends with status 130 and without a traceback."""
+
+    class Interrupting:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "shallowdeep.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "shallowdeep.cli.main")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "shallowdeep: interrupted\n"
 
 
 def test_only_the_first_of_many_processes_speaks(

@@ -27,7 +27,7 @@ DOCUMENT: dict[str, Any] = {
     "backbone_macs": 125_747_840,
     "parameters": 900_000,
     "backbone_parameters": 855_770,
-    "threshold_curve": {"chosen_on": "tune", "shown_on": "test"},
+    "threshold_curve": {"chosen_on": "tune", "samples_chosen_on": 1666, "shown_on": "test"},
     "operating_points": [
         {"rule": "cost <= 10 %", "threshold": None, "accuracy": None, "relative_cost": None},
         {"rule": "cost <= 50 %", "threshold": 0.87654, "accuracy": 0.9123, "relative_cost": 0.4987},
@@ -61,7 +61,16 @@ def test_evaluation_tables_show_the_document() -> None:
     assert "Some exit is right: 96.10 %" in text
     assert line_with(text, "50 %")[-4:] == ["0.8765", "0.499", "91.23", "+1.27"]
     assert "none fits" in text
-    assert "Thresholds chosen on tune, shown on test." in text
+    assert "Thresholds chosen on tune (1,666 samples), shown on test" in text
+    assert "few" not in text
+
+
+def test_it_is_said_how_far_thresholds_carry() -> None:
+    """Thresholds from few samples, and those shown on the samples they were chosen on, come with a warning."""
+    curve = {"chosen_on": "tune", "samples_chosen_on": 7, "shown_on": "test"}
+    assert "These are few" in printed(evaluation_tables(DOCUMENT | {"threshold_curve": curve}))
+    same = printed(evaluation_tables(DOCUMENT | {"threshold_curve": curve | {"shown_on": "tune"}}))
+    assert "which flatters them" in same
 
 
 def test_a_single_exit_has_no_table_of_thresholds() -> None:

@@ -40,8 +40,8 @@ def largest_difference(one: str, other: str) -> float:
     return max(float((a[name].double() - b[name].double()).abs().max()) for name in a)
 
 
-def in_two_processes(workplace: Path, arguments: list[str]) -> None:
-    """Run a command in two processes that know of each other by what a launcher would set."""
+def in_two_processes(workplace: Path, arguments: list[str], status: int = 0) -> None:
+    """Run a command in two processes that know of each other by what a launcher would set; both end with a status."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -58,7 +58,7 @@ def in_two_processes(workplace: Path, arguments: list[str]) -> None:
     for child in children:
         child.join(60)
         child.kill()
-    assert [child.exitcode for child in children] == [0, 0]
+    assert [child.exitcode for child in children] == [status, status]
 
 
 def test_accelerate_launch_gives_the_weights_of_one_process(workplace: Path) -> None:
@@ -85,3 +85,11 @@ def test_two_processes_train_the_same_internal_classifiers(workplace: Path, budg
     in_two_processes(workplace, command(workplace, "two", *arguments))
     assert run(command(workplace, "one", *arguments)) == 0
     assert largest_difference("one", "two") < 1e-5
+
+
+def test_a_loss_that_breaks_in_one_process_stops_both(workplace: Path) -> None:
+    """Neither waits for the other's gradients, and no weights are saved."""
+    (workplace / "poison-1").touch()
+    arguments = ["train", "--data", str(workplace / "images"), "--model", "tiny_nets:fragile", "--recipe", "joint"]
+    in_two_processes(workplace, [*arguments, "--exits", "2", "--batch-size", "16", "--out", "broken"], status=2)
+    assert not Path("broken/model.safetensors").exists()

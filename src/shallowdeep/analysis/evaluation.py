@@ -42,8 +42,8 @@ def evaluation(
     Returns:
         ``dataset``, ``split``, ``samples``, ``classes``, ``exits`` (each ``name``, ``relative_cost``, ``accuracy``,
         ``correct_so_far``), ``cumulative_accuracy``, ``backbone_macs``, ``parameters``, ``backbone_parameters``,
-        ``threshold_curve`` (``chosen_on``, ``shown_on``, ``thresholds``, ``accuracy``, ``relative_cost``) and
-        ``operating_points`` (fields of ``OperatingPoint``).
+        ``threshold_curve`` (``chosen_on``, ``samples_chosen_on``, ``shown_on``, ``thresholds``, ``accuracy``,
+        ``relative_cost``) and ``operating_points`` (fields of ``OperatingPoint``).
 
     Raises:
         ConfigurationError: not one name for each exit.
@@ -77,6 +77,7 @@ def _curve_block(split: str, pred: ExitPredictions, tune: ExitPredictions) -> di
     curve = threshold_curve(pred, default_thresholds(tune))
     return {
         "chosen_on": "tune",
+        "samples_chosen_on": tune.samples,
         "shown_on": split,
         "thresholds": curve.thresholds.tolist(),
         "accuracy": curve.accuracy.tolist(),

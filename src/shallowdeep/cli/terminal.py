@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -19,6 +20,7 @@ from rich.progress import (
 )
 
 PLAIN_WIDTH = 100  # of tables that go to a file or a pipe
+SECONDS_BETWEEN_LINES = 60.0  # of progress, where no bar can be drawn
 
 
 def first_process() -> bool:
@@ -46,7 +48,7 @@ def show(document: dict[str, Any], renderable: RenderableType, *, as_json: bool)
 class TerminalObserver:
     """Draws a training: a bar with the time left, and a line for each epoch.
 
-    Where standard error is no terminal, only the lines are printed.
+    Where standard error is no terminal, a line a minute tells how far it is instead of the bar.
     """
 
     def __init__(self) -> None:
@@ -54,6 +56,7 @@ class TerminalObserver:
         self._visible = first_process()
         self._task: TaskID | None = None
         self._reading: tuple[str, TaskID] | None = None
+        self._spoke = time.monotonic()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -84,6 +87,7 @@ class TerminalObserver:
         """Move the bar."""
         if self._task is not None:
             self._progress.update(self._task, advance=count, note=note)
+            self._say_how_far(self._task)
 
     def epoch_ended(self, record: dict[str, Any]) -> None:
         """Print the epoch's line."""
@@ -107,6 +111,18 @@ class TerminalObserver:
             self._reading = what, self._progress.add_task(f"reading {what} (images)", total=total, note="")
         task = self._reading[1]
         self._progress.update(task, completed=done, total=total)
+        self._say_how_far(task)
         if done >= total:
             self._progress.remove_task(task)
             self._reading = None
+
+    def _say_how_far(self, task: TaskID) -> None:
+        """Print a line for a task now and then, where no bar is drawn."""
+        now = time.monotonic()
+        if self.console.is_terminal or now - self._spoke < SECONDS_BETWEEN_LINES:
+            return
+        self._spoke = now
+        shown = next(entry for entry in self._progress.tasks if entry.id == task)
+        left = "" if shown.time_remaining is None else f", about {shown.time_remaining / 60:.0f} min left"
+        note = f", {shown.fields['note']}" if shown.fields["note"] else ""
+        self.said(f"{shown.description}: {shown.completed:,.0f} of {shown.total or 0:,.0f}{note}{left}")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from shallowdeep.checkpoint import load, read_manifest
+from shallowdeep.checkpoint import MANIFEST, load, read_manifest
 from shallowdeep.cost import count_macs
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.preprocessing import Preprocessing
-from shallowdeep.errors import ConfigurationError, ModelError
+from shallowdeep.errors import ConfigurationError, ModelError, WeightsMismatchError
 from shallowdeep.experiment.config import TrainConfig
 from shallowdeep.models.failure import one_line
 from shallowdeep.models.initialization import DataInitialised, initialize_from
@@ -97,12 +98,28 @@ def _backbone(config: TrainConfig, data: DataSplits, *, trust: bool) -> nn.Modul
     size = data.preprocessing.size
     backbone = build(config.model, num_classes=count, image_size=size, pretrained=config.pretrained)
     if config.weights:
-        load_weights(backbone, read_state_dict(config.weights), config.weights)
+        _load_given(backbone, Path(config.weights))
     elif not config.pretrained and any(isinstance(module, DataInitialised) for module in backbone.modules()):
         step = math.ceil(len(data.train) / INITIALISATION_IMAGES)
         images, _ = data.train.fetch(torch.arange(0, len(data.train), step))
         initialize_from(backbone, data.preprocessing.normalize(images))
     return backbone
+
+
+def _load_given(backbone: nn.Module, path: Path) -> None:
+    """Put the state dict in a file into the backbone.
+
+    Raises:
+        WeightsMismatchError: it does not fit; told apart where it is a run's, whose names are those of all exits.
+    """
+    try:
+        load_weights(backbone, read_state_dict(path), str(path))
+    except WeightsMismatchError as error:
+        if not (path.parent / MANIFEST).exists():
+            raise
+        raise WeightsMismatchError(
+            f"{error}. {path.parent} is a run: --init {path.parent} takes its backbone"
+        ) from error
 
 
 def check_classes(expected: tuple[str, ...], run: str, got: tuple[str, ...], data: str) -> None:

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+FEW_SAMPLES = 300  # their accuracy has a standard error of two points and more
 _NEAR = 0.01  # one point
 _ROUNDING = 1e-12
 _MISSING = "-"
@@ -57,8 +58,20 @@ def evaluation_tables(document: Mapping[str, Any]) -> RenderableType:
         curve = document["threshold_curve"]
         final_accuracy = document["exits"][-1]["accuracy"]
         parts += [Text(""), operating_points_table(document["operating_points"], final_accuracy)]
-        parts.append(Text(f"Thresholds chosen on {curve['chosen_on']}, shown on {curve['shown_on']}.", style="dim"))
+        parts.append(Text(_choice(curve), style="dim"))
     return Group(*parts)
+
+
+def _choice(curve: Mapping[str, Any]) -> str:
+    """Return where thresholds were chosen, and how far that carries."""
+    samples = curve["samples_chosen_on"]
+    if curve["chosen_on"] == curve["shown_on"]:
+        return f"Thresholds chosen and shown on {curve['shown_on']} ({samples:,} samples), which flatters them."
+    few = " These are few: expect other costs and losses." if samples < FEW_SAMPLES else ""
+    return (
+        f"Thresholds chosen on {curve['chosen_on']} ({samples:,} samples), shown on {curve['shown_on']}, where costs "
+        f"and losses\nmay pass the limits a little.{few}"
+    )
 
 
 def exits_table(exits: Sequence[Mapping[str, Any]]) -> Table:

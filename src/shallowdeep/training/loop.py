@@ -90,7 +90,7 @@ def _run_steps(
     """The mean loss of one epoch, over all processes."""
     device = accelerator.device
     total = settings.epochs * task.steps
-    summed, steps = torch.zeros((), device=device), 0
+    summed, steps = 0.0, 0
     for inputs, labels in task.batches(epoch, accelerator.process_index, accelerator.num_processes):
         done = (epoch * task.steps + steps) / total
         set_learning_rate(optimizer, settings.learning_rate * settings.schedule.multiplier(done))
@@ -98,19 +98,19 @@ def _run_steps(
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = module(moved)
         loss = task.loss(logits, labels.to(device), epoch)
-        value = loss.item()
+        value = float(accelerator.reduce(loss.detach(), "mean").item())  # the same everywhere: all stop, or none
         if not math.isfinite(value):
             what = f"Expected a finite loss, got {value} in epoch {epoch + 1}, step {steps + 1}"
             raise TrainingError(f"{what}; {last_good()}; a lower learning rate may help")
         optimizer.zero_grad(set_to_none=True)
         accelerator.backward(loss)
         optimizer.step()
-        summed += loss.detach()
+        summed += value
         steps += 1
         observer.advanced(1, f"epoch {epoch + 1}/{settings.epochs} loss {value:.3f}")
     if not steps:
         raise DataError("Expected at least one training image that can be decoded, got none")
-    return float(accelerator.reduce(summed, "mean").item()) / steps
+    return summed / steps
 
 
 def _check_weights(network: nn.Module, epoch: int, last_good: Callable[[], str]) -> None:
