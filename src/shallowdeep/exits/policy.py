@@ -1,67 +1,168 @@
-"""Policies: at which exit each sample stops, and what it answers there."""
+"""A policy: signal, thresholds, exits in use, and what happens when none is confident. It knows nothing of modules."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, NamedTuple
+
 from array_api_compat import array_namespace, device
 
-from shallowdeep.errors import ConfigurationError, DataError
+from shallowdeep.errors import ConfigurationError, DataError, UnknownNameError
 from shallowdeep.exits.arrays import Array
+from shallowdeep.exits.signals import DEFAULT_SIGNAL, SIGNALS, scan_exits
 
-_CONFIDENCE_AXES = 2  # (E, N)
+FALLBACKS = ("final", "most-confident")
+NEVER = 2.0  # a threshold above every signal's range
+_LOGITS_AXES = 3  # (E, N, C)
 
 
-def first_confident_exit(confidence: Array, threshold: float) -> Array:
-    """Return the first exit whose confidence reaches the threshold, the last exit where none does (rule ``final``).
+@dataclass(frozen=True)
+class Policy:
+    """When each sample stops, and who answers.
 
-    The threshold is rounded to the confidence's dtype before the comparison, so that NumPy, torch and an engine agree
-    on samples that lie on it.
-
-    Args:
-        confidence: (E, N) floating, larger = surer; the last exit's row does not matter.
-        threshold: at least 0; 0 stops every sample of a signal in [0, 1] at the first exit, above 1 none early.
-
-    Returns:
-        (N,) integers in [0, E), on the device of ``confidence``.
+    Attributes:
+        thresholds: one for each of the E-1 internal classifiers: a sample leaves there when its confidence is at
+            least that. None switches the exit off: its head is not run. Above 1 nobody leaves there.
+        signal: what is compared with the thresholds, one of `SIGNALS`.
+        fallback: who answers when no exit was confident: ``final``, or ``most-confident`` of the exits seen (the
+            paper's; of equally confident ones the first).
+        temperatures: one for each of the E exits, above 0; logits are divided by them first. Empty for all 1.
+        max_relative_cost: a sample that is not confident by then answers at the last exit within it; None for no limit.
+        weights: SHA-256 of the weights file the policy was made for, or "".
+        found: how it was found: method, settings, splits.
+        promise: what is guaranteed, by whom and with what assumptions; None for nothing.
 
     Raises:
-        DataError: ``confidence`` is not (E, N) floating with at least one exit.
-        ConfigurationError: the threshold is negative or not a number.
-
-    Source: Kaya, Hong, Dumitras, "Shallow-Deep Networks", ICML 2019, section 4: one threshold for all exits. Their
-    code answers with the most confident of all exits where none is confident; here the final classifier answers.
+        ConfigurationError: a value out of range.
     """
-    if confidence.ndim != _CONFIDENCE_AXES or confidence.shape[0] == 0:
-        raise DataError(f"Expected confidence of shape (exits, samples), got {tuple(confidence.shape)}")
-    xp = array_namespace(confidence)
-    if not xp.isdtype(confidence.dtype, "real floating"):
-        raise DataError(f"Expected floating confidence, got dtype {confidence.dtype}")
-    if not threshold >= 0:  # also true of nan
-        raise ConfigurationError(f"Expected a threshold of at least 0, got {threshold}")
-    limit = xp.asarray(threshold, dtype=confidence.dtype, device=device(confidence))
-    confident = confidence[:-1, :] >= limit  # (E-1, N)
-    last = xp.ones_like(confidence[-1:, :], dtype=xp.bool)  # whoever comes this far stops here
-    stops = xp.concat([confident, last], axis=0)
-    return xp.argmax(xp.astype(stops, xp.uint8), axis=0)  # of equal values argmax gives the first
+
+    thresholds: tuple[float | None, ...]
+    signal: str = DEFAULT_SIGNAL
+    fallback: str = "final"
+    temperatures: tuple[float, ...] = ()
+    max_relative_cost: float | None = None
+    weights: str = ""
+    found: Mapping[str, Any] = field(default_factory=dict)
+    promise: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for what, name, known in (("signal", self.signal, SIGNALS), ("fallback rule", self.fallback, FALLBACKS)):
+            if name not in known:
+                raise UnknownNameError(what, name, known)
+        for threshold in self.thresholds:
+            if threshold is not None and not (threshold >= 0 and isfinite(threshold)):
+                raise ConfigurationError(f"Expected thresholds of at least 0, got {threshold}")
+        if self.temperatures and len(self.temperatures) != self.exits:
+            raise ConfigurationError(f"Expected {self.exits} temperatures, got {len(self.temperatures)}")
+        for temperature in self.temperatures:
+            if not (temperature > 0 and isfinite(temperature)):
+                raise ConfigurationError(f"Expected temperatures above 0, got {temperature}")
+        if self.max_relative_cost is not None and not self.max_relative_cost > 0:
+            raise ConfigurationError(f"Expected a highest relative cost above 0, got {self.max_relative_cost}")
+
+    @property
+    def exits(self) -> int:
+        """E, the final classifier included."""
+        return len(self.thresholds) + 1
+
+    @property
+    def in_use(self) -> tuple[int, ...]:
+        """Exits that are not switched off, increasing; the final one is always among them."""
+        return (*(k for k, threshold in enumerate(self.thresholds) if threshold is not None), self.exits - 1)
+
+    def threshold_at(self, exit_: int) -> float:
+        """Return the threshold of an exit in use; everybody leaves at the final one."""
+        threshold = self.thresholds[exit_] if exit_ < len(self.thresholds) else 0.0
+        if threshold is None:
+            raise ConfigurationError(f"Expected an exit in use, got {exit_}, which is switched off")
+        return threshold
+
+    def temperature_at(self, exit_: int) -> float:
+        """Return what an exit's logits are divided by."""
+        return self.temperatures[exit_] if self.temperatures else 1.0
+
+    def last_within(self, costs: Sequence[float]) -> int:
+        """Return how many of the exits in use may be reached: all, or those within ``max_relative_cost``.
+
+        Args:
+            costs: (K,) relative cost of each exit in use.
+
+        Raises:
+            ConfigurationError: not even the first exit in use is within the limit.
+        """
+        if self.max_relative_cost is None:
+            return len(costs)
+        within = sum(cost <= self.max_relative_cost for cost in costs)
+        if not within:
+            raise ConfigurationError(
+                f"Expected a highest relative cost of at least {costs[0]:.4f}, that of the first exit in use, "
+                f"got {self.max_relative_cost}"
+            )
+        return within
 
 
-def answers(logits: Array, exits: Array) -> Array:
-    """Return the label each sample gets at the exit it stops at.
+def shared_threshold(threshold: float, exits: int, **settings: Any) -> Policy:  # noqa: ANN401 - a policy's fields
+    """Return the paper's policy: one threshold for all E exits."""
+    return Policy(thresholds=(threshold,) * (exits - 1), **settings)
+
+
+class Decisions(NamedTuple):
+    """What a policy does with N samples, in their order.
+
+    Attributes:
+        exits: (N,) integers, where each stopped, which is what it cost.
+        answered_by: (N,) integers, whose answer it is; differs from ``exits`` under ``most-confident`` only.
+        labels: (N,) integers in [0, C).
+        confidences: (N,) of the answer, by the policy's signal.
+        forced: (N,) bool, stopped by ``max_relative_cost`` without being confident.
+    """
+
+    exits: Array
+    answered_by: Array
+    labels: Array
+    confidences: Array
+    forced: Array
+
+
+def decide(policy: Policy, logits: Array, costs: Sequence[float] | None = None) -> Decisions:
+    """Return what the policy does, given every exit's logits: the reference every engine must agree with.
+
+    Thresholds are rounded to the logits' dtype before the comparison, as in an engine.
 
     Args:
+        policy: for E exits.
         logits: (E, N, C) floating, unnormalised.
-        exits: (N,) integers in [0, E), same library and device.
-
-    Returns:
-        (N,) integers in [0, C); of equal logits the lowest class.
+        costs: (K,) relative cost of each exit in use; needed where the policy limits it.
 
     Raises:
-        DataError: shapes do not go together.
+        DataError: logits of another number of exits.
+        ConfigurationError: the policy's cost limit leaves no exit, or costs are needed and missing.
     """
-    if exits.shape != logits.shape[1:2]:
-        raise DataError(
-            f"Expected one exit for each sample of logits {tuple(logits.shape)}, got exits of shape "
-            f"{tuple(exits.shape)}"
-        )
-    xp = array_namespace(logits, exits)
+    if logits.ndim != _LOGITS_AXES or logits.shape[0] != policy.exits:
+        raise DataError(f"Expected logits of {policy.exits} exits (E, N, C), got {tuple(logits.shape)}")
+    if policy.max_relative_cost is not None and costs is None:
+        raise ConfigurationError("Expected costs for a policy that limits them, got none")
+    xp = array_namespace(logits)
+    in_use = policy.in_use[: None if costs is None else policy.last_within(costs)]
+    used = xp.stack([logits[k, :, :] / policy.temperature_at(k) for k in in_use])
+    confidence, scores = scan_exits(policy.signal, used, len(policy.in_use))  # (K, N), (K, N, C)
+    limits = [policy.threshold_at(k) for k in in_use]
+    confident = confidence >= xp.asarray(limits, dtype=confidence.dtype, device=device(confidence))[:, None]
+    last = xp.ones_like(confident[-1:, :])  # whoever comes this far stops here
+    place = xp.argmax(xp.astype(xp.concat([confident[:-1, :], last], axis=0), xp.uint8), axis=0)  # (N,), the first
     samples = xp.arange(logits.shape[1], device=device(logits))
-    return xp.argmax(logits[exits, samples], axis=-1)  # (N, C) -> (N,)
+    limited = in_use[-1] < policy.exits - 1
+    unsure = ~confident[place, samples] if limited else place == len(in_use) - 1
+    answer_place = place
+    if policy.fallback == "most-confident":
+        answer_place = xp.where(unsure, xp.argmax(confidence, axis=0), place)
+    numbers = xp.asarray(in_use, device=device(logits))
+    return Decisions(
+        exits=numbers[place],
+        answered_by=numbers[answer_place],
+        labels=xp.argmax(scores[answer_place, samples], axis=-1),
+        confidences=confidence[answer_place, samples],
+        forced=unsure if limited else xp.zeros_like(unsure),
+    )

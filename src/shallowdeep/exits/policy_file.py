@@ -1,0 +1,93 @@
+"""A policy as a small JSON file that belongs to exactly one set of weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from shallowdeep.errors import CheckpointError, ConfigurationError
+from shallowdeep.exits.policy import Policy
+from shallowdeep.files import write_json
+
+POLICY = "policy.json"
+FORMAT, FORMAT_VERSION = "shallowdeep-policy", 1
+
+
+def policy_document(policy: Policy) -> dict[str, Any]:
+    """Return what JSON can hold."""
+    return {"format": FORMAT, "format_version": FORMAT_VERSION, **_plain(asdict(policy))}
+
+
+def policy_from(document: Mapping[str, Any], source: str) -> Policy:
+    """Return the policy a JSON document describes.
+
+    Raises:
+        CheckpointError: another document, a newer format, or values that make no policy; ``source`` is named.
+    """
+    if not isinstance(document, Mapping) or document.get("format") != FORMAT:
+        raise CheckpointError(f"Expected a policy of format {FORMAT!r} in {source}, got another document")
+    version = document.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"Expected format version {FORMAT_VERSION} or older in {source}, got {version}; "
+            "a newer shallowdeep reads it"
+        )
+    try:
+        return Policy(
+            thresholds=tuple(None if value is None else float(value) for value in document["thresholds"]),
+            signal=document["signal"],
+            fallback=document["fallback"],
+            temperatures=tuple(float(value) for value in document["temperatures"]),
+            max_relative_cost=document["max_relative_cost"],
+            weights=str(document["weights"]),
+            found=document["found"],
+            promise=document["promise"],
+        )
+    except (KeyError, TypeError, ValueError, ConfigurationError) as error:
+        raise CheckpointError(
+            f"Expected a complete policy in {source}, got one that lacks or garbles: {error}"
+        ) from error
+
+
+def write_policy(policy: Policy, path: Path) -> None:
+    """Replace ``path`` by ``policy``.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    write_json(path, policy_document(policy))
+
+
+def read_policy(path: Path, weights: str) -> Policy:
+    """Return the policy in a file.
+
+    Args:
+        path: the file.
+        weights: SHA-256 of the weights it must have been made for.
+
+    Raises:
+        CheckpointError: missing, damaged, newer, or made for other weights.
+    """
+    try:
+        document = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"Expected a policy in {path}, found no such file; `shallowdeep calibrate` makes one"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"Expected JSON in {path}, got a truncated or altered file: {error}") from error
+    policy = policy_from(document, str(path))
+    if policy.weights != weights:
+        raise CheckpointError(
+            f"Expected a policy made for the weights {weights[:12]}..., got one made for {policy.weights[:12]}... in "
+            f"{path}; run `shallowdeep calibrate` again"
+        )
+    return policy
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the same fields with tuples as lists, as they come back from JSON."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}

@@ -1,0 +1,57 @@
+"""A policy comes back from its file as it was, for its own weights only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shallowdeep.errors import CheckpointError
+from shallowdeep.exits.policy import Policy
+from shallowdeep.exits.policy_file import policy_document, read_policy, write_policy
+
+POLICY = Policy(
+    thresholds=(0.5, None, 0.25), signal="margin", fallback="most-confident", temperatures=(1.0, 2.0, 1.5, 1.0),
+    max_relative_cost=0.8, weights="ab12", found={"method": "budget", "budget": 0.5}, promise={"loss": 0.01},
+)  # fmt: skip
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    """Every field comes back."""
+    write_policy(POLICY, tmp_path / "policy.json")
+    assert read_policy(tmp_path / "policy.json", "ab12") == POLICY
+
+
+def test_other_weights_are_refused(tmp_path: Path) -> None:
+    """The message names what to do."""
+    write_policy(POLICY, tmp_path / "policy.json")
+    with pytest.raises(CheckpointError, match=r"made for the weights cd34.*run `shallowdeep calibrate` again"):
+        read_policy(tmp_path / "policy.json", "cd34")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, "got another document"),
+        ({"format_version": 2}, "a newer shallowdeep reads it"),
+        ({"thresholds": ["high"]}, "lacks or garbles"),
+        ({"thresholds": [-1.0, None, 0.2]}, "Expected thresholds of at least 0"),
+        ({"signal": "mood"}, "Expected the name of a signal"),
+    ],
+)
+def test_foreign_newer_and_garbled_files_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    """With the reason."""
+    (tmp_path / "policy.json").write_text(json.dumps(policy_document(POLICY) | change))
+    with pytest.raises(CheckpointError, match=message):
+        read_policy(tmp_path / "policy.json", "ab12")
+
+
+def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:
+    """With the reason, and how to make one."""
+    with pytest.raises(CheckpointError, match="`shallowdeep calibrate` makes one"):
+        read_policy(tmp_path / "policy.json", "ab12")
+    (tmp_path / "policy.json").write_text('{"format"')
+    with pytest.raises(CheckpointError, match="truncated or altered"):
+        read_policy(tmp_path / "policy.json", "ab12")
