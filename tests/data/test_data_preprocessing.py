@@ -56,3 +56,11 @@ def test_normalising_follows_the_formula(layout: torch.memory_format) -> None:
     assert result.dtype == torch.float32
     assert result.is_contiguous(memory_format=layout)
     assert torch.equal(images, before)
+
+
+def test_arrays_are_normalised_as_tensors_are() -> None:
+    """Prediction without torch sees bit for bit what training sees."""
+    images = torch.randint(0, 256, (4, 3, 5, 5), dtype=torch.uint8)
+    preprocessing = Preprocessing.from_dict(GOOD)
+    result = preprocessing.normalize_array(images.numpy())
+    assert torch.equal(torch.from_numpy(result), preprocessing.normalize(images))

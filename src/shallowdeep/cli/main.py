@@ -11,7 +11,9 @@ from shallowdeep import __version__
 from shallowdeep.cli.datasets import datasets
 from shallowdeep.cli.demo import demo
 from shallowdeep.cli.evaluate import evaluate
+from shallowdeep.cli.export import export
 from shallowdeep.cli.models import models
+from shallowdeep.cli.predict import predict
 from shallowdeep.cli.train import train
 from shallowdeep.errors import BadImageError, ShallowDeepError
 
@@ -26,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, evaluate, models, datasets):
+for command in (demo, train, evaluate, export, predict, models, datasets):
     app.command()(command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -78,6 +79,13 @@ def image_dimensions(source: bytes | Path, name: str | None = None) -> tuple[int
             return image.size
     except _DECODE_ERRORS as error:
         raise BadImageError(_complaint(source, name, error)) from error
+
+
+@functools.cache
+def image_extensions() -> frozenset[str]:
+    """Return the extensions of the formats PIL can read, such as ".png"."""
+    known = Image.registered_extensions()
+    return frozenset(extension for extension, kind in known.items() if kind in Image.OPEN)
 
 
 def fit_image(image: Image.Image, size: int) -> NDArray[np.uint8]:

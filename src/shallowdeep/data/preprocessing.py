@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shallowdeep.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _CHANNELS = 3
+_PER_CHANNEL = (1, _CHANNELS, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,21 @@ class Preprocessing:
             (N, 3, S, S) float32 on the same device, in the same memory format.
         """
         values = images.float()
-        shape = (1, _CHANNELS, 1, 1)
-        scale = values.new_tensor([1.0 / (255.0 * std) for std in self.std]).view(shape)
-        shift = values.new_tensor([mean / std for mean, std in zip(self.mean, self.std, strict=True)]).view(shape)
+        scale, shift = (values.new_tensor(numbers).view(_PER_CHANNEL) for numbers in self._scale_and_shift())
         return values.mul_(scale).sub_(shift)
+
+    def normalize_array(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return what `normalize` does, for NumPy arrays: (N, 3, S, S) uint8 to float32, contiguous."""
+        scale, shift = (np.asarray(n, dtype=np.float32).reshape(_PER_CHANNEL) for n in self._scale_and_shift())
+        values = np.ascontiguousarray(images, dtype=np.float32)
+        values *= scale
+        values -= shift
+        return values
+
+    def _scale_and_shift(self) -> tuple[list[float], list[float]]:
+        """Numbers per channel with which x·scale - shift is (x / 255 - mean) / std."""
+        scale = [1.0 / (255.0 * std) for std in self.std]
+        return scale, [mean / std for mean, std in zip(self.mean, self.std, strict=True)]
 
 
 def _three(name: str, values: Sequence[float]) -> tuple[float, float, float]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from shallowdeep.data.image import image_extensions
 from shallowdeep.data.sources.source import Part, Source
 from shallowdeep.data.stores import FileStore
 from shallowdeep.errors import DataError
@@ -53,13 +52,6 @@ def image_files(folder: Path) -> list[Path]:
             if not entry.startswith(".") and Path(entry).suffix.lower() in image_extensions()
         ]
     return sorted(found)
-
-
-@functools.cache
-def image_extensions() -> frozenset[str]:
-    """Return the extensions of the formats PIL can read, such as ".png"."""
-    known = Image.registered_extensions()
-    return frozenset(extension for extension, kind in known.items() if kind in Image.OPEN)
 
 
 def _class_folders(root: Path) -> list[str]:

@@ -1,0 +1,52 @@
+"""``shallowdeep export``."""
+
+# ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shallowdeep.cli.terminal import notes, show
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Directory of a run that `calibrate` gave a policy.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Directory of the bundle, made here.")],
+    backend: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
+    policy: Annotated[Path | None, typer.Option(help="Another policy file. (default: the run's)")] = None,
+    no_static: Annotated[bool, typer.Option("--no-static", help="Leave out the static backbone.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the bundle that is there.")] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Run code that the run's manifest names.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Write what runs elsewhere: one file per stage, the policy, class names, preprocessing, checksums."""
+    from shallowdeep.experiment.exporting import export_run
+    from shallowdeep.report.tables import plain_table
+
+    console = notes()
+    with console.status(f"Exporting {run} for {backend} ..."):
+        bundle = export_run(
+            run, out, backend=backend, policy=policy, static=not no_static, overwrite=overwrite, trust=trust
+        )
+    stages: list[dict[str, Any]] = [
+        {
+            "file": name,
+            "bytes": (bundle.path / name).stat().st_size,
+            "exit": segment.exit,
+            "relative_cost": segment.relative_cost,
+        }
+        for segment, name in zip(bundle.segments, bundle.files, strict=True)
+    ]
+    document: dict[str, Any] = {
+        "out": str(out), "backend": bundle.backend, "model": bundle.model, "stages": stages, "static": bundle.static
+    }  # fmt: skip
+    rows = [
+        (number, stage["file"], f"{stage['bytes'] / 2**20:.2f}", stage["exit"], f"{stage['relative_cost']:.3f}")
+        for number, stage in enumerate(stages)
+    ]
+    title = f"{bundle.model}, {bundle.backend}"
+    show(document, plain_table(title, ["call", "file", "MiB", "exit", "cost"], rows), as_json=as_json)
+    console.print(f"Written: {out}. Next: shallowdeep predict {out} IMAGE...", soft_wrap=True)

@@ -1,0 +1,63 @@
+"""``shallowdeep predict``."""
+
+# ruff: noqa: PLC0415 - what a command needs is imported when it runs, so that --help answers at once
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shallowdeep.cli.terminal import TerminalObserver, notes, show
+
+SOME_FAILED = 1
+TABLE_ROWS = 50
+
+
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="Directory that `export` wrote.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    *,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of the runtime. (default: one a core)")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Label images, each with no more work than it needs."""
+    from shallowdeep.inference.bundle import read_bundle
+    from shallowdeep.inference.prediction import find_images, predict_files
+
+    opened = read_bundle(bundle)
+    files = find_images(images)
+    with TerminalObserver() as observer:
+        observer.started("predicting", "images", len(files), 0)
+        results = predict_files(opened, files, batch_size=batch_size, threads=threads, progress=observer.advanced)
+    costs = [answer["relative_cost"] for answer in results.answered]
+    document: dict[str, Any] = {
+        "bundle": str(bundle),
+        "predictions": results.answered,
+        "failed": results.failed,
+        "mean_relative_cost": sum(costs) / len(costs) if costs else None,
+    }
+    show(document, _readable(document), as_json=as_json)
+    for failure in results.failed:
+        notes().print(f"{failure['error']}", soft_wrap=True)
+    if results.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _readable(document: dict[str, Any]) -> Any:  # noqa: ANN401 - a rich renderable
+    from rich.console import Group
+
+    from shallowdeep.report.tables import plain_table
+
+    answers = document["predictions"]
+    rows = [
+        (a["file"], a["label"], f"{a['confidence']:.3f}", a["exit"], f"{a['relative_cost']:.3f}")
+        for a in answers[:TABLE_ROWS]
+    ]
+    parts: list[Any] = [plain_table("", ["file", "label", "confidence", "exit", "cost"], rows)]
+    if len(answers) > TABLE_ROWS:
+        parts.append(f"... and {len(answers) - TABLE_ROWS:,} more; --json gives all")
+    if answers:
+        parts.append(f"{len(answers):,} images at a mean relative cost of {document['mean_relative_cost']:.3f}")
+    return Group(*parts)

@@ -1,0 +1,47 @@
+"""From a saved RUN to a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shallowdeep.checkpoint import load, read_manifest
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.exits.policy_file import POLICY, read_policy
+from shallowdeep.experiment.config import CONFIG, read_config
+from shallowdeep.inference.bundle import Bundle
+from shallowdeep.inference.export import Origin, write_bundle
+
+
+def export_run(
+    run: Path,
+    directory: Path,
+    *,
+    backend: str = "onnxruntime",
+    policy: Path | None = None,
+    static: bool = True,
+    overwrite: bool = False,
+    trust: bool = False,
+) -> Bundle:
+    """Write the bundle of a run and its policy.
+
+    Args:
+        run: a RUN.
+        directory: of the bundle.
+        backend: the runtime to write for.
+        policy: a policy file; the run's own when None.
+        static: write the unmodified backbone too.
+        overwrite: replace a bundle that is there.
+        trust: let the run's manifest name code to run.
+
+    Raises:
+        ShallowDeepError: the run or the policy cannot be read or do not go together, or the bundle cannot be written.
+    """
+    manifest = read_manifest(run)
+    if len(manifest.exits) == 1:
+        raise ConfigurationError(f"Expected a run with internal classifiers, {run} holds a plain backbone")
+    weights = str(manifest.weights["sha256"])
+    chosen = read_policy(policy if policy is not None else run / POLICY, weights)
+    data = read_config(run / CONFIG).data if (run / CONFIG).exists() else ""
+    network = load(run, trust=trust)
+    origin = Origin(manifest.model, weights, data)
+    return write_bundle(network, chosen, directory, backend, origin, static=static, overwrite=overwrite)

@@ -1,0 +1,1 @@
+"""Calibrated early exits, and engines that run them."""

@@ -1,0 +1,68 @@
+"""What an engine asks of a runtime, and what a runtime's file offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from shallowdeep.exits.arrays import Array
+from shallowdeep.inference.planner import Segment
+
+if TYPE_CHECKING:
+    from shallowdeep.checkpoint import Architecture
+    from shallowdeep.inference.bundle import Bundle
+    from shallowdeep.sdn.network import ShallowDeepNetwork
+
+
+class Written(NamedTuple):
+    """Files that a backend wrote, relative to the bundle.
+
+    Attributes:
+        segments: one for each segment; they may be the same.
+        static: of the static backbone, or None.
+        further: others that belong to the bundle.
+    """
+
+    segments: tuple[str, ...]
+    static: str | None
+    further: tuple[str, ...] = ()
+
+
+class Backend(Protocol):
+    """Runs a network in segments, each up to an exit in use.
+
+    Its arrays are of one array API library; rows are picked by indexing with an integer array.
+    """
+
+    def accept(self, images: Array) -> Array:
+        """Images (N, 3, H, W) as float32 of this runtime's library and device."""
+
+    def run(self, number: int, x: Array) -> tuple[Array, Array]:
+        """Run segment ``number`` on (n, ...), the images or what the segment before returned.
+
+        Returns:
+            What the next segment reads, (n, ...), and the exit's logits (n, C); the last segment returns the logits
+            twice.
+        """
+
+
+class BackendModule(Protocol):
+    """A file of this package: one runtime."""
+
+    def open_bundle(self, bundle: Bundle, threads: int | None) -> Backend:
+        """The segments of a bundle, ready to run with so many threads; None for one a core."""
+
+    def open_static(self, bundle: Bundle, threads: int | None) -> Callable[[Array], Array]:
+        """The static backbone of a bundle: images (N, 3, H, W) to logits (N, C)."""
+
+    def write_segments(
+        self,
+        network: ShallowDeepNetwork,
+        segments: Sequence[Segment],
+        directory: Path,
+        *,
+        static: bool,
+        architecture: Architecture,
+    ) -> Written:
+        """Write a bundle's files for this runtime: segments, and the static backbone where ``static``."""

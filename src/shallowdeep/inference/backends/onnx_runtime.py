@@ -1,0 +1,121 @@
+"""ONNX Runtime on the CPU: one session a segment, all on one pool of threads.
+
+Sessions with a pool each spin against each other: seven of them take ten times as long at batch 1 (METHODS.md 8). The
+shared pool belongs to the process and must be made before its first session; where another package was faster, each
+session gets a pool that does not spin.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from shallowdeep.exits.arrays import Array, to_numpy
+from shallowdeep.inference.backends.backend import Written
+from shallowdeep.inference.bundle import Bundle
+
+if TYPE_CHECKING:
+    from shallowdeep.checkpoint import Architecture
+    from shallowdeep.inference.planner import Segment
+    from shallowdeep.sdn.network import ShallowDeepNetwork
+
+Floats = NDArray[np.float32]
+SHARED, OWN, OWN_IDLE = "shared", "own", "own-idle"
+POOLS = (SHARED, OWN, OWN_IDLE)  # one for the process; one a session, which spins; one a session, which does not
+_shared_threads: list[int] = []  # of the pool of this process, once it is made
+
+
+class OnnxRuntime:
+    """Segments as ONNX Runtime sessions.
+
+    Args:
+        paths: one file a segment; each has the input ``x`` and the outputs ``features``, ``logits``, the last
+            ``logits`` alone.
+        threads: of the pool; None for one a core.
+        pool: one of `POOLS`.
+    """
+
+    def __init__(self, paths: Sequence[Path], threads: int | None = None, pool: str = SHARED) -> None:
+        self._sessions = [session(path, threads, pool) for path in paths]
+
+    def accept(self, images: Array) -> Floats:
+        """Images as a contiguous float32 array on the host."""
+        return np.ascontiguousarray(to_numpy(images), dtype=np.float32)
+
+    def run(self, number: int, x: Floats) -> tuple[Floats, Floats]:
+        """Run one session."""
+        outputs = self._sessions[number].run(None, {"x": x})
+        return outputs[0], outputs[-1]
+
+
+def session(path: Path, threads: int | None, pool: str = SHARED) -> Any:  # noqa: ANN401 - onnxruntime has no types
+    """A session on the CPU.
+
+    Args:
+        path: an ONNX file.
+        threads: of the pool; None for one a core.
+        pool: one of `POOLS`; the shared one keeps the threads it was first made with.
+    """
+    count = threads or available_threads()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    if pool == SHARED and _have_shared_pool(count):
+        options.use_per_session_threads = False
+    else:
+        options.intra_op_num_threads, options.inter_op_num_threads = count, 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if pool == OWN else "0")
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def available_threads() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _have_shared_pool(threads: int) -> bool:
+    """Whether the process has its shared pool, made now if it can still be."""
+    if not _shared_threads:
+        try:
+            onnxruntime.set_global_thread_pool_sizes(threads, 1)
+        except RuntimeError:  # another package opened a session first
+            return False
+        _shared_threads.append(threads)
+    return True
+
+
+def open_bundle(bundle: Bundle, threads: int | None, pool: str = SHARED) -> OnnxRuntime:
+    """The segments of a bundle."""
+    return OnnxRuntime([bundle.path / name for name in bundle.files], threads, pool)
+
+
+def open_static(bundle: Bundle, threads: int | None, pool: str = SHARED) -> Callable[[Array], Floats]:
+    """The static backbone: images (N, 3, H, W) to logits (N, C)."""
+    opened = session(bundle.path / str(bundle.static), threads, pool)
+
+    def run(images: Array) -> Floats:
+        logits: Floats = opened.run(None, {"x": np.ascontiguousarray(to_numpy(images), dtype=np.float32)})[0]
+        return logits
+
+    return run
+
+
+def write_segments(
+    network: ShallowDeepNetwork,
+    segments: Sequence[Segment],
+    directory: Path,
+    *,
+    static: bool,
+    architecture: Architecture,
+) -> Written:
+    """One ONNX file a segment, with a batch of any size."""
+    from shallowdeep.inference.onnx_export import export_segments, export_static  # noqa: PLC0415 - it needs torch
+
+    del architecture
+    files = export_segments(network, segments, directory)
+    return Written(files, export_static(network, directory) if static else None)

@@ -1,0 +1,82 @@
+"""Eager PyTorch: the reference, on any device. Its bundles hold the network as `shallowdeep.load` reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from shallowdeep.checkpoint import MANIFEST, WEIGHTS, Architecture, load, save
+from shallowdeep.exits.arrays import Array
+from shallowdeep.inference.backends.backend import Written
+from shallowdeep.inference.bundle import Bundle
+from shallowdeep.inference.planner import Segment
+from shallowdeep.sdn.network import ShallowDeepNetwork
+
+NETWORK = "network"
+
+
+class TorchEager:
+    """Segments on the network's own modules, where the network is.
+
+    Args:
+        network: put in eval mode and kept so.
+        segments: from `plan_segments`.
+    """
+
+    def __init__(self, network: ShallowDeepNetwork, segments: Sequence[Segment]) -> None:
+        self._network = network.eval()
+        self._segments = tuple(segments)
+
+    def accept(self, images: Array) -> Tensor:
+        """Images as a float32 tensor on the network's device."""
+        device = next(self._network.parameters()).device
+        return torch.as_tensor(images, dtype=torch.float32, device=device)
+
+    @torch.inference_mode()
+    def run(self, number: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the stages of one segment, and the exit's head."""
+        network, segment = self._network, self._segments[number]
+        for stage in network.stages[segment.first : segment.last + 1]:
+            x = stage(network.backbone, x)
+        if segment.exit == len(network.exits) - 1:
+            return x, x
+        return x, network.internal_classifiers[segment.exit](x)
+
+
+def open_bundle(bundle: Bundle, threads: int | None) -> TorchEager:
+    """The segments of a bundle on the CPU; ``threads`` are the process's, as torch has but one pool."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return TorchEager(load(bundle.path / NETWORK), bundle.segments)
+
+
+def open_static(bundle: Bundle, threads: int | None) -> Callable[[Array], Array]:
+    """The bundle's backbone: images (N, 3, H, W) to logits (N, C)."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    backbone = load(bundle.path / NETWORK).backbone.eval()
+
+    @torch.inference_mode()
+    def run(images: Array) -> Tensor:
+        logits: Tensor = backbone(torch.as_tensor(images, dtype=torch.float32))
+        return logits
+
+    return run
+
+
+def write_segments(
+    network: ShallowDeepNetwork,
+    segments: Sequence[Segment],
+    directory: Path,
+    *,
+    static: bool,
+    architecture: Architecture,
+) -> Written:
+    """Write the network itself: its backbone is in it, so that ``static`` leaves nothing out."""
+    del static
+    save(network, directory / NETWORK, architecture)
+    weights, manifest = f"{NETWORK}/{WEIGHTS}", f"{NETWORK}/{MANIFEST}"
+    return Written((weights,) * len(segments), weights, (manifest,))

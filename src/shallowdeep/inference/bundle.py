@@ -1,0 +1,167 @@
+"""A bundle: what runs elsewhere. Segment files for one backend, the static backbone, and a manifest (no torch).
+
+Every file stands in the manifest with its size and checksum; nothing that was altered is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.errors import CheckpointError, ConfigurationError
+from shallowdeep.exits.policy import Policy
+from shallowdeep.exits.policy_file import policy_document, policy_from
+from shallowdeep.files import sha256_of, write_json
+from shallowdeep.inference.planner import Segment
+
+MANIFEST = "manifest.json"
+FORMAT, FORMAT_VERSION = "shallowdeep-bundle", 1
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files are those that were written.
+
+    Attributes:
+        path: its directory.
+        backend: the runtime its files are for.
+        model: what the backbone was called.
+        segments: in turn.
+        files: of each segment, relative to the directory.
+        static: the unmodified backbone's file, or None where it was left out.
+        policy: whose exits in use are the segments'.
+        classes: class names.
+        preprocessing: how image files become input.
+        backbone_macs: of one image.
+        weights: SHA-256 of the weights the policy was made for.
+        data: the dataset the network was trained on, for `bench`.
+    """
+
+    path: Path
+    backend: str
+    model: str
+    segments: tuple[Segment, ...]
+    files: tuple[str, ...]
+    static: str | None
+    policy: Policy
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    backbone_macs: int
+    weights: str
+    data: str
+
+
+def write_manifest(bundle: Bundle, further: Sequence[str] = ()) -> None:
+    """Write a bundle's manifest beside its files.
+
+    Args:
+        bundle: its files are there.
+        further: other files that belong to it.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    names = dict.fromkeys([*bundle.files, *([bundle.static] if bundle.static else []), *further])
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "backend": bundle.backend,
+        "model": bundle.model,
+        "segments": [asdict(segment) for segment in bundle.segments],
+        "segment_files": list(bundle.files),
+        "static": bundle.static,
+        "policy": policy_document(bundle.policy),
+        "classes": list(bundle.classes),
+        "preprocessing": bundle.preprocessing.to_dict(),
+        "backbone_macs": bundle.backbone_macs,
+        "weights": bundle.weights,
+        "data": bundle.data,
+        "files": {name: _stamp(bundle.path / name) for name in names},
+    }
+    document["sha256"] = _digest(document)
+    write_json(bundle.path / MANIFEST, document)
+
+
+def read_bundle(path: Path | str) -> Bundle:
+    """Read a bundle's manifest and check every file against it.
+
+    Raises:
+        CheckpointError: there is none, it is of a newer format, or a file is missing, truncated or altered.
+    """
+    directory = Path(path)
+    document = _read_document(directory / MANIFEST)
+    try:
+        bundle = Bundle(
+            path=directory,
+            backend=str(document["backend"]),
+            model=str(document["model"]),
+            segments=tuple(Segment(**segment) for segment in document["segments"]),
+            files=tuple(str(name) for name in document["segment_files"]),
+            static=document["static"],
+            policy=policy_from(document["policy"], str(directory / MANIFEST)),
+            classes=tuple(str(name) for name in document["classes"]),
+            preprocessing=Preprocessing.from_dict(document["preprocessing"]),
+            backbone_macs=int(document["backbone_macs"]),
+            weights=str(document["weights"]),
+            data=str(document["data"]),
+        )
+        stamps = {str(name): (int(stamp["bytes"]), str(stamp["sha256"])) for name, stamp in document["files"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigurationError) as error:
+        raise CheckpointError(
+            f"Expected a complete manifest in {directory / MANIFEST}, got one that lacks or garbles: {error}"
+        ) from error
+    named = [*bundle.files, *([bundle.static] if bundle.static else [])]
+    if not bundle.segments or any(name not in stamps for name in named):
+        raise CheckpointError(f"Expected a complete manifest in {directory / MANIFEST}, got one without some files")
+    for name, stamp in stamps.items():
+        _check_file(directory, name, stamp)
+    return bundle
+
+
+def _stamp(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest's content but for the field that holds it."""
+    content = {key: value for key, value in document.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        run = " (a run? `shallowdeep export` makes a bundle of it)" if (path.parent / "model.json").exists() else ""
+        raise CheckpointError(f"Expected a bundle with {MANIFEST} in {path.parent}, found none{run}") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"Expected JSON in {path}, got a truncated or altered file: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise CheckpointError(f"Expected a manifest of format {FORMAT!r} in {path}, got another document")
+    version = document.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"Expected format version {FORMAT_VERSION} or older in {path}, got {version}; a newer shallowdeep reads it"
+        )
+    if document.get("sha256") != _digest(document):
+        raise CheckpointError(f"Expected the checksum in {path} to be that of its content: the file was altered")
+    return document
+
+
+def _check_file(directory: Path, name: str, stamp: tuple[int, str]) -> None:
+    path = directory / name
+    if not path.resolve().is_relative_to(directory.resolve()):
+        raise CheckpointError(f"Expected files inside {directory}, got {name!r} in its manifest")
+    if not path.is_file():
+        raise CheckpointError(f"Expected {name} in {directory}, found no such file")
+    size = path.stat().st_size
+    if size != stamp[0]:
+        word = "truncated" if size < stamp[0] else "altered"
+        raise CheckpointError(f"Expected {stamp[0]} bytes in {path}, got {size}: the file is {word}")
+    if sha256_of(path) != stamp[1]:
+        raise CheckpointError(f"Expected the checksum of {path} to be the manifest's: the file was altered")

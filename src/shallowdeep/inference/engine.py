@@ -1,0 +1,97 @@
+"""The engine: runs segments until the policy is satisfied, with the samples that still need them."""
+
+from __future__ import annotations
+
+from math import isfinite, prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from array_api_compat import array_namespace
+
+from shallowdeep.errors import DataError
+from shallowdeep.exits.arrays import Array
+from shallowdeep.exits.policy import Policy
+from shallowdeep.inference.opening import CHANNELS, open_any
+from shallowdeep.inference.passage import Answers, Passage
+from shallowdeep.inference.planner import Segment
+
+if TYPE_CHECKING:
+    from shallowdeep.inference.bundle import Bundle
+    from shallowdeep.sdn.network import ShallowDeepNetwork
+
+_AXES = 4  # (N, C, H, W)
+_BYTES = 4  # of a float32
+MACS_PER_BYTE = 4.0  # multiply-adds in the time that a gather copies one byte; benchmarks/compaction.py measures it
+
+
+class EarlyExitEngine:
+    """Labels, confidences, exits and costs for images; agrees with "all exits, then policy".
+
+    After each exit in use, samples that are done leave the batch where that saves more than copying the others costs.
+    Exits that the policy switches off cost nothing: their heads are not run, and the stages around them run as one.
+
+    Args:
+        network: a `ShallowDeepNetwork`, or a bundle or the path of one.
+        policy: for it; a bundle brings its own, and takes others that use no further exits.
+        backend: for a network: ``torch`` (default) runs it where it is, ``onnxruntime`` on a copy. A bundle has its
+            own.
+        threads: of the runtime; None for one a core.
+
+    Raises:
+        ConfigurationError: a policy that does not fit, or a backend that is not there.
+        CheckpointError: a bundle that is damaged or of a newer format.
+    """
+
+    def __init__(
+        self,
+        network: ShallowDeepNetwork | Bundle | Path | str,
+        policy: Policy | None = None,
+        backend: str | None = None,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        opened = open_any(network, policy, backend, threads)
+        self.policy: Policy = opened.policy
+        self.segments: tuple[Segment, ...] = opened.segments
+        self._backend, self._size, self._macs = opened.backend, opened.size, opened.backbone_macs
+
+    def __call__(self, images: Array) -> Answers:
+        """Answer a batch.
+
+        Args:
+            images: (N, 3, S, S) float32, normalised as the preprocessing says; N may be 0.
+
+        Raises:
+            DataError: another shape, or values that are not finite.
+        """
+        self._check(images)
+        x = self._backend.accept(images)
+        xp = array_namespace(x)
+        probe = xp.sum(x)  # infinite or not a number where any value is; looked at when the device is waited for anyway
+        passage = Passage(self.policy, self.segments, x)
+        in_use = self.policy.in_use
+        for number in range(len(self.segments) if len(x) else 0):
+            following, logits = self._backend.run(number, x)
+            # A bundle may have exits that this policy does not use: their heads are run, their logits not looked at.
+            open_ = passage.step(number, logits) if self.segments[number].exit in in_use else passage.open
+            if number == 0 and not isfinite(float(probe)) and not bool(xp.all(xp.isfinite(x))):
+                raise DataError("Expected finite images, got values that are infinite or not a number")
+            if not open_:
+                break
+            x = following
+            if open_ < len(x) and self._pays(x, open_, self.segments[number]):
+                x = x[passage.compact()]
+        return passage.answers()
+
+    def _pays(self, x: Array, staying: int, segment: Segment) -> bool:
+        """Whether copying the samples that stay costs less than running on the others."""
+        rest = self.segments[-1].relative_cost - segment.relative_cost
+        saved = (len(x) - staying) * rest * self._macs
+        copied = staying * _BYTES * prod(x.shape[1:])
+        return bool(saved > MACS_PER_BYTE * copied)
+
+    def _check(self, images: Array) -> None:
+        shape, size = tuple(images.shape), self._size
+        if len(shape) != _AXES or shape[1] != CHANNELS or (size is not None and shape[2:] != (size, size)):
+            side = "S" if size is None else size
+            raise DataError(f"Expected images of shape (N, {CHANNELS}, {side}, {side}), got {shape}")

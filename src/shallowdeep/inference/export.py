@@ -1,0 +1,100 @@
+"""From a network and its policy to a bundle."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from shallowdeep.checkpoint import Architecture
+from shallowdeep.errors import ConfigurationError, OutputError
+from shallowdeep.exits.policy import Policy
+from shallowdeep.files import cannot_write
+from shallowdeep.inference.backends.registry import backend_module, not_installed
+from shallowdeep.inference.bundle import MANIFEST, Bundle, read_bundle, write_manifest
+from shallowdeep.inference.planner import plan_segments
+from shallowdeep.sdn.head_costs import head_costs
+from shallowdeep.sdn.network import ShallowDeepNetwork
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a bundle's network comes from.
+
+    Attributes:
+        architecture: how to build the backbone again.
+        weights: SHA-256 of its weights file.
+        data: the dataset it was trained on.
+    """
+
+    architecture: Architecture
+    weights: str
+    data: str = ""
+
+
+def write_bundle(
+    network: ShallowDeepNetwork,
+    policy: Policy,
+    directory: Path,
+    backend: str,
+    origin: Origin,
+    *,
+    static: bool = True,
+    overwrite: bool = False,
+) -> Bundle:
+    """Write a bundle, whole or not at all.
+
+    Args:
+        network: on the CPU, with ``preprocessing`` and ``classes`` set.
+        policy: made for its weights; exits it switches off are not written.
+        directory: of the bundle, made here.
+        backend: the runtime to write for.
+        origin: where the network comes from.
+        static: write the unmodified backbone too, for `bench`.
+        overwrite: replace a bundle that is there.
+
+    Raises:
+        ConfigurationError: the policy does not fit, or the backend is not installed.
+        OutputError: the directory exists, holds something else than a bundle, or cannot be written.
+        ConversionError: the runtime's exporter cannot write a segment.
+    """
+    if network.preprocessing is None:
+        raise ConfigurationError("Expected a network with preprocessing set, got None; set network.preprocessing first")
+    _check_free(directory, overwrite=overwrite)
+    segments = plan_segments(policy, network.costs, head_costs(network.exits, network.backbone_macs))
+    module = backend_module(backend)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as temporary:
+            made = Path(temporary) / "bundle"
+            made.mkdir()
+            written = module.write_segments(network, segments, made, static=static, architecture=origin.architecture)
+            bundle = Bundle(
+                path=made, backend=backend, model=origin.architecture.name, segments=segments, files=written.segments,
+                static=written.static, policy=policy, classes=network.classes, preprocessing=network.preprocessing,
+                backbone_macs=network.backbone_macs, weights=origin.weights, data=origin.data,
+            )  # fmt: skip
+            write_manifest(bundle, written.further)
+            _take_place(made, directory)
+    except ModuleNotFoundError as error:
+        raise not_installed(backend, error) from error
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+    return read_bundle(directory)
+
+
+def _check_free(directory: Path, *, overwrite: bool) -> None:
+    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
+        return
+    if not (directory / MANIFEST).is_file():
+        raise OutputError(f"Expected a new directory for the bundle, {directory} exists and is no bundle")
+    if not overwrite:
+        raise OutputError(f"Expected a new directory for the bundle, {directory} exists; --overwrite replaces it")
+
+
+def _take_place(made: Path, directory: Path) -> None:
+    """Put a finished bundle where an older one may stand, which goes last."""
+    if directory.exists():
+        old = made.with_name("old")
+        directory.rename(old)
+    made.rename(directory)

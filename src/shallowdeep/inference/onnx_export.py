@@ -1,0 +1,135 @@
+"""Segments of a network as ONNX files."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shallowdeep.errors import ConversionError
+from shallowdeep.inference.planner import Segment
+from shallowdeep.models.failure import one_line
+from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.feature_reduction import PooledReduction
+from shallowdeep.sdn.internal_classifier import InternalClassifier
+from shallowdeep.sdn.network import ShallowDeepNetwork
+
+STATIC = "static.onnx"
+_EXAMPLES = 2  # images in the example batch: one would be taken for a constant
+
+
+class PooledHead(nn.Module):
+    """An internal classifier on pooled maps as one matrix product: the mixture ``a`` goes into the weights.
+
+    ``W·(a·max + (1-a)·avg) + b = [a·W, (1-a)·W]·[max, avg] + b``: six operations instead of twelve, which at batch 1
+    costs as much as a few convolutions. Equal to the classifier but for rounding.
+
+    Args:
+        classifier: with a `PooledReduction` that pools.
+        reduction: its reduction.
+    """
+
+    def __init__(self, classifier: InternalClassifier, reduction: PooledReduction) -> None:
+        super().__init__()
+        mix = reduction.mix if reduction.mix is not None else torch.ones(())
+        weight = classifier.linear.weight.detach()
+        self.reduction = reduction
+        self.linear = nn.Linear(2 * reduction.features, weight.shape[0])
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.cat([mix * weight, (1 - mix) * weight], dim=1))
+            self.linear.bias.copy_(classifier.linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, C)."""
+        if self.reduction.channels_last:
+            x = x.permute(0, 3, 1, 2)
+        largest = F.max_pool2d(x, self.reduction.kernel, self.reduction.stride)
+        mean = F.avg_pool2d(x, self.reduction.kernel, self.reduction.stride)
+        logits: Tensor = self.linear(torch.cat([largest, mean], dim=1).flatten(1))
+        return logits
+
+
+class SegmentModule(nn.Module):
+    """One segment as a module: (n, ...) → (features, logits), or logits alone for the last exit."""
+
+    def __init__(self, network: ShallowDeepNetwork, segment: Segment) -> None:
+        super().__init__()
+        self.backbone = network.backbone
+        self.stages = network.stages[segment.first : segment.last + 1]
+        final = segment.exit == len(network.exits) - 1
+        self.head = None if final else inference_head(network.internal_classifiers[segment.exit])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor] | Tensor:
+        """Run the stages, and the exit's head."""
+        for stage in self.stages:
+            x = stage(self.backbone, x)
+        return x if self.head is None else (x, self.head(x))
+
+
+def inference_head(classifier: nn.Module) -> nn.Module:
+    """The cheapest module that computes an internal classifier's logits."""
+    reduction = getattr(classifier, "reduction", None)
+    if isinstance(classifier, InternalClassifier) and isinstance(reduction, PooledReduction) and reduction.pools:
+        return PooledHead(classifier, reduction)
+    return classifier
+
+
+def export_segments(network: ShallowDeepNetwork, segments: Sequence[Segment], directory: Path) -> tuple[str, ...]:
+    """Write ``segment-NUMBER.onnx`` for each segment; returns the names.
+
+    Args:
+        network: on the CPU, with its preprocessing set.
+        segments: from `plan_segments`.
+        directory: exists.
+
+    Raises:
+        ConversionError: the exporter cannot write a segment; names it.
+    """
+    names = []
+    with evaluating(network), torch.no_grad():
+        x = _example(network)
+        for number, segment in enumerate(segments):
+            module = SegmentModule(network, segment).eval()
+            outputs = module(x)
+            names.append(f"segment-{number}.onnx")
+            both = isinstance(outputs, tuple)
+            _export(module, x, directory / names[-1], ["features", "logits"] if both else ["logits"])
+            x = outputs[0] if isinstance(outputs, tuple) else outputs
+    return tuple(names)
+
+
+def export_static(network: ShallowDeepNetwork, directory: Path) -> str:
+    """Write the unmodified backbone; returns the file's name."""
+    with evaluating(network), torch.no_grad():
+        _export(network.backbone, _example(network), directory / STATIC, ["logits"])
+    return STATIC
+
+
+def _example(network: ShallowDeepNetwork) -> Tensor:
+    if network.preprocessing is None:
+        raise ConversionError("Expected a network with preprocessing set, got None; set network.preprocessing first")
+    size = network.preprocessing.size
+    return torch.zeros(_EXAMPLES, 3, size, size)
+
+
+def _export(module: nn.Module, example: Tensor, path: Path, outputs: list[str]) -> None:
+    """Write one module with the input ``x`` and a batch of any size."""
+    chatter = logging.getLogger("torch.onnx")
+    level = chatter.level
+    chatter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter's own, about its own calls
+            torch.onnx.export(
+                module, (example.contiguous(),), path, input_names=["x"], output_names=outputs, dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False, verbose=False,
+            )  # fmt: skip
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        raise ConversionError(f"Expected {path.name} to be exported to ONNX, got {one_line(error)}") from error
+    finally:
+        chatter.setLevel(level)

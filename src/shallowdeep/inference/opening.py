@@ -1,0 +1,92 @@
+"""From a network, a bundle or its path to what an engine runs on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.exits.policy import Policy
+from shallowdeep.inference.backends.backend import Backend
+from shallowdeep.inference.backends.registry import open_network, open_segments
+from shallowdeep.inference.bundle import Bundle, read_bundle
+from shallowdeep.inference.planner import Segment
+
+if TYPE_CHECKING:
+    from shallowdeep.sdn.network import ShallowDeepNetwork
+
+CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What an engine runs on.
+
+    Attributes:
+        backend: runs segments.
+        segments: in turn.
+        policy: whose exits in use are the segments'.
+        size: side of the images in pixels, or None where any will do.
+        backbone_macs: of one image.
+    """
+
+    backend: Backend
+    segments: tuple[Segment, ...]
+    policy: Policy
+    size: int | None
+    backbone_macs: int
+
+
+def open_any(
+    network: ShallowDeepNetwork | Bundle | Path | str, policy: Policy | None, backend: str | None, threads: int | None
+) -> Opened:
+    """Open a network, a bundle or the path of one.
+
+    Raises:
+        ConfigurationError: a policy that is missing or does not fit, or a backend that is not there.
+        CheckpointError: a bundle that is damaged or of a newer format.
+    """
+    if isinstance(network, (str, Path)):
+        network = read_bundle(network)
+    if isinstance(network, Bundle):
+        return _open_bundle(network, policy, backend, threads)
+    if policy is None:
+        raise ConfigurationError("Expected a policy beside a network, got none")
+    size = network.preprocessing.size if network.preprocessing is not None else None
+    runner, segments = open_network(backend or "torch", network, policy, threads)
+    return Opened(runner, segments, policy, size, network.backbone_macs)
+
+
+def _open_bundle(bundle: Bundle, policy: Policy | None, backend: str | None, threads: int | None) -> Opened:
+    if backend not in {None, bundle.backend}:
+        raise ConfigurationError(f"Expected the backend of {bundle.path}, {bundle.backend!r}, got {backend!r}")
+    chosen = bundle.policy if policy is None else _within(policy, bundle)
+    return Opened(
+        open_segments(bundle, threads), bundle.segments, chosen, bundle.preprocessing.size, bundle.backbone_macs
+    )
+
+
+def _within(policy: Policy, bundle: Bundle) -> Policy:
+    """``policy``, once it is known to do with a bundle's exits.
+
+    Raises:
+        ConfigurationError: it uses exits that the bundle lacks, was made for other weights, or limits costs otherwise.
+    """
+    if policy.weights and policy.weights != bundle.weights:
+        raise ConfigurationError(
+            f"Expected a policy for the weights {bundle.weights[:12]}... of {bundle.path}, got one for "
+            f"{policy.weights[:12]}..."
+        )
+    if policy.exits != bundle.policy.exits or policy.max_relative_cost != bundle.policy.max_relative_cost:
+        raise ConfigurationError(
+            f"Expected a policy for {bundle.policy.exits} exits and a cost limit of {bundle.policy.max_relative_cost}, "
+            f"as {bundle.path} has, got {policy.exits} and {policy.max_relative_cost}"
+        )
+    there = [segment.exit for segment in bundle.segments]
+    missing = [exit_ for exit_ in policy.in_use if exit_ not in there]
+    if missing:
+        raise ConfigurationError(
+            f"Expected a policy that uses exits {there} of {bundle.path} alone, got {missing} besides; export again"
+        )
+    return policy

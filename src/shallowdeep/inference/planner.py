@@ -1,0 +1,49 @@
+"""Which stages run in one call: those up to the next exit in use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.exits.costs import costs_in_use
+from shallowdeep.exits.policy import Policy
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Stages that run in one call, and the exit behind them.
+
+    Attributes:
+        first: number of the first stage.
+        last: number of the last stage, which is the exit's.
+        relative_cost: of reaching the exit, internal classifiers that are run on the way included.
+    """
+
+    first: int
+    last: int
+    relative_cost: float
+
+    @property
+    def exit(self) -> int:
+        """The exit at its end; exit k stands behind stage k."""
+        return self.last
+
+
+def plan_segments(policy: Policy, costs: Sequence[float], head_costs: Sequence[float]) -> tuple[Segment, ...]:
+    """Return the segments that a policy needs: stages between its exits are fused, what it never reaches is left out.
+
+    Args:
+        policy: for E exits.
+        costs: (E,) relative costs with every internal classifier run.
+        head_costs: (E-1,) each internal classifier's own.
+
+    Raises:
+        ConfigurationError: the policy is for another number of exits, or its cost limit leaves none.
+    """
+    if policy.exits != len(costs):
+        raise ConfigurationError(f"Expected a policy for {len(costs)} exits, got one for {policy.exits}")
+    reached = costs_in_use(costs, head_costs, policy.in_use).tolist()
+    ends = policy.in_use[: policy.last_within(reached)]
+    starts = [0, *(end + 1 for end in ends[:-1])]
+    return tuple(Segment(first, last, cost) for first, last, cost in zip(starts, ends, reached, strict=False))

@@ -1,0 +1,246 @@
+"""Every engine agrees with "all exits, then policy", whatever policy, backend and batch size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from shallowdeep.checkpoint import Architecture
+from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.errors import ConfigurationError, DataError
+from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.exits.costs import costs_in_use
+from shallowdeep.exits.policy import FALLBACKS, NEVER, Decisions, Policy, decide, shared_threshold
+from shallowdeep.exits.signals import SIGNALS, scan_exits
+from shallowdeep.inference.bundle import Bundle
+from shallowdeep.inference.engine import EarlyExitEngine
+from shallowdeep.inference.export import Origin, write_bundle
+from shallowdeep.inference.planner import plan_segments
+from shallowdeep.sdn.convert import convert
+from shallowdeep.sdn.head_costs import head_costs
+from shallowdeep.sdn.network import ShallowDeepNetwork
+
+NEAR = 1e-4
+BATCHES = (0, 1, 2, 63, 257)
+SIZE = 16
+
+
+def tiny() -> ShallowDeepNetwork:
+    """A network with three internal classifiers whose confidences spread widely."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for before, after, stride in ((3, 8, 1), (8, 8, 2), (8, 12, 1), (12, 12, 1), (12, 16, 1)):
+        layers += [nn.Conv2d(before, after, 3, stride, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
+    backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+    network = convert(backbone, torch.zeros(1, 3, SIZE, SIZE), fractions=(0.2, 0.5, 0.8)).eval()
+    with torch.no_grad():
+        logits = network(images(200, seed=99))  # (E, N, C)
+        last = [*(f"internal_classifiers.{k}.linear" for k in range(3)), "backbone.17"]
+        for path, given_ in zip(last, logits, strict=True):
+            linear = network.get_submodule(path)
+            scale = 2.5 / given_.std(dim=0).mean()
+            shift = given_.mean(dim=0) - linear.get_parameter("bias")
+            linear.get_parameter("weight").mul_(scale)
+            linear.get_parameter("bias").copy_(-shift * scale)
+    network.preprocessing = Preprocessing(SIZE, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+    network.classes = ("a", "b", "c", "d", "e")
+    return network
+
+
+@pytest.fixture(scope="module")
+def network() -> ShallowDeepNetwork:
+    """The tiny network."""
+    return tiny()
+
+
+@pytest.fixture(scope="module")
+def bundle(network: ShallowDeepNetwork, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """An ONNX bundle of it with all exits on."""
+    directory = tmp_path_factory.mktemp("bundles") / "all"
+    origin = Origin(Architecture("", 5, SIZE), weights="")
+    return write_bundle(network, shared_threshold(NEVER, 4), directory, "onnxruntime", origin)
+
+
+def images(count: int, seed: int = 0) -> Tensor:
+    """Random images, normalised."""
+    return torch.randn(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+def reference(network: ShallowDeepNetwork, policy: Policy, x: Tensor) -> tuple[Decisions, np.ndarray[Any, Any]]:
+    """All exits, then policy; and the logits."""
+    with torch.no_grad():
+        logits = network(x).numpy()
+    costs = costs_in_use(network.costs, head_costs(network.exits, network.backbone_macs), policy.in_use).tolist()
+    return decide(policy, logits, costs), logits
+
+
+def clear(policy: Policy, logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Samples that rounding cannot move: no confidence near its threshold, no near tie of the top two logits."""
+    used = np.stack([logits[k] / np.float32(policy.temperature_at(k)) for k in policy.in_use])
+    confidence, scores = scan_exits(policy.signal, used, len(policy.in_use))
+    limits = np.array([policy.threshold_at(k) for k in policy.in_use])[:, None]
+    ordered = np.sort(scores, axis=-1)
+    surest = np.sort(confidence, axis=0)
+    steady = np.all(np.abs(confidence - limits)[:-1] > NEAR, axis=0)
+    steady &= np.all(ordered[..., -1] - ordered[..., -2] > NEAR, axis=0)
+    if policy.fallback == "most-confident" and len(policy.in_use) > 1:
+        steady &= surest[-1] - surest[-2] > NEAR
+    return np.asarray(steady)
+
+
+def check(engine: EarlyExitEngine, network: ShallowDeepNetwork, x: Tensor) -> int:
+    """Compare an engine's answers with the reference; returns how many samples were compared."""
+    policy = engine.policy
+    got = engine(x)
+    expected, logits = reference(network, policy, x)
+    steady = clear(policy, logits) if len(x) else np.zeros(0, dtype=bool)
+    for name in ("exits", "labels", "answered_by", "forced"):
+        mine, theirs = to_numpy(getattr(got, name)), getattr(expected, name)
+        assert np.array_equal(mine[steady], theirs[steady]), name
+    assert to_numpy(got.confidences)[steady] == pytest.approx(expected.confidences[steady], abs=NEAR)
+    reached = {segment.exit: segment.relative_cost for segment in engine.segments}
+    assert to_numpy(got.relative_costs).tolist() == pytest.approx(
+        [reached[int(e)] for e in to_numpy(got.exits)], rel=1e-6
+    )
+    return int(steady.sum())
+
+
+thresholds = st.one_of(st.none(), st.floats(0, 1.1))
+policies = st.builds(
+    Policy,
+    thresholds=st.tuples(thresholds, thresholds, thresholds),
+    signal=st.sampled_from(SIGNALS),
+    fallback=st.sampled_from(FALLBACKS),
+    temperatures=st.sampled_from([(), (1.5, 0.7, 1.2, 2.0)]),
+)
+unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@unhurried
+@given(policy=policies, count=st.sampled_from(BATCHES), seed=st.integers(0, 20), limit=st.sampled_from([None, 0.9]))
+def test_torch_agrees_with_all_exits_then_policy(
+    network: ShallowDeepNetwork, policy: Policy, count: int, seed: int, limit: float | None
+) -> None:
+    """Eager PyTorch, with cost limits too."""
+    policy = Policy(policy.thresholds, policy.signal, policy.fallback, policy.temperatures, limit)
+    x = images(count, seed)
+    if limit is not None and policy.in_use == (3,):
+        with pytest.raises(ConfigurationError, match="Expected a highest relative cost of at least"):
+            EarlyExitEngine(network, policy)
+        return
+    check(EarlyExitEngine(network, policy), network, x)
+
+
+@unhurried
+@given(policy=policies, count=st.sampled_from(BATCHES), seed=st.integers(0, 20))
+def test_onnxruntime_agrees_with_all_exits_then_policy(
+    network: ShallowDeepNetwork, bundle: Bundle, policy: Policy, count: int, seed: int
+) -> None:
+    """ONNX Runtime on a bundle with all exits, under policies that use some of them."""
+    x = images(count, seed)
+    check(EarlyExitEngine(bundle, policy, threads=1), network, x)
+
+
+def test_most_samples_are_compared(network: ShallowDeepNetwork) -> None:
+    """The tests above would pass if every sample lay near a threshold; nearly none does, and all exits are taken."""
+    policy = shared_threshold(0.8, 4)
+    x = images(257)
+    assert check(EarlyExitEngine(network, policy), network, x) > 240
+    assert set(to_numpy(EarlyExitEngine(network, policy)(x).exits).tolist()) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_compaction_changes_no_answer(
+    network: ShallowDeepNetwork, monkeypatch: pytest.MonkeyPatch, always: bool
+) -> None:
+    """Whether finished samples leave the batch at every exit or never, the answers are the same."""
+    monkeypatch.setattr("shallowdeep.inference.engine.MACS_PER_BYTE", 0.0 if always else float("inf"))
+    for policy in (
+        shared_threshold(0.8, 4),
+        Policy((0.9, None, 0.7), fallback="most-confident"),
+        shared_threshold(0.45, 4, signal="patience"),
+        shared_threshold(0.7, 4, signal="ensemble", fallback="most-confident", max_relative_cost=0.9),
+    ):
+        x = images(63, 5)
+        assert check(EarlyExitEngine(network, policy), network, x) > 50
+
+
+def test_finished_samples_leave_the_batch(network: ShallowDeepNetwork) -> None:
+    """Later segments get the survivors alone, and none when nobody is left."""
+    policy = shared_threshold(0.8, 4)
+    engine = EarlyExitEngine(network, policy)
+    sizes = []
+    run = engine._backend.run
+    engine._backend.run = lambda number, x: (sizes.append(len(x)), run(number, x))[1]  # type: ignore[method-assign,func-returns-value]
+    exits = to_numpy(engine(images(63)).exits)
+    assert sizes == [63, *(int((exits > k).sum()) for k in range(3))]
+    sizes.clear()
+    engine(images(63)[exits == 0])
+    assert len(sizes) == 1
+
+
+def test_stages_between_exits_in_use_are_fused(network: ShallowDeepNetwork) -> None:
+    """Three calls become two when the middle exit is off, and its head's cost is gone."""
+    heads = head_costs(network.exits, network.backbone_macs)
+    assert min(heads) > 0
+    both = plan_segments(Policy((0.5, 0.5, None)), network.costs, heads)
+    one = plan_segments(Policy((None, 0.5, None)), network.costs, heads)
+    assert [(s.first, s.last) for s in both] == [(0, 0), (1, 1), (2, 3)]
+    assert [(s.first, s.last) for s in one] == [(0, 1), (2, 3)]
+    assert one[0].relative_cost == pytest.approx(both[1].relative_cost - heads[0])
+    assert one[-1].relative_cost == pytest.approx(1 + heads[1])
+
+
+@pytest.mark.parametrize(
+    ("given_", "message"),
+    [
+        (torch.zeros(2, 1, SIZE, SIZE), r"Expected images of shape \(N, 3, 16, 16\), got \(2, 1, 16, 16\)"),
+        (torch.zeros(2, 3, SIZE, SIZE + 1), r"got \(2, 3, 16, 17\)"),
+        (torch.zeros(3, SIZE, SIZE), r"got \(3, 16, 16\)"),
+        (torch.full((2, 3, SIZE, SIZE), torch.nan), "Expected finite images"),
+        (torch.full((2, 3, SIZE, SIZE), torch.inf), "Expected finite images"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["torch", "bundle"])
+def test_wrong_input_is_refused(
+    network: ShallowDeepNetwork, bundle: Bundle, kind: str, given_: Tensor, message: str
+) -> None:
+    """Never a wrong answer: other shapes, and values that are not finite, even if only one is."""
+    engine = (
+        EarlyExitEngine(network, shared_threshold(0.0, 4)) if kind == "torch" else EarlyExitEngine(bundle, threads=1)
+    )
+    with pytest.raises(DataError, match=message):
+        engine(given_ if kind == "torch" else given_.numpy())
+
+
+def test_large_finite_values_are_accepted(network: ShallowDeepNetwork) -> None:
+    """Values whose sum overflows are finite all the same."""
+    x = images(2)
+    x[0, 0, 0, 0] = x[1, 1, 1, 1] = 3e38
+    EarlyExitEngine(network, shared_threshold(0.0, 4))(x)
+
+
+def test_policies_that_do_not_fit_a_bundle_are_refused(network: ShallowDeepNetwork, tmp_path: Path) -> None:
+    """Exits that were not exported, other weights, another number of exits, another backend."""
+    origin = Origin(Architecture("", 5, SIZE), weights="ab" * 32)
+    some = write_bundle(network, Policy((0.5, None, None)), tmp_path / "some", "onnxruntime", origin, static=False)
+    for policy, message in (
+        (Policy((0.5, 0.5, None)), r"uses exits \[0, 3\] .* got \[1\] besides; export again"),
+        (Policy((0.5, None, None), weights="cd" * 32), "Expected a policy for the weights abab"),
+        (Policy((0.5, None)), "Expected a policy for 4 exits"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            EarlyExitEngine(some, policy)
+    with pytest.raises(ConfigurationError, match="Expected the backend of"):
+        EarlyExitEngine(some, backend="torch")
+    with pytest.raises(ConfigurationError, match="Expected a policy beside a network, got none"):
+        EarlyExitEngine(network)
+    with pytest.raises(ConfigurationError, match="Expected the name of a backend, got 'onnxrt'; nearest: onnxruntime"):
+        EarlyExitEngine(network, shared_threshold(0.5, 4), "onnxrt")
