@@ -177,8 +177,8 @@ def test_finished_samples_leave_the_batch(network: ShallowDeepNetwork) -> None:
     policy = shared_threshold(0.8, 4)
     engine = EarlyExitEngine(network, policy)
     sizes = []
-    run = engine._backend.run
-    engine._backend.run = lambda number, x: (sizes.append(len(x)), run(number, x))[1]  # type: ignore[method-assign,func-returns-value]
+    run = engine.backend.run
+    engine.backend.run = lambda number, x: (sizes.append(len(x)), run(number, x))[1]  # type: ignore[method-assign,func-returns-value]
     exits = to_numpy(engine(images(63)).exits)
     assert sizes == [63, *(int((exits > k).sum()) for k in range(3))]
     sizes.clear()

@@ -8,6 +8,7 @@ import typer
 from typer.main import get_command
 
 from shallowdeep import __version__
+from shallowdeep.cli.bench import bench
 from shallowdeep.cli.datasets import datasets
 from shallowdeep.cli.demo import demo
 from shallowdeep.cli.evaluate import evaluate
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, evaluate, export, predict, models, datasets):
+for command in (demo, train, evaluate, export, predict, bench, models, datasets):
     app.command()(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.errors import ConfigurationError
@@ -41,7 +42,19 @@ def export_run(
         raise ConfigurationError(f"Expected a run with internal classifiers, {run} holds a plain backbone")
     weights = str(manifest.weights["sha256"])
     chosen = read_policy(policy if policy is not None else run / POLICY, weights)
-    data = read_config(run / CONFIG).data if (run / CONFIG).exists() else ""
     network = load(run, trust=trust)
-    origin = Origin(manifest.model, weights, data)
+    origin = Origin(manifest.model, weights, _trained_on(run))
     return write_bundle(network, chosen, directory, backend, origin, static=static, overwrite=overwrite)
+
+
+def _trained_on(run: Path) -> dict[str, Any]:
+    """What `bench` needs to find the run's test images again; nothing for a network saved without settings."""
+    if not (run / CONFIG).exists():
+        return {}
+    config = read_config(run / CONFIG)
+    return {
+        "source": config.data,
+        "seed": config.seed,
+        "calibration_fraction": config.calibration_fraction,
+        "test_fraction": config.test_fraction,
+    }

@@ -39,7 +39,8 @@ class Bundle:
         preprocessing: how image files become input.
         backbone_macs: of one image.
         weights: SHA-256 of the weights the policy was made for.
-        data: the dataset the network was trained on, for `bench`.
+        data: what the network was trained on, for `bench`: ``source``, ``seed``, ``calibration_fraction`` and
+            ``test_fraction``, or nothing.
     """
 
     path: Path
@@ -53,7 +54,7 @@ class Bundle:
     preprocessing: Preprocessing
     backbone_macs: int
     weights: str
-    data: str
+    data: Mapping[str, Any]
 
 
 def write_manifest(bundle: Bundle, further: Sequence[str] = ()) -> None:
@@ -80,7 +81,7 @@ def write_manifest(bundle: Bundle, further: Sequence[str] = ()) -> None:
         "preprocessing": bundle.preprocessing.to_dict(),
         "backbone_macs": bundle.backbone_macs,
         "weights": bundle.weights,
-        "data": bundle.data,
+        "data": dict(bundle.data),
         "files": {name: _stamp(bundle.path / name) for name in names},
     }
     document["sha256"] = _digest(document)
@@ -108,7 +109,7 @@ def read_bundle(path: Path | str) -> Bundle:
             preprocessing=Preprocessing.from_dict(document["preprocessing"]),
             backbone_macs=int(document["backbone_macs"]),
             weights=str(document["weights"]),
-            data=str(document["data"]),
+            data=dict(document["data"]),
         )
         stamps = {str(name): (int(stamp["bytes"]), str(stamp["sha256"])) for name, stamp in document["files"].items()}
     except (KeyError, TypeError, ValueError, AttributeError, ConfigurationError) as error:

@@ -11,6 +11,7 @@ from array_api_compat import array_namespace
 from shallowdeep.errors import DataError
 from shallowdeep.exits.arrays import Array
 from shallowdeep.exits.policy import Policy
+from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.opening import CHANNELS, open_any
 from shallowdeep.inference.passage import Answers, Passage
 from shallowdeep.inference.planner import Segment
@@ -36,6 +37,12 @@ class EarlyExitEngine:
         backend: for a network: ``torch`` (default) runs it where it is, ``onnxruntime`` on a copy. A bundle has its
             own.
         threads: of the runtime; None for one a core.
+        pool: how the runtime keeps its threads, one of its backend's ``POOLS``; None for what is best in general.
+
+    Attributes:
+        policy: in force.
+        segments: that are run, in turn.
+        backend: runs them.
 
     Raises:
         ConfigurationError: a policy that does not fit, or a backend that is not there.
@@ -49,11 +56,13 @@ class EarlyExitEngine:
         backend: str | None = None,
         *,
         threads: int | None = None,
+        pool: str | None = None,
     ) -> None:
-        opened = open_any(network, policy, backend, threads)
+        opened = open_any(network, policy, backend, threads, pool)
         self.policy: Policy = opened.policy
         self.segments: tuple[Segment, ...] = opened.segments
-        self._backend, self._size, self._macs = opened.backend, opened.size, opened.backbone_macs
+        self.backend: Backend = opened.backend
+        self._size, self._macs = opened.size, opened.backbone_macs
 
     def __call__(self, images: Array) -> Answers:
         """Answer a batch.
@@ -65,13 +74,13 @@ class EarlyExitEngine:
             DataError: another shape, or values that are not finite.
         """
         self._check(images)
-        x = self._backend.accept(images)
+        x = self.backend.accept(images)
         xp = array_namespace(x)
         probe = xp.sum(x)  # infinite or not a number where any value is; looked at when the device is waited for anyway
         passage = Passage(self.policy, self.segments, x)
         in_use = self.policy.in_use
         for number in range(len(self.segments) if len(x) else 0):
-            following, logits = self._backend.run(number, x)
+            following, logits = self.backend.run(number, x)
             # A bundle may have exits that this policy does not use: their heads are run, their logits not looked at.
             open_ = passage.step(number, logits) if self.segments[number].exit in in_use else passage.open
             if number == 0 and not isfinite(float(probe)) and not bool(xp.all(xp.isfinite(x))):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from shallowdeep.checkpoint import Architecture
 from shallowdeep.errors import ConfigurationError, OutputError
@@ -24,12 +26,12 @@ class Origin:
     Attributes:
         architecture: how to build the backbone again.
         weights: SHA-256 of its weights file.
-        data: the dataset it was trained on.
+        data: what it was trained on, as `Bundle.data` has it.
     """
 
     architecture: Architecture
     weights: str
-    data: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_bundle(

@@ -39,7 +39,11 @@ class Opened:
 
 
 def open_any(
-    network: ShallowDeepNetwork | Bundle | Path | str, policy: Policy | None, backend: str | None, threads: int | None
+    network: ShallowDeepNetwork | Bundle | Path | str,
+    policy: Policy | None,
+    backend: str | None,
+    threads: int | None,
+    pool: str | None,
 ) -> Opened:
     """Open a network, a bundle or the path of one.
 
@@ -50,20 +54,22 @@ def open_any(
     if isinstance(network, (str, Path)):
         network = read_bundle(network)
     if isinstance(network, Bundle):
-        return _open_bundle(network, policy, backend, threads)
+        return _open_bundle(network, policy, backend, threads, pool)
     if policy is None:
         raise ConfigurationError("Expected a policy beside a network, got none")
     size = network.preprocessing.size if network.preprocessing is not None else None
-    runner, segments = open_network(backend or "torch", network, policy, threads)
+    runner, segments = open_network(backend or "torch", network, policy, threads, pool)
     return Opened(runner, segments, policy, size, network.backbone_macs)
 
 
-def _open_bundle(bundle: Bundle, policy: Policy | None, backend: str | None, threads: int | None) -> Opened:
+def _open_bundle(
+    bundle: Bundle, policy: Policy | None, backend: str | None, threads: int | None, pool: str | None
+) -> Opened:
     if backend not in {None, bundle.backend}:
         raise ConfigurationError(f"Expected the backend of {bundle.path}, {bundle.backend!r}, got {backend!r}")
     chosen = bundle.policy if policy is None else _within(policy, bundle)
     return Opened(
-        open_segments(bundle, threads), bundle.segments, chosen, bundle.preprocessing.size, bundle.backbone_macs
+        open_segments(bundle, threads, pool), bundle.segments, chosen, bundle.preprocessing.size, bundle.backbone_macs
     )
 
 

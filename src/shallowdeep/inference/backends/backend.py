@@ -48,12 +48,18 @@ class Backend(Protocol):
 
 
 class BackendModule(Protocol):
-    """A file of this package: one runtime."""
+    """A file of this package: one runtime.
 
-    def open_bundle(self, bundle: Bundle, threads: int | None) -> Backend:
+    Attributes:
+        POOLS: names of the ways it can keep its threads, the one that is best in general first.
+    """
+
+    POOLS: tuple[str, ...]
+
+    def open_bundle(self, bundle: Bundle, threads: int | None, pool: str) -> Backend:
         """The segments of a bundle, ready to run with so many threads; None for one a core."""
 
-    def open_static(self, bundle: Bundle, threads: int | None) -> Callable[[Array], Array]:
+    def open_static(self, bundle: Bundle, threads: int | None, pool: str) -> Callable[[Array], Array]:
         """The static backbone of a bundle: images (N, 3, H, W) to logits (N, C)."""
 
     def write_segments(

@@ -45,13 +45,24 @@ def not_installed(backend: str, error: ModuleNotFoundError) -> ConfigurationErro
     return ConfigurationError(f"Expected {package} for the backend {backend!r}, found it not installed; {remedy}")
 
 
-def open_segments(bundle: Bundle, threads: int | None) -> Backend:
-    """A bundle's segments, ready to run."""
-    return backend_module(bundle.backend).open_bundle(bundle, threads)
+def open_segments(bundle: Bundle, threads: int | None, pool: str | None) -> Backend:
+    """A bundle's segments, ready to run.
+
+    Raises:
+        UnknownNameError: the backend has no such pool.
+    """
+    module = backend_module(bundle.backend)
+    return module.open_bundle(bundle, threads, _known(pool, module))
+
+
+def _known(pool: str | None, module: BackendModule) -> str:
+    if pool is not None and pool not in module.POOLS:
+        raise UnknownNameError("pool of threads", pool, module.POOLS)
+    return pool or module.POOLS[0]
 
 
 def open_network(
-    backend: str, network: ShallowDeepNetwork, policy: Policy, threads: int | None
+    backend: str, network: ShallowDeepNetwork, policy: Policy, threads: int | None, pool: str | None
 ) -> tuple[Backend, tuple[Segment, ...]]:
     """A network's segments, ready to run: in place on ``torch``, else by way of a bundle that is not kept."""
     from shallowdeep.sdn.head_costs import head_costs
@@ -68,4 +79,4 @@ def open_network(
     with tempfile.TemporaryDirectory() as directory:
         origin = Origin(Architecture("", 0, 0), policy.weights)
         bundle = write_bundle(network, policy, Path(directory) / "bundle", backend, origin, static=False)
-        return module.open_bundle(bundle, threads), segments
+        return module.open_bundle(bundle, threads, _known(pool, module)), segments

@@ -16,6 +16,7 @@ from shallowdeep.inference.planner import Segment
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 NETWORK = "network"
+POOLS = ("process",)
 
 
 class TorchEager:
@@ -46,15 +47,17 @@ class TorchEager:
         return x, network.internal_classifiers[segment.exit](x)
 
 
-def open_bundle(bundle: Bundle, threads: int | None) -> TorchEager:
+def open_bundle(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> TorchEager:
     """The segments of a bundle on the CPU; ``threads`` are the process's, as torch has but one pool."""
+    del pool
     if threads is not None:
         torch.set_num_threads(threads)
     return TorchEager(load(bundle.path / NETWORK), bundle.segments)
 
 
-def open_static(bundle: Bundle, threads: int | None) -> Callable[[Array], Array]:
+def open_static(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> Callable[[Array], Array]:
     """The bundle's backbone: images (N, 3, H, W) to logits (N, C)."""
+    del pool
     if threads is not None:
         torch.set_num_threads(threads)
     backbone = load(bundle.path / NETWORK).backbone.eval()

@@ -1,0 +1,81 @@
+"""``shallowdeep bench``."""
+
+# ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shallowdeep.cli.terminal import TerminalObserver, notes, show
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or min(sizes) < 1:
+        raise typer.BadParameter(f"Expected batch sizes such as 1,8,64, got {text!r}")
+    return sizes
+
+
+def bench(
+    bundle: Annotated[Path, typer.Argument(help="Directory that `export` wrote.")],
+    *,
+    data: Annotated[str | None, typer.Option(help="Images to time on. (default: the network's own test data)")] = None,
+    batch_sizes: Annotated[str, typer.Option(help="Separated by commas.")] = "1,8,32,64,256",
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender at each batch size.")] = 15,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of each contender. (default: one a core)")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory for bench.json and bench.png. (default: BUNDLE)")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Time the engine against the static network in the same runtime, in processes that take turns."""
+    from shallowdeep.experiment.benching import bench_bundle
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    sizes = _sizes(batch_sizes)
+    with TerminalObserver() as observer:
+        document, files = bench_bundle(
+            bundle, data=data, batch_sizes=sizes, rounds=rounds, threads=threads or cores,
+            out=bundle if out is None else out, observer=observer, data_progress=observer.data,
+        )  # fmt: skip
+    show(document, _readable(document), as_json=as_json)
+    for path in files:
+        notes().print(f"Written: {path}", soft_wrap=True)
+
+
+def _readable(document: dict[str, Any]) -> Any:  # noqa: ANN401 - a rich renderable
+    from rich.console import Group
+
+    from shallowdeep.report.tables import plain_table
+
+    rows = []
+    for batch in document["batches"]:
+        speedup = batch["speedup"]
+        rows.append(
+            (
+                batch["batch_size"],
+                f"{batch['static_ms']:.2f}",
+                f"{batch['engine_ms']:.2f}",
+                f"{speedup['median']:.2f} [{speedup['low']:.2f}, {speedup['high']:.2f}]",
+                f"{batch['ideal_speedup']:.2f}",
+                f"{batch['ideal_speedup_macs']:.2f}",
+                f"{batch['of_ideal']:.2f}",
+                f"{100 * batch['overhead_share']:.1f}",
+            )
+        )
+    columns = ["batch", "static ms", "engine ms", "speed-up [95 %]", "ideal", "by MACs", "of ideal", "overhead %"]
+    machine = document["machine"]
+    shares = document["batches"][0]["exit_shares"]
+    taken = " ".join(f"{100 * share:.0f}" for share in shares)
+    cost = document["batches"][0]["relative_cost"]
+    return Group(
+        plain_table(f"{document['model']} on {document['data']}, {document['backend']}", columns, rows),
+        f"Mean relative cost {cost:.3f}; % of images that leave at each exit: {taken}",
+        f"Peak memory: {document['peak_memory']['ratio']:.2f}x the static run's",
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, {machine['date']}; "
+        f"{document['images']:,} images, {document['rounds']} rounds",
+    )

@@ -1,0 +1,74 @@
+"""Real images for `bench`, and where its results go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from shallowdeep.data.load import load_dataset
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.experiment.preparation import DataProgress, check_classes
+from shallowdeep.files import write_json
+from shallowdeep.inference.bundle import read_bundle
+from shallowdeep.inference.duel import duel
+from shallowdeep.report.bench_figure import bench_figure
+from shallowdeep.report.figures import save_figure
+from shallowdeep.training.observer import Observer
+
+MOST_IMAGES = 2048
+BENCH, PICTURE = "bench.json", "bench.png"
+
+
+def bench_bundle(
+    path: Path,
+    *,
+    data: str | None,
+    batch_sizes: Sequence[int],
+    rounds: int,
+    threads: int,
+    out: Path | None,
+    observer: Observer,
+    data_progress: DataProgress | None = None,
+) -> tuple[dict[str, Any], list[Path]]:
+    """The ``bench`` document of a bundle on real images, and the files written.
+
+    Args:
+        path: of the bundle.
+        data: where images come from: its test part, or all of it where it has none. When None, the test split of what
+            the network was trained on.
+        batch_sizes: to measure.
+        rounds: for each.
+        threads: of each contender.
+        out: directory for `bench.json` and `bench.png`, or None.
+        observer: told how it goes.
+        data_progress: told how the reading of data goes.
+
+    Raises:
+        ShallowDeepError: the bundle or the data cannot be read, or do not go together.
+    """
+    bundle = read_bundle(path)
+    settings = dict(bundle.data) if data is None else {"source": data}
+    if not settings:
+        raise ConfigurationError(f"Expected --data, since {path} does not say what it was trained on")
+    source = settings.pop("source")
+    size = bundle.preprocessing.size
+    splits = load_dataset(
+        source, image_size=size, preprocessing=bundle.preprocessing, progress=data_progress, **settings
+    )
+    check_classes(bundle.classes, str(path), splits.classes, source)
+    part = splits.test if data is None else splits.all_images
+    chosen = part.subset(torch.linspace(0, len(part) - 1, min(MOST_IMAGES, len(part))).long().numpy())
+    images, _ = chosen.fetch(np.arange(len(chosen)))
+    ready = bundle.preprocessing.normalize(images).contiguous().numpy()
+    observer.started("timing", "rounds", rounds * len(batch_sizes), 0)
+    document = duel(bundle, ready, batch_sizes=batch_sizes, rounds=rounds, threads=threads, progress=observer.advanced)
+    document = {"bundle": str(path), "data": splits.name, **document}
+    if out is None:
+        return document, []
+    write_json(out / BENCH, document)
+    save_figure(bench_figure(document), out / PICTURE)
+    return document, [out / BENCH, out / PICTURE]

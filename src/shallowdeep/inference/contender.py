@@ -1,0 +1,131 @@
+"""One contender of `bench` in a process of its own: it opens one side of a bundle and runs it when told.
+
+    python -m shallowdeep.inference.contender BUNDLE engine|static POOL THREADS IMAGES.npy
+
+Orders come as JSON, one a line, on standard input; each is answered by one line on standard output. Pools of threads
+spin while they wait, so contenders share no process; and one that waits for an order costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.inference.backends.registry import backend_module
+from shallowdeep.inference.bundle import Bundle, read_bundle
+from shallowdeep.inference.engine import EarlyExitEngine
+
+Floats = NDArray[np.float32]
+ENGINE, STATIC = "engine", "static"
+_ARGUMENTS = 5
+_KIB = 1024
+
+
+class Contender:
+    """Answers orders; each is a method, its arguments the rest of the order."""
+
+    def __init__(self, images: Floats, threads: int) -> None:
+        self.images, self.threads = images, threads
+        self.call: Callable[[Floats], Any] = lambda x: x
+        self.engine: EarlyExitEngine | None = None
+
+    def open(self, bundle: Bundle, side: str, pool: str) -> None:
+        """Open one side of the bundle."""
+        if side == ENGINE:
+            self.engine = EarlyExitEngine(bundle, threads=self.threads, pool=pool)
+            self.call = self.engine
+        else:
+            self.call = backend_module(bundle.backend).open_static(bundle, self.threads, pool)
+
+    def batch(self, first: int, size: int) -> Floats:
+        """The images from ``first`` on, round and round."""
+        places = np.arange(first, first + size) % len(self.images)
+        return np.ascontiguousarray(self.images[places])
+
+    def time(self, first: int, size: int, batches: int) -> float:
+        """Seconds for so many batches; making them is not counted."""
+        inputs = [self.batch(first + number * size, size) for number in range(batches)]
+        started = time.perf_counter()
+        for images in inputs:
+            self.call(images)
+        return time.perf_counter() - started
+
+    def segments(self, first: int, size: int, repeats: int) -> list[float]:
+        """Median seconds of each segment when the whole batch runs through all of them."""
+        engine = self._engine()
+        seconds: list[list[float]] = [[] for _ in engine.segments]
+        for repeat in range(repeats):
+            x = engine.backend.accept(self.batch(first + repeat * size, size))
+            for number in range(len(engine.segments)):
+                started = time.perf_counter()
+                x, _ = engine.backend.run(number, x)
+                seconds[number].append(time.perf_counter() - started)
+        return [statistics.median(values) for values in seconds]
+
+    def overhead(self, first: int, size: int, batches: int) -> float:
+        """Share of the engine's time that is spent outside calls of segments."""
+        engine = self._engine()
+        inside = 0.0
+        run = engine.backend.run
+
+        def timed(number: int, x: Floats) -> tuple[Floats, Floats]:
+            nonlocal inside
+            started = time.perf_counter()
+            result = run(number, x)
+            inside += time.perf_counter() - started
+            return result
+
+        engine.backend.run = timed  # type: ignore[method-assign]  # for this order only
+        try:
+            total = self.time(first, size, batches)
+        finally:
+            engine.backend.run = run  # type: ignore[method-assign]
+        return 1 - inside / total
+
+    def exits(self, size: int) -> list[int]:
+        """The exit of every image."""
+        engine = self._engine()
+        return [
+            int(exit_)
+            for first in range(0, len(self.images), size)
+            for exit_ in to_numpy(engine(np.ascontiguousarray(self.images[first : first + size])).exits)
+        ]
+
+    def memory(self) -> int:
+        """Most bytes that the process has had resident."""
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
+
+    def _engine(self) -> EarlyExitEngine:
+        if self.engine is None:
+            raise ValueError("Expected the engine, got the static network")
+        return self.engine
+
+
+def main(arguments: list[str]) -> None:
+    """Open what the arguments say, and answer orders until standard input ends."""
+    if len(arguments) != _ARGUMENTS:
+        raise SystemExit(__doc__)
+    bundle, side, pool, threads, images = arguments
+    contender = Contender(np.load(Path(images), mmap_mode="r"), int(threads))
+    contender.open(read_bundle(bundle), side, pool)
+    sys.stdout.write(json.dumps("ready") + "\n")
+    sys.stdout.flush()
+    for line in sys.stdin:
+        order = json.loads(line)
+        answer = getattr(contender, order.pop("do"))(**order)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
