@@ -1,0 +1,312 @@
+"""export, predict and bench by commands: the right answers, and never a wrong one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import site
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.conftest import NETWORKS, write_images
+
+import shallowdeep
+from shallowdeep.checkpoint import load, read_manifest
+from shallowdeep.cli.main import run
+from shallowdeep.data.image import decode_image
+from shallowdeep.data.load import load_dataset
+from shallowdeep.exits.policy import Policy, decide, shared_threshold
+from shallowdeep.exits.policy_file import write_policy
+from shallowdeep.inference.bundle import MANIFEST, read_bundle
+from shallowdeep.inference.engine import EarlyExitEngine
+from shallowdeep.sdn.network import ShallowDeepNetwork
+
+if TYPE_CHECKING:
+    from tests.conftest import Shell, Training
+
+POLICY = Policy((0.5, 0.6))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run of two internal classifiers and a policy, and its bundle for ONNX Runtime; made once."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "tiny_nets.py").write_text(NETWORKS)
+    write_images(folder / "images", "train", 60)
+    write_images(folder / "images", "test", 12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(str(folder))
+        train = ["train", "--data", "images", "--model", "tiny_nets:plain", "--batch-size", "16", "--out", "run"]
+        assert run([*train, "--recipe", "joint", "--exits", "2", "--epochs", "2"]) == 0
+        give(Path("run"), POLICY)
+        assert run(["export", "run", "--out", "bundle", "--trust"]) == 0
+    return folder
+
+
+@pytest.fixture
+def run_directory(workplace: Path, made: Path) -> Path:
+    """A copy of the run, in the working directory."""
+    shutil.copytree(made / "run", workplace / "run")
+    return Path("run")
+
+
+@pytest.fixture
+def bundle(run_directory: Path, workplace: Path, made: Path) -> Path:
+    """A copy of its bundle, beside it."""
+    assert run_directory.exists()
+    shutil.copytree(made / "bundle", workplace / "bundle")
+    return Path("bundle")
+
+
+def give(directory: Path, policy: Policy, weights: str | None = None) -> None:
+    """Write a policy to a run."""
+    own = str(read_manifest(directory).weights["sha256"])
+    fields = {name: getattr(policy, name) for name in ("thresholds", "signal", "fallback")}
+    write_policy(Policy(weights=own if weights is None else weights, **fields), directory / "policy.json")
+
+
+def network_of(run: Path) -> ShallowDeepNetwork:
+    """The run's network."""
+    return load(run, trust=True)
+
+
+def refused(shell: Shell, *arguments: object) -> str:
+    """The one line of a command that is refused."""
+    status, output, errors = shell(*arguments)
+    assert (status, output) == (2, "")
+    lines = [line for line in errors.splitlines() if line.strip()]
+    assert len(lines) == 1, errors
+    return lines[0]
+
+
+def test_predict_answers_as_the_network_does(shell: Shell, bundle: Path) -> None:
+    """Files of a folder, and one by name, get label, confidence, exit and cost of "all exits, then policy"."""
+    first = next(Path("images/test/azure").iterdir())
+    status, output, _ = shell("predict", bundle, first, "images/test", "--batch-size", 5, "--json")
+    assert status == 0
+    document = json.loads(output)
+    files = [Path(answer["file"]) for answer in document["predictions"]]
+    assert files == [first, *sorted(Path("images/test").rglob("*.png"))]
+    network = network_of(Path("run"))
+    assert network.preprocessing is not None
+    pixels = np.stack([decode_image(file, network.preprocessing.size) for file in files]).transpose(0, 3, 1, 2)
+    with torch.no_grad():
+        logits = network(network.preprocessing.normalize(torch.from_numpy(pixels)))
+    expected = decide(POLICY, logits)
+    reached = {segment.exit: segment.relative_cost for segment in read_bundle(bundle).segments}
+    for n, answer in enumerate(document["predictions"]):
+        assert answer["label"] == network.classes[int(expected.labels[n])]
+        assert answer["exit"] == int(expected.exits[n])
+        assert answer["confidence"] == pytest.approx(float(expected.confidences[n]), abs=1e-4)
+        assert answer["relative_cost"] == pytest.approx(reached[answer["exit"]], rel=1e-6)
+    costs = [answer["relative_cost"] for answer in document["predictions"]]
+    assert document["mean_relative_cost"] == pytest.approx(sum(costs) / len(costs))
+
+
+def test_predict_takes_images_of_any_size_and_mode(shell: Shell, bundle: Path, workplace: Path) -> None:
+    """Grey, palette, transparent and 16-bit ones, wide and tall; the table names each."""
+    folder = workplace / "zoo"
+    folder.mkdir()
+    for name, mode, size in (
+        ("g", "L", (40, 9)),
+        ("p", "P", (16, 16)),
+        ("a", "RGBA", (7, 90)),
+        ("w", "I;16", (20, 20)),
+    ):
+        Image.new(mode, size, 3).save(folder / f"{name}.png")
+    status, output, _ = shell("predict", bundle, folder)
+    assert status == 0
+    assert all(f"zoo/{name}.png" in output for name in "gpaw")
+    assert "4 images at a mean relative cost of" in output
+
+
+def test_bad_images_are_named_and_good_ones_answered(shell: Shell, bundle: Path) -> None:
+    """Exit status 1; the bad one stands on standard error and in the JSON document."""
+    Path("images/test/azure/broken.png").write_bytes(b"no image")
+    status, output, errors = shell("predict", bundle, "images/test", "--json")
+    document = json.loads(output)
+    assert status == 1
+    assert len(document["predictions"]) == 12
+    assert [Path(failure["file"]).name for failure in document["failed"]] == ["broken.png"]
+    assert "broken.png" in errors
+    status, output, _ = shell("predict", bundle, "images/test/azure/broken.png", "--json")
+    assert (status, json.loads(output)["mean_relative_cost"]) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere.png",), "Expected an image or a folder of images, got nowhere.png, which does not exist"),
+        (("empty",), "Expected at least one image in empty, found none"),
+    ],
+)
+def test_missing_images_are_told(shell: Shell, bundle: Path, arguments: tuple[str, ...], message: str) -> None:
+    """Before anything is run."""
+    Path("empty").mkdir()
+    assert message in refused(shell, "predict", bundle, *arguments)
+
+
+def test_the_bundle_agrees_on_the_whole_calibration_split(bundle: Path) -> None:
+    """Logits of every exit within 1e-4 of the network's, for each image; and so the decisions."""
+    network = network_of(Path("run"))
+    data = load_dataset("images", image_size=16, preprocessing=network.preprocessing)
+    images, _ = data.calibration.fetch(torch.arange(len(data.calibration)))
+    x = data.preprocessing.normalize(images).contiguous()
+    engine = EarlyExitEngine(bundle, threads=1)
+    with torch.no_grad():
+        expected = network(x).numpy()
+    features = engine.backend.accept(x)
+    for number, segment in enumerate(engine.segments):
+        features, logits = engine.backend.run(number, features)
+        assert np.abs(logits - expected[segment.exit]).max() < 1e-4
+    assert len(x) == 6
+
+
+def test_torch_bundles_answer_the_same(shell: Shell, trained: Training) -> None:
+    """A bundle for eager PyTorch holds the network; its answers are those of ONNX Runtime's."""
+    trained("named", "--recipe", "joint", "--exits", "2", "--epochs", 1, model="resnet20")
+    give(Path("named"), POLICY)
+    documents = []
+    for backend in ("torch", "onnxruntime"):
+        assert shell("export", "named", "--backend", backend, "--out", backend)[0] == 0
+        status, output, errors = shell("predict", backend, "images/test", "--json")
+        assert status == 0, errors
+        documents.append(json.loads(output)["predictions"])
+    for one, other in zip(*documents, strict=True):
+        assert one.pop("confidence") == pytest.approx(other.pop("confidence"), abs=1e-4)
+        assert one.pop("relative_cost") == pytest.approx(other.pop("relative_cost"), rel=1e-6)
+        assert one == other
+
+
+def test_switched_off_exits_are_not_written(shell: Shell, run_directory: Path) -> None:
+    """Their stages are part of the next one's file."""
+    give(run_directory, Policy((None, 0.6)))
+    status, output, _ = shell("export", run_directory, "--out", "bundle", "--no-static", "--trust", "--json")
+    document = json.loads(output)
+    assert status == 0
+    assert [stage["exit"] for stage in document["stages"]] == [1, 2]
+    assert sorted(os.listdir("bundle")) == ["manifest.json", "segment-0.onnx", "segment-1.onnx"]  # noqa: PTH208
+    assert "it without --no-static" in refused(shell, "bench", "bundle")
+
+
+def test_damaged_bundles_are_refused(shell: Shell, bundle: Path) -> None:
+    """An altered, truncated or missing stage file, an altered manifest, a newer format: each told, none run."""
+    file, manifest = bundle / "segment-1.onnx", bundle / MANIFEST
+    good, text = file.read_bytes(), manifest.read_text()
+
+    def message() -> str:
+        return refused(shell, "predict", bundle, "images/test")
+
+    file.write_bytes(bytes([good[0] ^ 1]) + good[1:])
+    assert "the file was altered" in message()
+    file.write_bytes(good[:-7])
+    assert "the file is truncated" in message()
+    file.unlink()
+    assert "Expected segment-1.onnx in bundle, found no such file" in message()
+    file.write_bytes(good)
+    for change, told in (
+        ({"format_version": 2}, "a newer shallowdeep reads it"),
+        ({"format": "other"}, "got another document"),
+        ({"backbone_macs": 1}, "the file was altered"),
+    ):
+        manifest.write_text(json.dumps(json.loads(text) | change))
+        assert told in message()
+    manifest.write_text(text[:50])
+    assert "truncated or altered" in message()
+    assert "`shallowdeep export` makes a bundle of it" in refused(shell, "predict", "run", "images/test")
+
+
+def test_export_refuses_what_does_not_go_together(shell: Shell, run_directory: Path) -> None:
+    """Another weights' policy, no policy, no exits, an existing directory, an unknown backend."""
+    export = ("export", run_directory, "--out", "bundle", "--trust")
+    give(run_directory, POLICY, weights="ab" * 32)
+    assert "made for abababababab" in refused(shell, *export)
+    (run_directory / "policy.json").unlink()
+    assert "`shallowdeep calibrate` makes one" in refused(shell, *export)
+    give(run_directory, shared_threshold(0.5, 5))
+    assert "Expected a policy for 3 exits, got one for 5" in refused(shell, *export)
+    give(run_directory, POLICY)
+    assert "got 'onnxrt'; nearest: onnxruntime" in refused(shell, *export, "--backend", "onnxrt")
+    Path("bundle").mkdir()
+    Path("bundle/mine.txt").write_text("keep me")
+    assert "exists and is no bundle" in refused(shell, *export, "--overwrite")
+    assert Path("bundle/mine.txt").read_text() == "keep me"
+
+
+def test_an_existing_bundle_is_replaced_only_when_asked(shell: Shell, bundle: Path) -> None:
+    """Whole: nothing of the old one stays."""
+    export = ("export", "run", "--out", bundle, "--trust")
+    assert "--overwrite replaces it" in refused(shell, *export)
+    give(Path("run"), Policy((None, 0.6)))
+    assert shell(*export, "--overwrite")[0] == 0
+    assert len(read_bundle(bundle).segments) == 2
+    assert not (bundle / "segment-2.onnx").exists()
+    assert [path for path in Path().iterdir() if path.name.startswith(".bundle")] == []
+
+
+def test_a_backend_that_is_not_installed_names_its_extra(
+    shell: Shell, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line says what to install."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "shallowdeep.inference.backends.onnx_runtime")
+    assert "pip install 'shallowdeep[onnx]'" in refused(shell, "predict", bundle, "images/test")
+
+
+def test_predict_needs_no_torch(shell: Shell, bundle: Path, workplace: Path) -> None:
+    """In an environment that has everything but torch, the answers are the same."""
+    status, output, _ = shell("predict", bundle, "images/test", "--json")
+    assert status == 0
+    packages = workplace / "packages"
+    packages.mkdir()
+    for folder in site.getsitepackages():
+        for entry in Path(folder).iterdir():
+            if not entry.name.startswith(("torch", "functorch")) and not (packages / entry.name).exists():
+                (packages / entry.name).symlink_to(entry)
+    source = str(Path(shallowdeep.__file__).parent.parent)
+    script = f"import sys; sys.path[:0] = [{str(packages)!r}, {source!r}]\n"
+    probe = [sys.executable, "-I", "-S", "-c", script + "import torch"]
+    assert "No module named 'torch'" in subprocess.run(probe, capture_output=True, text=True, check=False).stderr
+    script += "from shallowdeep.cli.main import run\nsys.exit(run(['predict', 'bundle', 'images/test', '--json']))"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads(output)
+
+
+def test_bench_measures_both_sides(shell: Shell, bundle: Path) -> None:
+    """The document has the contract's fields, shares that add up, and a picture beside it; speeds are not asserted."""
+    command = ("bench", bundle, "--rounds", 2, "--batch-sizes", "1,4", "--threads", 1)
+    status, output, errors = shell(*command, "--json")
+    assert status == 0, errors
+    document: dict[str, Any] = json.loads(output)
+    assert [batch["batch_size"] for batch in document["batches"]] == [1, 4]
+    for batch in document["batches"]:
+        assert sum(batch["exit_shares"]) == pytest.approx(1)
+        assert 0 < batch["speedup"]["low"] <= batch["speedup"]["median"] <= batch["speedup"]["high"]
+        assert batch["ideal_speedup_macs"] >= 1 / batch["relative_cost"] - 1e-9
+        assert {"static_ms", "engine_ms", "ideal_speedup", "of_ideal", "overhead_share"} <= batch.keys()
+    assert document["machine"]["threads"] == 1
+    assert document["images"] == 12
+    assert json.loads((bundle / "bench.json").read_text()) == document
+    with Image.open(bundle / "bench.png") as picture:
+        assert picture.size[0] > 500
+    status, output, _ = shell(*command, "--data", "others")
+    assert status == 0
+    assert "speed-up [95 %]" in output
+
+
+def test_bench_refuses_other_data(shell: Shell, bundle: Path) -> None:
+    """Images of other classes, batch sizes that are none."""
+    shutil.copytree("images", "renamed")
+    Path("renamed/train/azure").rename("renamed/train/zinc")
+    Path("renamed/test/azure").rename("renamed/test/zinc")
+    assert "Expected the 3 classes of bundle" in refused(shell, "bench", bundle, "--data", "renamed")
+    assert "Expected batch sizes such as 1,8,64, got '0'" in refused(shell, "bench", bundle, "--batch-sizes", "0")
