@@ -5,10 +5,21 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-from array_api_compat import to_device
+from array_api_compat import array_namespace, to_device
 
 # The array API has no static type that numpy.ndarray and torch.Tensor both satisfy under strict typing.
 Array: TypeAlias = Any
+
+_namespaces: dict[type, Any] = {}
+
+
+def namespace_of(array: Array) -> Any:  # noqa: ANN401 - namespaces have no static type
+    """Return the array API namespace of an array, remembered by type: looking it up costs as much as a small sum."""
+    kind = type(array)
+    found = _namespaces.get(kind)
+    if found is None:
+        found = _namespaces[kind] = array_namespace(array)
+    return found
 
 
 def to_numpy(array: Array) -> np.ndarray[Any, Any]:

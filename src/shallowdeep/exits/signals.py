@@ -10,10 +10,10 @@ from collections.abc import Callable
 from math import log
 from typing import Protocol
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
 from shallowdeep.errors import UnknownNameError
-from shallowdeep.exits.arrays import Array
+from shallowdeep.exits.arrays import Array, namespace_of
 
 
 def softmax(logits: Array) -> Array:
@@ -27,14 +27,14 @@ def softmax(logits: Array) -> Array:
     Returns:
         (..., C) of the same dtype, in [0, 1], each row adding up to 1.
     """
-    xp = array_namespace(logits)
+    xp = namespace_of(logits)
     exponentials = _exponentials(logits)
     return exponentials / xp.sum(exponentials, axis=-1, keepdims=True)
 
 
 def log_softmax(logits: Array) -> Array:
     """Return logarithms of the class probabilities, (..., C), at most 0."""
-    xp = array_namespace(logits)
+    xp = namespace_of(logits)
     shifted = logits - xp.max(logits, axis=-1, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
 
@@ -52,7 +52,7 @@ def max_probability(logits: Array) -> Array:
 
     Source: Kaya, Hong, Dumitras, "Shallow-Deep Networks", ICML 2019, section 4 (early exits).
     """
-    xp = array_namespace(logits)
+    xp = namespace_of(logits)
     return 1 / xp.sum(_exponentials(logits), axis=-1)
 
 
@@ -67,7 +67,7 @@ def entropy_confidence(logits: Array) -> Array:
 
     Source: BranchyNet (Teerapittayanon et al., ICPR 2016) exits on entropy; normalised and turned here.
     """
-    xp = array_namespace(logits)
+    xp = namespace_of(logits)
     logarithms = log_softmax(logits)
     entropy = -xp.sum(xp.exp(logarithms) * logarithms, axis=-1)
     return xp.clip(1 - entropy / log(logits.shape[-1]), 0.0, 1.0)
@@ -82,7 +82,7 @@ def margin(logits: Array) -> Array:
     Returns:
         (...) of the same dtype, in [0, 1].
     """
-    xp = array_namespace(logits)
+    xp = namespace_of(logits)
     ordered = xp.sort(softmax(logits), axis=-1)
     return ordered[..., -1] - ordered[..., -2]
 
@@ -124,7 +124,7 @@ class PatienceScan:
 
     def step(self, logits: Array) -> tuple[Array, Array]:
         """Confidence (n,), and the logits as scores."""
-        xp = array_namespace(logits)
+        xp = namespace_of(logits)
         answer = xp.argmax(logits, axis=-1)
         ones = xp.ones(logits.shape[0], dtype=logits.dtype, device=device(logits))
         self._run = ones if self._run is None else xp.where(answer == self._last, self._run + 1, ones)
@@ -203,7 +203,7 @@ def scan_exits(signal: str, logits: Array, exits_in_use: int | None = None) -> t
     Raises:
         UnknownNameError: no signal is called so.
     """
-    xp = array_namespace(logits)
+    xp = namespace_of(logits)
     scan = scan_of(signal, logits.shape[0] if exits_in_use is None else exits_in_use)
     steps = [scan.step(logits[k, :, :]) for k in range(logits.shape[0])]
     return xp.stack([confidence for confidence, _ in steps]), xp.stack([scores for _, scores in steps])
@@ -216,5 +216,5 @@ def _rows(values: Array | None, samples: Array) -> Array | None:
 
 def _exponentials(logits: Array) -> Array:
     """Return ``exp(z - max z)`` over the last axis: in [0, 1], the largest exactly 1, so nothing overflows."""
-    xp = array_namespace(logits)
+    xp = namespace_of(logits)
     return xp.exp(logits - xp.max(logits, axis=-1, keepdims=True))

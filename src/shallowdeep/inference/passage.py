@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
-from shallowdeep.exits.arrays import Array
+from shallowdeep.exits.arrays import Array, namespace_of
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.signals import scan_of
 from shallowdeep.inference.planner import Segment
@@ -53,7 +53,7 @@ class Passage:
     """
 
     def __init__(self, policy: Policy, segments: Sequence[Segment], images: Array) -> None:
-        xp, place = array_namespace(images), device(images)
+        xp, place = namespace_of(images), device(images)
         self._policy, self._segments, self._xp, self._device = policy, segments, xp, place
         self._scan = scan_of(policy.signal, len(policy.in_use))
         self.open = len(images)

@@ -43,6 +43,7 @@ class OnnxRuntime:
 
     def __init__(self, paths: Sequence[Path], threads: int | None = None, pool: str = SHARED) -> None:
         self._sessions = [session(path, threads, pool) for path in paths]
+        self._outputs = [[output.name for output in opened.get_outputs()] for opened in self._sessions]
 
     def accept(self, images: Array) -> Floats:
         """Images as a contiguous float32 array on the host."""
@@ -50,7 +51,7 @@ class OnnxRuntime:
 
     def run(self, number: int, x: Floats) -> tuple[Floats, Floats]:
         """Run one session."""
-        outputs = self._sessions[number].run(None, {"x": x})
+        outputs = self._sessions[number].run(self._outputs[number], {"x": x})
         return outputs[0], outputs[-1]
 
 
