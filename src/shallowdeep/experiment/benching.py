@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from shallowdeep.data.load import load_dataset
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.experiment.preparation import DataProgress, check_classes
 from shallowdeep.files import write_json
-from shallowdeep.inference.bundle import read_bundle
+from shallowdeep.inference.bundle import Bundle, read_bundle
 from shallowdeep.inference.duel import duel
 from shallowdeep.report.bench_figure import bench_figure
 from shallowdeep.report.figures import save_figure
@@ -51,24 +52,40 @@ def bench_bundle(
         ShallowDeepError: the bundle or the data cannot be read, or do not go together.
     """
     bundle = read_bundle(path)
-    settings = dict(bundle.data) if data is None else {"source": data}
-    if not settings:
-        raise ConfigurationError(f"Expected --data, since {path} does not say what it was trained on")
-    source = settings.pop("source")
-    size = bundle.preprocessing.size
-    splits = load_dataset(
-        source, image_size=size, preprocessing=bundle.preprocessing, progress=data_progress, **settings
-    )
-    check_classes(bundle.classes, str(path), splits.classes, source)
-    part = splits.test if data is None else splits.all_images
-    chosen = part.subset(torch.linspace(0, len(part) - 1, min(MOST_IMAGES, len(part))).long().numpy())
-    images, _ = chosen.fetch(np.arange(len(chosen)))
-    ready = bundle.preprocessing.normalize(images).contiguous().numpy()
+    images, name = real_images(bundle, data, data_progress)
     observer.started("timing", "rounds", rounds * len(batch_sizes), 0)
-    document = duel(bundle, ready, batch_sizes=batch_sizes, rounds=rounds, threads=threads, progress=observer.advanced)
-    document = {"bundle": str(path), "data": splits.name, **document}
+    document = duel(bundle, images, batch_sizes=batch_sizes, rounds=rounds, threads=threads, progress=observer.advanced)
+    document = {"bundle": str(path), "data": name, **document}
     if out is None:
         return document, []
     write_json(out / BENCH, document)
     save_figure(bench_figure(document), out / PICTURE)
     return document, [out / BENCH, out / PICTURE]
+
+
+def real_images(
+    bundle: Bundle, data: str | None, progress: DataProgress | None = None
+) -> tuple[NDArray[np.float32], str]:
+    """At most `MOST_IMAGES` normalised images (N, 3, S, S), evenly picked, and the dataset's name.
+
+    Args:
+        bundle: brings preprocessing and classes.
+        data: where they come from: its test part, or all of it where it has none. When None, the test split of what the
+            network was trained on.
+        progress: told how the reading of data goes.
+
+    Raises:
+        ConfigurationError: the bundle does not say what its network was trained on, or the data has other classes.
+    """
+    settings = dict(bundle.data) if data is None else {"source": data}
+    if not settings:
+        raise ConfigurationError(f"Expected --data, since {bundle.path} does not say what it was trained on")
+    source = settings.pop("source")
+    size = bundle.preprocessing.size
+    splits = load_dataset(source, image_size=size, preprocessing=bundle.preprocessing, progress=progress, **settings)
+    check_classes(bundle.classes, str(bundle.path), splits.classes, source)
+    part = splits.test if data is None else splits.all_images
+    chosen = part.subset(torch.linspace(0, len(part) - 1, min(MOST_IMAGES, len(part))).long().numpy())
+    images, _ = chosen.fetch(np.arange(len(chosen)))
+    ready: NDArray[np.float32] = bundle.preprocessing.normalize(images).contiguous().numpy()
+    return ready, splits.name

@@ -111,13 +111,8 @@ class Contender:
         return self.engine
 
 
-def main(arguments: list[str]) -> None:
-    """Open what the arguments say, and answer orders until standard input ends."""
-    if len(arguments) != _ARGUMENTS:
-        raise SystemExit(__doc__)
-    bundle, side, pool, threads, images = arguments
-    contender = Contender(np.load(Path(images), mmap_mode="r"), int(threads))
-    contender.open(read_bundle(bundle), side, pool)
+def serve(contender: Contender) -> None:
+    """Answer orders until standard input ends."""
     sys.stdout.write(json.dumps("ready") + "\n")
     sys.stdout.flush()
     for line in sys.stdin:
@@ -125,6 +120,16 @@ def main(arguments: list[str]) -> None:
         answer = getattr(contender, order.pop("do"))(**order)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
+
+
+def main(arguments: list[str]) -> None:
+    """Open what the arguments say, and answer orders."""
+    if len(arguments) != _ARGUMENTS:
+        raise SystemExit(__doc__)
+    bundle, side, pool, threads, images = arguments
+    contender = Contender(np.load(Path(images), mmap_mode="r"), int(threads))
+    contender.open(read_bundle(bundle), side, pool)
+    serve(contender)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ TRIALS = 3  # rounds that choose a contender's pool
 SECONDS_A_TURN = 0.2
 RESAMPLES = 10_000
 _SEGMENT_REPEATS = 5
+_CONTENDER = ("-m", "shallowdeep.inference.contender")
 _MOST_BATCHES = 200  # in a turn
 
 
@@ -74,20 +75,20 @@ class Process:
         return json.loads(line)
 
 
-@contextlib.contextmanager
-def opened(bundle: Bundle, side: str, images: Path, threads: int) -> Iterator[list[Process]]:
-    """Processes of one side, one for each pool of its backend."""
-    pools: Sequence[str] = backend_module(bundle.backend).POOLS
+def start(pool: str, command: Sequence[str], threads: int) -> Process:
+    """Start a contender; its first answer says that it is ready."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    processes: list[Process] = []
+    handle = subprocess.Popen(  # noqa: S603 - this very program
+        [sys.executable, *command],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    return Process(pool, handle)
+
+
+@contextlib.contextmanager
+def closing(processes: list[Process]) -> Iterator[list[Process]]:
+    """Wait until all are ready; end them in any case."""
     try:
-        for pool in pools:
-            arguments = [str(bundle.path), side, pool, str(threads), str(images)]
-            handle = subprocess.Popen(  # noqa: S603 - this very program
-                [sys.executable, "-m", "shallowdeep.inference.contender", *arguments],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-            )  # fmt: skip
-            processes.append(Process(pool, handle))
         for process in processes:
             process.answer()
         yield processes
@@ -95,6 +96,14 @@ def opened(bundle: Bundle, side: str, images: Path, threads: int) -> Iterator[li
         for process in processes:
             process.handle.kill()
             process.handle.communicate()
+
+
+def contenders(bundle: Bundle, side: str, images: Path, threads: int) -> list[Process]:
+    """Processes of one side of a bundle, one for each pool of its backend."""
+    return [
+        start(pool, [*_CONTENDER, str(bundle.path), side, pool, str(threads), str(images)], threads)
+        for pool in backend_module(bundle.backend).POOLS
+    ]
 
 
 def duel(
@@ -136,7 +145,10 @@ def duel(
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "images.npy"
         np.save(file, images)
-        with opened(bundle, ENGINE, file, threads) as engines, opened(bundle, STATIC, file, threads) as statics:
+        with (
+            closing(contenders(bundle, ENGINE, file, threads)) as engines,
+            closing(contenders(bundle, STATIC, file, threads)) as statics,
+        ):
             exits = np.asarray(engines[0].order("exits", size=64))
             sides = _Sides(bundle, engines, statics, exits)
             batches = [_at_size(sides, size, rounds, progress) for size in batch_sizes]
@@ -173,8 +185,8 @@ def _at_size(sides: _Sides, size: int, rounds: int, progress: Callable[[int, str
     """One batch size."""
     bundle, engines, statics, exits = sides.bundle, sides.engines, sides.statics, sides.exits
     estimate = statics[0].order("time", first=0, size=size, batches=2) / 2
-    count = int(min(max(1, SECONDS_A_TURN / estimate), _MOST_BATCHES))
-    engine, static = (_best_pool(side, size, count) for side in (engines, statics))
+    count = batches_a_turn(estimate)
+    engine, static = (best_pool(side, size, count) for side in (engines, statics))
     times: dict[str, list[float]] = {ENGINE: [], STATIC: []}
     segments = []
     for number in range(rounds):
@@ -209,7 +221,12 @@ def _at_size(sides: _Sides, size: int, rounds: int, progress: Callable[[int, str
     }
 
 
-def _best_pool(processes: Sequence[Process], size: int, count: int) -> Process:
+def batches_a_turn(seconds: float) -> int:
+    """How many batches make a turn long enough to time, one batch taking so many seconds."""
+    return int(min(max(1, SECONDS_A_TURN / seconds), _MOST_BATCHES))
+
+
+def best_pool(processes: Sequence[Process], size: int, count: int) -> Process:
     """The process that is fastest in a few rounds, the first of them to warm up."""
     if len(processes) == 1:
         return processes[0]
