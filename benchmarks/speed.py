@@ -85,7 +85,8 @@ def reached(test: dict[str, Any]) -> str:
     shares = " ".join(f"{100 * share:.0f}" for share in test["exit_shares"])
     return (
         f"Test ({test['samples']:,} images): accuracy {100 * test['accuracy']:.2f} %, {lost:+.2f} points lost against "
-        f"its own final exit, at a mean relative cost of {test['relative_cost']:.3f}; % that leave at each exit: {shares}."
+        f"its own final exit, at a mean relative cost of {test['relative_cost']:.3f}; "
+        f"% that leave at each exit: {shares}."
     )
 
 
@@ -94,9 +95,9 @@ def measured(bench: dict[str, Any]) -> str:
     machine = bench["machine"]
     return (
         f"ONNX Runtime, {machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, {machine['date']}; "
-        f"{bench['images']:,} test images of {bench['data']}; {bench['rounds']} rounds of turns; speed-ups are medians of "
-        "paired ratios with 95 % bootstrap intervals. `ideal` is what the exits taken allow, by times of the segments in "
-        "the same run; docs/inference.md says how."
+        f"{bench['images']:,} test images of {bench['data']}; {bench['rounds']} rounds of turns; speed-ups are "
+        "medians of paired ratios with 95 % bootstrap intervals. `ideal` is what the exits taken allow, by times of "
+        "the segments in the same run; docs/inference.md says how."
     )
 
 

@@ -5,6 +5,8 @@ The public names, imported when first used, so that ``import shallowdeep`` costs
     network = shallowdeep.convert(backbone, example_input)   # a Shallow-Deep Network
     logits = network(images)                                 # (E, N, C): every exit's
     network = shallowdeep.load("runs/first")                 # one that `shallowdeep train` saved
+    engine = shallowdeep.EarlyExitEngine("bundle")           # one that `shallowdeep export` wrote
+    answers = engine(images)                                 # labels, confidences, exits, costs
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from shallowdeep.data.loading import Batches
     from shallowdeep.data.preprocessing import Preprocessing
     from shallowdeep.errors import ShallowDeepError
+    from shallowdeep.exits.policy import Policy, decide
     from shallowdeep.exits.predictions import ExitPredictions
+    from shallowdeep.inference.engine import EarlyExitEngine
     from shallowdeep.models.registry import build
     from shallowdeep.sdn.convert import convert
     from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -27,12 +31,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "Architecture": "checkpoint",
     "Batches": "data.loading",
+    "EarlyExitEngine": "inference.engine",
     "ExitPredictions": "exits.predictions",
+    "Policy": "exits.policy",
     "Preprocessing": "data.preprocessing",
     "ShallowDeepError": "errors",
     "ShallowDeepNetwork": "sdn.network",
     "build": "models.registry",
     "convert": "sdn.convert",
+    "decide": "exits.policy",
     "load": "checkpoint",
     "load_dataset": "data.load",
     "predict_exits": "sdn.prediction",
@@ -43,12 +50,15 @@ __version__ = "0.1.0"
 __all__ = [
     "Architecture",
     "Batches",
+    "EarlyExitEngine",
     "ExitPredictions",
+    "Policy",
     "Preprocessing",
     "ShallowDeepError",
     "ShallowDeepNetwork",
     "build",
     "convert",
+    "decide",
     "load",
     "load_dataset",
     "predict_exits",
