@@ -70,7 +70,7 @@ def slow_value(confidence: NDArray[np.float64], rewards: NDArray[np.float64], ro
     for n in range(confidence.shape[1]):
         k = next((k for k, threshold in enumerate(row) if confidence[k, n] >= threshold), len(row))
         total += float(rewards[k, n]) - 0.3 * COSTS[k]
-    return total / confidence.shape[1]
+    return total / int(confidence.shape[1])
 
 
 def test_the_path_is_near_the_best_there_is() -> None:
@@ -169,3 +169,11 @@ def test_thresholds_of_their_own_are_no_worse_on_other_samples() -> None:
     by_budget = np.asarray(gains).reshape(3, -1).mean(axis=0)
     assert by_budget.mean() > 0.002
     assert (by_budget > -0.005).all()  # three draws of 1,700 tell no better
+
+
+def test_temperatures_go_with_thresholds_of_their_own() -> None:
+    """Policies with one threshold for all exits are looked for without temperatures."""
+    tune = small()
+    temperatures = (1.1, 1.2, 0.9, 1.0, 1.3, 1.4)
+    for candidate in candidates(tune, HEAD_COSTS, Policy(NONE, temperatures=temperatures), [tune.labels])[1:]:
+        assert candidate.policy.temperatures == (temperatures if candidate.fitted else ())
