@@ -9,6 +9,7 @@ from typer.main import get_command
 
 from shallowdeep import __version__
 from shallowdeep.cli.bench import bench
+from shallowdeep.cli.calibrate import calibrate
 from shallowdeep.cli.datasets import datasets
 from shallowdeep.cli.demo import demo
 from shallowdeep.cli.evaluate import evaluate
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, evaluate, export, predict, bench, models, datasets):
+for command in (demo, train, evaluate, calibrate, export, predict, bench, models, datasets):
     app.command()(command)
 
 

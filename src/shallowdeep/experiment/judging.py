@@ -7,20 +7,14 @@ from typing import Any
 
 from shallowdeep.analysis.evaluation import evaluation
 from shallowdeep.checkpoint import load
-from shallowdeep.data.image_split import ImageSplit
-from shallowdeep.data.load import DataSplits, load_dataset
-from shallowdeep.data.loading import Batches
-from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.experiment.config import CONFIG, TrainConfig, read_config
-from shallowdeep.experiment.preparation import DataProgress, check_classes
-from shallowdeep.experiment.run_directory import METRICS, PICTURE, PREDICTIONS, check_data
+from shallowdeep.experiment.preparation import DataProgress
+from shallowdeep.experiment.run_directory import METRICS, PICTURE, PREDICTIONS
+from shallowdeep.experiment.run_splits import own_splits, predict_split, read_splits
 from shallowdeep.files import write_json
 from shallowdeep.report.figures import accuracy_cost_figure, save_figure
 from shallowdeep.runtime import pick_device
-from shallowdeep.sdn.network import ShallowDeepNetwork
-from shallowdeep.sdn.prediction import predict_exits
 from shallowdeep.training.observer import Observer
 
 SPLITS = ("test", "tune", "train")  # certify is read by guarantees alone
@@ -55,14 +49,16 @@ def judge(
     if batch_size < 1:
         raise ConfigurationError(f"Expected a batch size of at least 1, got {batch_size}")
     network = load(run, trust=trust)
-    own = _own_data(run, network, data, skip_bad_images=skip_bad_images, progress=data_progress)
+    own = own_splits(run, network, data, skip_bad_images=skip_bad_images, progress=data_progress)
     shown_data = (
-        own if data is None else _read(run, network, data, skip_bad_images=skip_bad_images, progress=data_progress)
+        own
+        if data is None
+        else read_splits(run, network, data, skip_bad_images=skip_bad_images, progress=data_progress)
     )
     part = own.split(split) if data is None else shown_data.all_images
     network.to(pick_device(device))
-    tune = _predictions(network, own.tune, own.preprocessing, batch_size, observer)
-    shown = tune if part is own.tune else _predictions(network, part, own.preprocessing, batch_size, observer)
+    tune = predict_split(network, own.tune, own.preprocessing, batch_size, observer)
+    shown = tune if part is own.tune else predict_split(network, part, own.preprocessing, batch_size, observer)
     document = evaluation(
         shown_data.name,
         split if data is None else part.name,
@@ -77,43 +73,6 @@ def judge(
     document["skipped_images"] = len({*own.tune.skipped, *part.skipped})
     directory = out if out is not None else (run if data is None else None)
     return document, [] if directory is None else _write(directory, document, {"tune": tune, part.name: shown})
-
-
-def _own_data(
-    run: Path, network: ShallowDeepNetwork, data: str | None, *, skip_bad_images: bool, progress: DataProgress | None
-) -> DataSplits:
-    """The data that the run was trained on, split as then; for a network saved without settings, ``data``."""
-    if not (run / CONFIG).exists():
-        if data is None:
-            raise ConfigurationError(f"Expected --data, since {run} has no {CONFIG}")
-        return _read(run, network, data, skip_bad_images=skip_bad_images, progress=progress)
-    splits = _read(run, network, None, skip_bad_images=skip_bad_images, progress=progress)
-    check_data(run, splits.fingerprint, read_config(run / CONFIG).data)
-    return splits
-
-
-def _read(
-    run: Path, network: ShallowDeepNetwork, data: str | None, *, skip_bad_images: bool, progress: DataProgress | None
-) -> DataSplits:
-    path = run / CONFIG
-    config = read_config(path) if path.exists() else TrainConfig(data=str(data))
-    size = network.preprocessing.size if network.preprocessing is not None else 0
-    splits = load_dataset(
-        data or config.data, image_size=size, seed=config.seed, calibration_fraction=config.calibration_fraction,
-        test_fraction=config.test_fraction, skip_bad_images=skip_bad_images or config.skip_bad_images,
-        memory_budget=int(config.memory_budget * 2**30), preprocessing=network.preprocessing, progress=progress,
-    )  # fmt: skip
-    if network.classes:
-        check_classes(network.classes, str(run), splits.classes, data or config.data)
-    return splits
-
-
-def _predictions(
-    network: ShallowDeepNetwork, part: ImageSplit, preprocessing: Preprocessing, batch_size: int, observer: Observer
-) -> ExitPredictions:
-    part.prepare()
-    observer.started(f"predicting {part.name}", "images", len(part), 0)
-    return predict_exits(network, Batches(part, preprocessing, batch_size), progress=observer.advanced)
 
 
 def _write(directory: Path, document: dict[str, Any], predictions: dict[str, ExitPredictions]) -> list[Path]:

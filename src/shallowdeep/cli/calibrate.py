@@ -1,0 +1,74 @@
+"""``shallowdeep calibrate``."""
+
+# ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shallowdeep.cli.terminal import TerminalObserver, notes, show
+
+
+def calibrate(
+    run: Annotated[Path, typer.Argument(help="Directory of a run with internal classifiers.")],
+    *,
+    threshold: Annotated[
+        float | None, typer.Option(help="The paper's rule: leave at the first exit at least so confident.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Best accuracy on `tune` at a mean relative cost of at most this.")
+    ] = None,
+    max_accuracy_loss: Annotated[
+        float | None, typer.Option(help="Cheapest policy promised to lose at most this; 0.01 is one point.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="Of the promise.")] = 0.95,
+    risk: Annotated[
+        str, typer.Option(help="accuracy-gap, or disagreement with the final exit, which is stricter.")
+    ] = "accuracy-gap",
+    signal: Annotated[
+        str, typer.Option(help="max-probability, entropy, margin, patience or ensemble.")
+    ] = "max-probability",
+    fallback: Annotated[
+        str, typer.Option(help="Who answers when no exit is confident: final, or most-confident (the paper's).")
+    ] = "final",
+    max_relative_cost: Annotated[float | None, typer.Option(help="No image may cost more.")] = None,
+    temperatures: Annotated[
+        bool | None,
+        typer.Option(
+            "--temperatures/--no-temperatures",
+            help="Fit one per exit on `tune`, used where each exit has its own threshold. (default: fit, but for "
+            "--threshold)",
+        ),
+    ] = None,
+    backbone: Annotated[
+        Path | None, typer.Option(help="Run whose final exit the test accuracy is compared with too.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 250,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
+    skip_bad_images: Annotated[
+        bool, typer.Option("--skip-bad-images", help="Leave out what cannot be decoded.")
+    ] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="Run code that the manifest names.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Find when to exit: by a threshold, a budget, or a promise on the accuracy lost. Writes RUN/policy.json."""
+    from shallowdeep.experiment.calibrating import Wish, calibrate_run
+    from shallowdeep.report.calibration_tables import calibration_tables
+
+    wish = Wish(
+        threshold, budget, max_accuracy_loss, confidence, risk, signal, fallback, max_relative_cost, temperatures
+    )
+    with TerminalObserver() as observer:
+        document, files = calibrate_run(
+            run, wish, backbone=backbone, batch_size=batch_size, device=device, skip_bad_images=skip_bad_images,
+            trust=trust, observer=observer, data_progress=observer.data,
+        )  # fmt: skip
+    show(document, calibration_tables(document), as_json=as_json)
+    for note in document["notes"]:
+        notes().print(note, soft_wrap=True)
+    if document["skipped_images"]:
+        notes().print(f"Bad images left out: {document['skipped_images']}")
+    for path in files:
+        notes().print(f"Written: {path}", soft_wrap=True)

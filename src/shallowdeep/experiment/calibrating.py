@@ -1,0 +1,233 @@
+"""From a saved RUN to its policy, and what that does on each split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from shallowdeep.checkpoint import load, read_manifest
+from shallowdeep.data.load import DataSplits
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.exits.policy import Policy
+from shallowdeep.exits.policy_file import POLICY, policy_document, write_policy
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.exits.signals import DEFAULT_SIGNAL
+from shallowdeep.experiment.preparation import DataProgress
+from shallowdeep.experiment.run_directory import PREDICTIONS
+from shallowdeep.experiment.run_splits import own_splits, predict_split
+from shallowdeep.inference.calibration import (
+    check_budget,
+    check_loss,
+    threshold_curve,
+    with_threshold,
+    within_budget,
+    within_loss,
+)
+from shallowdeep.inference.certification import check_enough
+from shallowdeep.inference.following import final_answers, outcome_block
+from shallowdeep.inference.risk import ACCURACY_GAP
+from shallowdeep.inference.temperature import fit_temperatures, label_losses
+from shallowdeep.report.tables import FEW_SAMPLES
+from shallowdeep.runtime import pick_device
+from shallowdeep.sdn.head_costs import head_costs
+from shallowdeep.training.observer import Observer
+
+SPLITS = ("tune", "certify", "test")
+Predictions = Mapping[str, ExitPredictions]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a policy is asked for: exactly one of the first three.
+
+    Attributes:
+        threshold: the paper's rule.
+        budget: highest mean relative cost on ``tune``.
+        max_accuracy_loss: a fraction, promised with ``confidence``.
+        confidence: of the promise.
+        risk: ``accuracy-gap`` or ``disagreement``.
+        signal: what is compared with thresholds.
+        fallback: who answers when no exit is confident.
+        max_relative_cost: no sample costs more.
+        temperatures: fit one for each exit, used where each has its own threshold; None for all but the paper's rule.
+    """
+
+    threshold: float | None = None
+    budget: float | None = None
+    max_accuracy_loss: float | None = None
+    confidence: float = 0.95
+    risk: str = ACCURACY_GAP
+    signal: str = DEFAULT_SIGNAL
+    fallback: str = "final"
+    max_relative_cost: float | None = None
+    temperatures: bool | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("threshold", "budget", "max_accuracy_loss") if getattr(self, name) is not None]
+        if len(given) != 1:
+            got = " and ".join(f"--{name.replace('_', '-')}" for name in given) or "none"
+            raise ConfigurationError(f"Expected one of --threshold, --budget and --max-accuracy-loss, got {got}")
+
+
+def calibrate_run(
+    run: Path,
+    wish: Wish,
+    *,
+    backbone: Path | None = None,
+    batch_size: int = 250,
+    device: str = "auto",
+    skip_bad_images: bool = False,
+    trust: bool = False,
+    observer: Observer,
+    data_progress: DataProgress | None = None,
+) -> tuple[dict[str, Any], list[Path]]:
+    """The ``calibrate`` document of a run and the files written: its policy, and predictions of three splits.
+
+    Everything is chosen on ``tune``; ``certify`` is read for a promise alone, ``test`` is only shown.
+
+    Args:
+        run: a RUN with internal classifiers.
+        wish: what the policy is to do.
+        backbone: a RUN on the same split of the same data whose final exit the test accuracy is compared with too.
+        batch_size: images at a time.
+        device: to predict on.
+        skip_bad_images: leave out what cannot be decoded.
+        trust: let manifests name code to run.
+        observer: told how far predicting is.
+        data_progress: told how far reading is.
+
+    Returns:
+        The document: ``run``, ``dataset``, ``exits`` (names), ``policy``, ``tune``, ``certify``, ``test``, ``promise``,
+        ``curve``, ``temperatures``, ``backbone`` (these four may be None), ``notes`` and ``skipped_images``; and the
+        files.
+
+    Raises:
+        ShallowDeepError: the run or its data cannot be read, the wish makes no sense, or ``certify`` is too small.
+    """
+    if batch_size < 1:
+        raise ConfigurationError(f"Expected a batch size of at least 1, got {batch_size}")
+    manifest = read_manifest(run)
+    if len(manifest.exits) == 1:
+        raise ConfigurationError(f"Expected a run with internal classifiers, {run} holds a plain backbone")
+    shape = Policy((None,) * (len(manifest.exits) - 1), wish.signal, wish.fallback, (), wish.max_relative_cost)
+    _check(wish, shape)
+    network = load(run, trust=trust)
+    splits = own_splits(run, network, skip_bad_images=skip_bad_images, progress=data_progress)
+    if wish.max_accuracy_loss is not None:
+        check_enough(len(splits.certify), risk=wish.risk, eps=wish.max_accuracy_loss, delta=1 - wish.confidence)
+    network.to(pick_device(device))
+    predictions = {
+        name: predict_split(network, splits.split(name), splits.preprocessing, batch_size, observer) for name in SPLITS
+    }
+    heads = head_costs(manifest.exits, manifest.backbone_macs)
+    base, temperatures = _tempered(shape, wish, predictions["tune"])
+    policy = replace(_chosen(wish, base, predictions, heads), weights=str(manifest.weights["sha256"]))
+    policy = replace(policy, found={**policy.found, "temperatures_from": "tune" if policy.temperatures else None})
+    blocks = {name: outcome_block(policy, pred, heads) for name, pred in predictions.items()}
+    document: dict[str, Any] = {
+        "run": str(run),
+        "dataset": splits.name,
+        "exits": [exit_.name for exit_ in manifest.exits],
+        "policy": policy_document(policy),
+        **blocks,
+        "promise": None if policy.promise is None else dict(policy.promise),
+        "curve": None,
+        "temperatures": temperatures if policy.temperatures else None,
+        "backbone": None,
+        "notes": _notes(policy, predictions["tune"]),
+        "skipped_images": len({*splits.tune.skipped, *splits.certify.skipped, *splits.test.skipped}),
+    }
+    if wish.threshold is not None:
+        shown = {name: predictions[name] for name in ("tune", "test")}
+        document["curve"] = threshold_curve(predictions["tune"], shown, base, heads)
+    if backbone is not None:
+        document["backbone"] = _against(
+            backbone, splits, blocks["test"]["accuracy"], batch_size=batch_size, device=device, trust=trust,
+            observer=observer, progress=data_progress,
+        )  # fmt: skip
+    return document, _write(run, policy, predictions)
+
+
+def _check(wish: Wish, shape: Policy) -> None:
+    """Refuse a wish that makes no sense before any data is read."""
+    if wish.threshold is not None:
+        with_threshold(shape, wish.threshold)
+    if wish.budget is not None:
+        check_budget(wish.budget)
+    if wish.max_accuracy_loss is not None:
+        check_loss(wish.max_accuracy_loss, wish.confidence, wish.risk)
+
+
+def _tempered(shape: Policy, wish: Wish, tune: ExitPredictions) -> tuple[Policy, dict[str, Any] | None]:
+    """Return the policy with temperatures where they are wanted, and what they change."""
+    wanted = wish.threshold is None if wish.temperatures is None else wish.temperatures
+    if not wanted:
+        return shape, None
+    logits, labels = to_numpy(tune.logits), to_numpy(tune.labels)
+    values = fit_temperatures(logits, labels)
+    return replace(shape, temperatures=values), {
+        "fitted_on": "tune",
+        "values": list(values),
+        "label_loss_before": list(label_losses(logits, labels, [1.0] * tune.exits)),
+        "label_loss_after": list(label_losses(logits, labels, values)),
+    }
+
+
+def _chosen(wish: Wish, base: Policy, predictions: Predictions, heads: Sequence[float]) -> Policy:
+    """Return the policy that the wish asks for; ``test`` has no part in it."""
+    if wish.threshold is not None:
+        return with_threshold(base, wish.threshold)
+    if wish.budget is not None:
+        return within_budget(predictions["tune"], base, heads, wish.budget)
+    return within_loss(
+        predictions["tune"], predictions["certify"], base, heads,
+        loss=wish.max_accuracy_loss or 0.0, confidence=wish.confidence, risk=wish.risk,
+    )  # fmt: skip
+
+
+def _against(
+    run: Path,
+    splits: DataSplits,
+    accuracy: float,
+    *,
+    batch_size: int,
+    device: str,
+    trust: bool,
+    observer: Observer,
+    progress: DataProgress | None,
+) -> dict[str, Any]:
+    """Return the test accuracy of another run's final exit, and how far ``accuracy`` is below it.
+
+    Raises:
+        ConfigurationError: that run has other data or another split of it.
+    """
+    network = load(run, trust=trust)
+    own = own_splits(run, network, progress=progress)
+    if own.fingerprint != splits.fingerprint:
+        raise ConfigurationError(f"Expected a backbone trained on the same split of the same data, got {run}")
+    pred = predict_split(network.to(pick_device(device)), own.test, own.preprocessing, batch_size, observer)
+    final = float((final_answers(pred) == to_numpy(pred.labels)).mean())
+    return {"run": str(run), "final_accuracy": final, "accuracy_lost": final - accuracy}
+
+
+def _notes(policy: Policy, tune: ExitPredictions) -> list[str]:
+    """Return what a reader should know besides the numbers."""
+    notes = []
+    if tune.samples < FEW_SAMPLES and policy.found["method"] != "threshold":
+        notes.append(f"Chosen on {tune.samples} tune samples: these are few, expect other costs and losses.")
+    if "note" in policy.found:
+        notes.append(policy.found["note"])
+    return notes
+
+
+def _write(run: Path, policy: Policy, predictions: Predictions) -> list[Path]:
+    """Write predictions, then the policy; returns their paths."""
+    written = []
+    for name, pred in predictions.items():
+        written.append(run / PREDICTIONS / f"{name}.npz")
+        pred.save(written[-1])
+    write_policy(policy, run / POLICY)
+    return [*written, run / POLICY]

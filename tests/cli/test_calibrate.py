@@ -1,0 +1,142 @@
+"""The command `calibrate`: its document, its files, and what it refuses in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from shallowdeep.checkpoint import read_manifest
+from shallowdeep.exits.policy import decide
+from shallowdeep.exits.policy_file import policy_document, read_policy
+from shallowdeep.exits.predictions import ExitPredictions
+
+if TYPE_CHECKING:
+    from tests.conftest import Shell, Training
+
+SPLIT = ("--calibration-fraction", 0.5)  # 10 tune, 20 certify
+JOINT = ("--recipe", "joint", "--exits", 2, "--epochs", 2, *SPLIT)
+PROMISE = ("--max-accuracy-loss", 0.4, "--confidence", 0.8)
+BLOCK = {
+    "samples", "accuracy", "final_accuracy", "accuracy_lost", "disagreement", "relative_cost", "exit_shares", "forced",
+}  # fmt: skip
+
+
+def calibrated(shell: Shell, *arguments: object) -> dict[str, Any]:
+    """The document of `calibrate run`."""
+    status, output, errors = shell("calibrate", "run", "--trust", *arguments, "--json")
+    assert status == 0, errors
+    assert "Warning" not in errors
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
+def refused(shell: Shell, *arguments: object) -> str:
+    """The one line of a `calibrate` that must end with status 2."""
+    status, output, errors = shell("calibrate", *arguments, "--trust", "--json")
+    assert (status, output, errors.count("\n")) == (2, "", 1), errors
+    return errors
+
+
+@pytest.mark.parametrize(
+    "wish", [("--threshold", 0.5), ("--budget", 0.7), PROMISE, (*PROMISE, "--risk", "disagreement")]
+)
+def test_every_wish_gives_a_policy_for_these_weights(trained: Training, shell: Shell, wish: tuple[object, ...]) -> None:
+    """The document has the contract's keys, and its numbers are those of the policy file on the predictions written."""
+    trained("run", *JOINT)
+    found = calibrated(shell, *wish)
+    assert {"policy", "tune", "certify", "test", "promise"} <= set(found)
+    policy = read_policy(Path("run/policy.json"), str(read_manifest("run").weights["sha256"]))
+    assert policy_document(policy) == found["policy"]
+    for name, samples in (("tune", 10), ("certify", 20), ("test", 12)):
+        block = found[name]
+        assert set(block) == BLOCK
+        assert block["samples"] == samples
+        pred = ExitPredictions.load(Path(f"run/predictions/{name}.npz"))
+        decisions = decide(policy, pred.logits)
+        assert block["accuracy"] == pytest.approx(np.mean(decisions.labels == pred.labels))
+        assert block["exit_shares"] == pytest.approx((np.bincount(decisions.exits, minlength=3) / samples).tolist())
+        assert block["final_accuracy"] == pytest.approx(np.mean(pred.logits[-1].argmax(-1) == pred.labels))
+        assert 0 < block["relative_cost"] <= pred.costs[-1]
+    assert (found["curve"] is not None) == (wish[0] == "--threshold")
+    if wish[0] == "--budget":
+        assert found["tune"]["relative_cost"] <= 0.7
+    if found["promise"] is not None:
+        assert "80 % confidence over the draw of the 20 certify images" in found["promise"]["sentence"]
+
+
+def test_people_get_tables_and_notes(trained: Training, shell: Shell) -> None:
+    """Tables on standard output within 100 columns; notes and files on standard error."""
+    trained("run", *JOINT)
+    status, output, errors = shell("calibrate", "run", "--trust", "--budget", 0.7, "--temperatures")
+    assert status == 0
+    assert all(len(line) <= 100 for line in output.splitlines())
+    for words in ("leaves from", "points lost", "certify", "final"):
+        assert words in output
+    assert "Chosen on 10 tune samples: these are few" in errors
+    assert "Written: run/policy.json" in errors
+
+
+def test_signal_fallback_and_limit_go_into_the_policy(trained: Training, shell: Shell) -> None:
+    """The policy says what it was asked for; no image costs more than the limit."""
+    trained("run", *JOINT)
+    found = calibrated(
+        shell, "--threshold", 0.9, "--signal", "entropy", "--fallback", "most-confident", "--max-relative-cost", 0.95,
+        "--temperatures",
+    )  # fmt: skip
+    policy = found["policy"]
+    assert (policy["signal"], policy["fallback"], policy["max_relative_cost"]) == ("entropy", "most-confident", 0.95)
+    assert policy["temperatures"] == found["temperatures"]["values"]
+    assert found["temperatures"]["label_loss_after"] <= found["temperatures"]["label_loss_before"]
+    assert found["test"]["exit_shares"][-1] == 0
+    assert found["test"]["relative_cost"] <= 0.95
+    assert found["test"]["forced"] > 0
+
+
+def test_losses_can_be_told_against_a_separate_backbone(trained: Training, shell: Shell) -> None:
+    """`--backbone` compares the test accuracy with that run's final exit, on the same split only."""
+    trained("run", *JOINT)
+    trained("start", "--recipe", "backbone", "--epochs", 1, *SPLIT)
+    trained("other", "--recipe", "backbone", "--epochs", 1)
+    found = calibrated(shell, "--threshold", 0.5, "--backbone", "start")
+    other = found["backbone"]
+    assert other["run"] == "start"
+    assert other["accuracy_lost"] == pytest.approx(other["final_accuracy"] - found["test"]["accuracy"])
+    message = refused(shell, "run", "--threshold", 0.5, "--backbone", "other")
+    assert "Expected a backbone trained on the same split" in message
+
+
+def test_bad_wishes_are_told_in_one_line(trained: Training, shell: Shell) -> None:
+    """None or two wishes, values out of range, unknown names, too few certify images, a plain backbone, no run."""
+    trained("run", *JOINT)
+    trained("plain", "--recipe", "backbone", "--epochs", 1)
+    one = "Expected one of --threshold, --budget and --max-accuracy-loss, got"
+    assert f"{one} none" in refused(shell, "run")
+    assert f"{one} --threshold and --budget" in refused(shell, "run", "--threshold", 0.5, "--budget", 0.5)
+    assert "Expected thresholds of at least 0, got -1.0" in refused(shell, "run", "--threshold", -1)
+    assert "Expected a budget above 0, got 0.0" in refused(shell, "run", "--budget", 0)
+    assert "Expected a budget of at least 0." in refused(shell, "run", "--budget", 0.001)
+    assert "in (0, 1), such as 0.01 for a point, got 1.0" in refused(shell, "run", "--max-accuracy-loss", 1)
+    assert "Expected a confidence in (0, 1), got 95.0" in refused(shell, "run", *PROMISE[:2], "--confidence", 95)
+    assert "nearest: disagreement" in refused(shell, "run", *PROMISE, "--risk", "disagree")
+    assert "nearest: entropy" in refused(shell, "run", *PROMISE, "--signal", "entropie")
+    assert "name of a fallback rule" in refused(shell, "run", *PROMISE, "--fallback", "first")
+    assert "batch size of at least 1" in refused(shell, "run", *PROMISE, "--batch-size", 0)
+    few = refused(shell, "run", "--max-accuracy-loss", 0.01)
+    assert "Expected at least 356 certify samples" in few
+    assert "got 20; train with a larger --calibration-fraction" in few
+    assert not Path("run/policy.json").exists()
+    assert "Expected a run with internal classifiers" in refused(shell, "plain", "--threshold", 0.5)
+    assert "Expected a saved network" in refused(shell, "nowhere", "--threshold", 0.5)
+
+
+def test_a_policy_goes_with_the_weights_it_was_made_for(trained: Training, shell: Shell) -> None:
+    """Training the run anew takes its policy and predictions away."""
+    trained("run", *JOINT)
+    calibrated(shell, "--threshold", 0.5)
+    trained("run", *JOINT, "--overwrite", "--seed", 1)
+    assert not Path("run/policy.json").exists()
+    assert not list(Path("run/predictions").glob("*.npz"))
