@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from shallowdeep.inference import duel
+
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "benchmarks"
-RESAMPLES = 10_000
 
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on, and when."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": len(names) or None,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
+    return {**duel.machine(torch.get_num_threads()), "torch": torch.__version__}
 
 
 def take_turns(contenders: dict[str, Callable[[], object]], rounds: int, warmups: int = 1) -> dict[str, list[float]]:
@@ -48,12 +37,7 @@ def take_turns(contenders: dict[str, Callable[[], object]], rounds: int, warmups
 
 def paired_ratio(slower: list[float], faster: list[float]) -> dict[str, float]:
     """Median of the rounds' ratios slower/faster, with a 95 % bootstrap interval over rounds."""
-    ratios = np.asarray(slower) / np.asarray(faster)
-    generator = np.random.default_rng(0)
-    picks = generator.integers(len(ratios), size=(RESAMPLES, len(ratios)))
-    medians = np.median(ratios[picks], axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return {"median": float(np.median(ratios)), "low": float(low), "high": float(high), "rounds": len(ratios)}
+    return {**duel.paired_ratio(slower, faster), "rounds": len(slower)}
 
 
 def publish(name: str, document: dict[str, Any]) -> None:

@@ -157,7 +157,7 @@ def test_damaged_manifests_are_refused(saved: Path) -> None:
     [
         (lambda d: d.update(format_version=2), "Expected format version 1 or older in .*, got 2; a newer shallowdeep"),
         (lambda d: d.update(format_version="x"), "Expected format version 1 or older"),
-        (lambda d: d.update(format="other"), "Expected a manifest of format 'shallowdeep-network'"),
+        (lambda d: d.update(format="other"), "Expected a document of format 'shallowdeep-network'"),
         (lambda d: d.pop("exits"), "lacks or garbles: 'exits'"),
         (lambda d: d.update(exits=[]), "without exits"),
         (lambda d: d.update(exits=[{"name": "x"}]), "lacks or garbles"),
@@ -177,7 +177,7 @@ def test_foreign_and_newer_manifests_are_refused(saved: Path, change: Callable[[
 def test_other_json_is_refused(saved: Path) -> None:
     """A document that is no manifest at all is told."""
     (saved / MANIFEST).write_text("[1, 2]")
-    with pytest.raises(CheckpointError, match="got another document"):
+    with pytest.raises(CheckpointError, match="got another"):
         read_manifest(saved)
 
 

@@ -8,7 +8,6 @@ preprocessing, checksums).
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.documents import read_document, sealed
 from shallowdeep.errors import CheckpointError, ConfigurationError
 from shallowdeep.files import replacing_together, sha256_of
 from shallowdeep.models.registry import build, is_trusted
@@ -100,8 +100,7 @@ def save(
         write_tensors(tensors, weights)
         size, digest = weights.stat().st_size, sha256_of(weights)
         manifest["weights"] = {"file": WEIGHTS, "bytes": size, "sha256": digest, "dtype": dtype}
-        manifest["sha256"] = _digest(manifest)
-        description.write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n")
+        description.write_text(json.dumps(sealed(manifest), indent=2, allow_nan=False) + "\n")
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
@@ -124,12 +123,6 @@ def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
     return value.to(torch.float32, copy=True) if lost else stored
 
 
-def _digest(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 of a manifest's content but for the field that holds it."""
-    content = {key: value for key, value in manifest.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def read_manifest(directory: Path | str) -> Manifest:
     """The manifest of a saved network, of a format this program reads.
 
@@ -137,7 +130,11 @@ def read_manifest(directory: Path | str) -> Manifest:
         CheckpointError: missing, truncated, altered, not one of ours, or of a newer format.
     """
     path = Path(directory) / MANIFEST
-    document = _read_document(path)
+    unfinished = (
+        " (an unfinished run? `train --resume` goes on with it)" if (path.parent / "config.toml").exists() else ""
+    )
+    absent = f"Expected a saved network with {MANIFEST} in {path.parent}, found none{unfinished}"
+    document = read_document(path, FORMAT, FORMAT_VERSION, absent)
     try:
         manifest = Manifest(
             model=Architecture(**document["model"]),
@@ -154,31 +151,6 @@ def read_manifest(directory: Path | str) -> Manifest:
     if not manifest.exits or not isinstance(manifest.model.name, str):
         raise CheckpointError(f"Expected a complete manifest in {path}, got one without exits or a model's name")
     return manifest
-
-
-def _read_document(path: Path) -> dict[str, Any]:
-    """The JSON of a manifest of ours that nobody altered."""
-    try:
-        document = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        unfinished = (
-            " (an unfinished run? `train --resume` goes on with it)" if (path.parent / "config.toml").exists() else ""
-        )
-        raise CheckpointError(
-            f"Expected a saved network with {MANIFEST} in {path.parent}, found none{unfinished}"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"Expected JSON in {path}, got a truncated or altered file: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise CheckpointError(f"Expected a manifest of format {FORMAT!r} in {path}, got another document")
-    version = document.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"Expected format version {FORMAT_VERSION} or older in {path}, got {version}; a newer shallowdeep reads it"
-        )
-    if document.get("sha256", _digest(document)) != _digest(document):  # one written by hand need not have it
-        raise CheckpointError(f"Expected the checksum in {path} to be that of its content: the file was altered")
-    return document
 
 
 def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = False) -> ShallowDeepNetwork:

@@ -34,7 +34,7 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "other"}, "got another document"),
+        ({"format": "other"}, "got another"),
         ({"format_version": 2}, "a newer shallowdeep reads it"),
         ({"thresholds": ["high"]}, "lacks or garbles"),
         ({"thresholds": [-1.0, None, 0.2]}, "Expected thresholds of at least 0"),

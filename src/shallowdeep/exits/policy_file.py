@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from shallowdeep.documents import check_format, read_document
 from shallowdeep.errors import CheckpointError, ConfigurationError
 from shallowdeep.exits.policy import Policy
 from shallowdeep.files import write_json
@@ -27,14 +27,7 @@ def policy_from(document: Mapping[str, Any], source: str) -> Policy:
     Raises:
         CheckpointError: another document, a newer format, or values that make no policy; ``source`` is named.
     """
-    if not isinstance(document, Mapping) or document.get("format") != FORMAT:
-        raise CheckpointError(f"Expected a policy of format {FORMAT!r} in {source}, got another document")
-    version = document.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"Expected format version {FORMAT_VERSION} or older in {source}, got {version}; "
-            "a newer shallowdeep reads it"
-        )
+    check_format(document, FORMAT, FORMAT_VERSION, source)
     try:
         return Policy(
             thresholds=tuple(None if value is None else float(value) for value in document["thresholds"]),
@@ -71,14 +64,8 @@ def read_policy(path: Path, weights: str) -> Policy:
     Raises:
         CheckpointError: missing, damaged, newer, or made for other weights.
     """
-    try:
-        document = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"Expected a policy in {path}, found no such file; `shallowdeep calibrate` makes one"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"Expected JSON in {path}, got a truncated or altered file: {error}") from error
+    absent = f"Expected a policy in {path}, found no such file; `shallowdeep calibrate` makes one"
+    document = read_document(path, FORMAT, FORMAT_VERSION, absent)
     policy = policy_from(document, str(path))
     if policy.weights != weights:
         raise CheckpointError(

@@ -5,14 +5,13 @@ Every file stands in the manifest with its size and checksum; nothing that was a
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.documents import SEAL, read_document, sealed
 from shallowdeep.errors import CheckpointError, ConfigurationError
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import policy_document, policy_from
@@ -84,8 +83,7 @@ def write_manifest(bundle: Bundle, further: Sequence[str] = ()) -> None:
         "data": dict(bundle.data),
         "files": {name: _stamp(bundle.path / name) for name in names},
     }
-    document["sha256"] = _digest(document)
-    write_json(bundle.path / MANIFEST, document)
+    write_json(bundle.path / MANIFEST, sealed(document))
 
 
 def read_bundle(path: Path | str) -> Bundle:
@@ -95,7 +93,9 @@ def read_bundle(path: Path | str) -> Bundle:
         CheckpointError: there is none, it is of a newer format, or a file is missing, truncated or altered.
     """
     directory = Path(path)
-    document = _read_document(directory / MANIFEST)
+    run = " (a run? `shallowdeep export` makes a bundle of it)" if (directory / "model.json").exists() else ""
+    absent = f"Expected a bundle with {MANIFEST} in {directory}, found none{run}"
+    document = read_document(directory / MANIFEST, FORMAT, FORMAT_VERSION, absent)
     try:
         bundle = Bundle(
             path=directory,
@@ -111,6 +111,7 @@ def read_bundle(path: Path | str) -> Bundle:
             weights=str(document["weights"]),
             data=dict(document["data"]),
         )
+        _ = document[SEAL]  # bundles are never written by hand
         stamps = {str(name): (int(stamp["bytes"]), str(stamp["sha256"])) for name, stamp in document["files"].items()}
     except (KeyError, TypeError, ValueError, AttributeError, ConfigurationError) as error:
         raise CheckpointError(
@@ -126,32 +127,6 @@ def read_bundle(path: Path | str) -> Bundle:
 
 def _stamp(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-
-
-def _digest(document: Mapping[str, Any]) -> str:
-    """SHA-256 of a manifest's content but for the field that holds it."""
-    content = {key: value for key, value in document.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _read_document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        run = " (a run? `shallowdeep export` makes a bundle of it)" if (path.parent / "model.json").exists() else ""
-        raise CheckpointError(f"Expected a bundle with {MANIFEST} in {path.parent}, found none{run}") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"Expected JSON in {path}, got a truncated or altered file: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise CheckpointError(f"Expected a manifest of format {FORMAT!r} in {path}, got another document")
-    version = document.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"Expected format version {FORMAT_VERSION} or older in {path}, got {version}; a newer shallowdeep reads it"
-        )
-    if document.get("sha256") != _digest(document):
-        raise CheckpointError(f"Expected the checksum in {path} to be that of its content: the file was altered")
-    return document
 
 
 def _check_file(directory: Path, name: str, stamp: tuple[int, str]) -> None:

@@ -1,7 +1,9 @@
 """From a network, a bundle or its path to what an engine runs on."""
 
+# ruff: noqa: PLC0415 - what needs torch is imported for networks alone: bundles run without it
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,14 +11,15 @@ from typing import TYPE_CHECKING
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.policy import Policy
 from shallowdeep.inference.backends.backend import Backend
-from shallowdeep.inference.backends.registry import open_network, open_segments
+from shallowdeep.inference.backends.registry import backend_module, open_segments
 from shallowdeep.inference.bundle import Bundle, read_bundle
-from shallowdeep.inference.planner import Segment
+from shallowdeep.inference.planner import Segment, plan_segments
 
 if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
 CHANNELS = 3
+TORCH = "torch"
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,7 @@ def open_any(
         return _open_bundle(network, policy, backend, threads, pool)
     if policy is None:
         raise ConfigurationError("Expected a policy beside a network, got none")
-    size = network.preprocessing.size if network.preprocessing is not None else None
-    runner, segments = open_network(backend or "torch", network, policy, threads, pool)
-    return Opened(runner, segments, policy, size, network.backbone_macs)
+    return _open_network(network, policy, backend or TORCH, threads, pool)
 
 
 def _open_bundle(
@@ -71,6 +72,28 @@ def _open_bundle(
     return Opened(
         open_segments(bundle, threads, pool), bundle.segments, chosen, bundle.preprocessing.size, bundle.backbone_macs
     )
+
+
+def _open_network(
+    network: ShallowDeepNetwork, policy: Policy, backend: str, threads: int | None, pool: str | None
+) -> Opened:
+    """Open a network in place on ``torch``, else by way of a bundle that is not kept."""
+    from shallowdeep.sdn.head_costs import head_costs
+
+    if backend == TORCH:
+        from shallowdeep.inference.backends.torch_eager import TorchEager
+
+        segments = plan_segments(policy, network.costs, head_costs(network.exits, network.backbone_macs))
+        size = network.preprocessing.size if network.preprocessing is not None else None
+        return Opened(TorchEager(network, segments), segments, policy, size, network.backbone_macs)
+    backend_module(backend)  # refused before anything is written
+    from shallowdeep.checkpoint import Architecture
+    from shallowdeep.inference.export import Origin, write_bundle
+
+    with tempfile.TemporaryDirectory() as directory:
+        origin = Origin(Architecture("", 0, 0), policy.weights)
+        bundle = write_bundle(network, policy, Path(directory) / "bundle", backend, origin, static=False)
+        return _open_bundle(bundle, None, backend, threads, pool)
 
 
 def _within(policy: Policy, bundle: Bundle) -> Policy:

@@ -1,21 +1,15 @@
 """Backends by name; each is imported when it is used."""
 
-# ruff: noqa: PLC0415 - a backend's runtime may not be installed, and torch is not needed by all
 from __future__ import annotations
 
 import importlib
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shallowdeep.errors import ConfigurationError, UnknownNameError
-from shallowdeep.exits.policy import Policy
 from shallowdeep.inference.backends.backend import Backend, BackendModule
-from shallowdeep.inference.planner import Segment, plan_segments
 
 if TYPE_CHECKING:
     from shallowdeep.inference.bundle import Bundle
-    from shallowdeep.sdn.network import ShallowDeepNetwork
 
 BACKENDS = {"torch": "torch_eager", "onnxruntime": "onnx_runtime"}
 _EXTRAS = {"onnxruntime": "onnx", "onnx": "onnx", "onnxscript": "onnx"}  # which extra brings a package
@@ -52,31 +46,15 @@ def open_segments(bundle: Bundle, threads: int | None, pool: str | None) -> Back
         UnknownNameError: the backend has no such pool.
     """
     module = backend_module(bundle.backend)
-    return module.open_bundle(bundle, threads, _known(pool, module))
+    return module.open_bundle(bundle, threads, known_pool(pool, module))
 
 
-def _known(pool: str | None, module: BackendModule) -> str:
+def known_pool(pool: str | None, module: BackendModule) -> str:
+    """The pool, or the one that is best in general where none is given.
+
+    Raises:
+        UnknownNameError: the backend has no such pool.
+    """
     if pool is not None and pool not in module.POOLS:
         raise UnknownNameError("pool of threads", pool, module.POOLS)
     return pool or module.POOLS[0]
-
-
-def open_network(
-    backend: str, network: ShallowDeepNetwork, policy: Policy, threads: int | None, pool: str | None
-) -> tuple[Backend, tuple[Segment, ...]]:
-    """A network's segments, ready to run: in place on ``torch``, else by way of a bundle that is not kept."""
-    from shallowdeep.sdn.head_costs import head_costs
-
-    segments = plan_segments(policy, network.costs, head_costs(network.exits, network.backbone_macs))
-    module = backend_module(backend)
-    if backend == "torch":
-        from shallowdeep.inference.backends.torch_eager import TorchEager
-
-        return TorchEager(network, segments), segments
-    from shallowdeep.checkpoint import Architecture
-    from shallowdeep.inference.export import Origin, write_bundle
-
-    with tempfile.TemporaryDirectory() as directory:
-        origin = Origin(Architecture("", 0, 0), policy.weights)
-        bundle = write_bundle(network, policy, Path(directory) / "bundle", backend, origin, static=False)
-        return module.open_bundle(bundle, threads, _known(pool, module)), segments

@@ -1,0 +1,65 @@
+"""JSON documents of a named format and version, such as manifests; sealed ones hold their own checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shallowdeep.errors import CheckpointError
+
+SEAL = "sha256"
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """SHA-256 of a document's content but for the field that holds it."""
+    content = {key: value for key, value in document.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with its checksum."""
+    return {**document, SEAL: digest(document)}
+
+
+def read_document(path: Path, kind: str, version: int, absent: str) -> dict[str, Any]:
+    """The document in a file, of a format this program reads, and as it was sealed.
+
+    One without a checksum passes: it was written by hand.
+
+    Args:
+        path: the file.
+        kind: its ``format``.
+        version: the newest ``format_version`` that is read.
+        absent: what an error says where there is no file.
+
+    Raises:
+        CheckpointError: missing, truncated, altered, of another format, or newer.
+    """
+    try:
+        document = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointError(absent) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"Expected JSON in {path}, got a truncated or altered file: {error}") from error
+    check_format(document, kind, version, str(path))
+    if document.get(SEAL, digest(document)) != digest(document):
+        raise CheckpointError(f"Expected the checksum in {path} to be that of its content: the file was altered")
+    return dict(document)
+
+
+def check_format(document: Any, kind: str, version: int, source: str) -> None:  # noqa: ANN401 - any JSON value
+    """Refuse a document of another format or a newer version.
+
+    Raises:
+        CheckpointError: naming ``source``.
+    """
+    if not isinstance(document, Mapping) or document.get("format") != kind:
+        raise CheckpointError(f"Expected a document of format {kind!r} in {source}, got another")
+    found = document.get("format_version")
+    if not isinstance(found, int) or found > version:
+        raise CheckpointError(
+            f"Expected format version {version} or older in {source}, got {found}; a newer shallowdeep reads it"
+        )

@@ -1,0 +1,77 @@
+"""ONNX files of networks of every layout give the network's logits, at batch sizes other than the example's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.exits.policy import Policy
+from shallowdeep.inference.backends.onnx_runtime import OWN_IDLE, OnnxRuntime, session
+from shallowdeep.inference.onnx_export import PooledHead, export_segments, export_static, inference_head
+from shallowdeep.inference.planner import plan_segments
+from shallowdeep.models.registry import build
+from shallowdeep.sdn.convert import convert
+from shallowdeep.sdn.feature_reduction import PooledReduction
+from shallowdeep.sdn.head_costs import head_costs
+from shallowdeep.sdn.internal_classifier import InternalClassifier
+from shallowdeep.sdn.network import ShallowDeepNetwork
+
+NEAR = 1e-4
+
+
+def converted(model: str, size: int) -> ShallowDeepNetwork:
+    """A network of the zoo with two internal classifiers, in eval mode."""
+    torch.manual_seed(0)
+    backbone = build(model, num_classes=7, image_size=size)
+    network = convert(backbone, torch.zeros(1, 3, size, size), fractions=(0.3, 0.7)).eval()
+    network.preprocessing = Preprocessing(size, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    return network
+
+
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [
+        ("torchvision:mobilenet_v2", 64),  # maps
+        ("torchvision:swin_t", 64),  # (N, H, W, C)
+        ("timm:convnext_atto", 64),  # both
+        ("timm:deit_tiny_patch16_224", 224),  # tokens, a class token read by the first stage
+    ],
+)
+def test_exported_networks_give_the_same_logits(model: str, size: int, tmp_path: Path) -> None:
+    """Every exit's within 1e-4, at three batch sizes, and the static network's too."""
+    network = converted(model, size)
+    segments = plan_segments(Policy((0.5, None)), network.costs, head_costs(network.exits, network.backbone_macs))
+    names = export_segments(network, segments, tmp_path)
+    runtime = OnnxRuntime([tmp_path / name for name in names], threads=1, pool=OWN_IDLE)
+    static = session(tmp_path / export_static(network, tmp_path), threads=1, pool=OWN_IDLE)
+    for count in (1, 2, 5):
+        images = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(count))
+        with torch.no_grad():
+            expected = network(images)
+        x = runtime.accept(images)
+        for number, segment in enumerate(segments):
+            x, logits = runtime.run(number, x)
+            assert (torch.from_numpy(logits) - expected[segment.exit]).abs().max() < NEAR
+        (logits,) = static.run(None, {"x": images.numpy()})
+        assert (torch.from_numpy(logits) - expected[-1]).abs().max() < NEAR
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_merged_head_is_the_classifier(*, channels_last: bool) -> None:
+    """One matrix product on both pooled maps gives what mixing them first gives."""
+    torch.manual_seed(1)
+    classifier = InternalClassifier(PooledReduction(6, 8, 12, 4, channels_last=channels_last), 5).eval()
+    x = torch.randn(3, 8, 12, 6) if channels_last else torch.randn(3, 6, 8, 12)
+    head = inference_head(classifier)
+    assert isinstance(head, PooledHead)
+    with torch.no_grad():
+        assert torch.allclose(head(x), classifier(x), atol=1e-6)
+
+
+def test_heads_without_pooling_are_left_as_they_are() -> None:
+    """There is nothing to merge."""
+    classifier = InternalClassifier(PooledReduction(6, 2, 2, 4), 5)
+    assert inference_head(classifier) is classifier
