@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,34 @@ def test_heads_without_pooling_are_left_as_they_are() -> None:
     """There is nothing to merge."""
     classifier = InternalClassifier(PooledReduction(6, 2, 2, 4), 5)
     assert inference_head(classifier) is classifier
+
+
+SESSIONS = """
+import sys
+import numpy as np
+import onnxruntime
+from pathlib import Path
+from shallowdeep.inference.backends.onnx_runtime import POOLS, session
+
+path = Path(sys.argv[1])
+x = {"x": np.zeros((3, 3, 8, 8), np.float32)}
+if sys.argv[2] == "theirs first":
+    theirs = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+ours = [session(path, 1, pool) for pool in POOLS]
+outputs = [opened.run(None, x)[0] for opened in ours]
+assert all(np.array_equal(output, outputs[0]) for output in outputs)
+if sys.argv[2] == "theirs first":
+    assert np.array_equal(theirs.run(None, x)[0], outputs[0])
+print(outputs[0].shape)
+"""
+
+
+@pytest.mark.parametrize("order", ["theirs first", "ours alone"])
+def test_pools_of_threads_get_along(order: str, tmp_path: Path) -> None:
+    """Whoever opens a session first, and whichever pool is asked for: a session is had, in silence."""
+    network = ShallowDeepNetwork.without_exits(torch.nn.Conv2d(3, 4, 3), 1)
+    network.preprocessing = Preprocessing(8, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    path = tmp_path / export_static(network, tmp_path)
+    command = [sys.executable, "-c", SESSIONS, str(path), order]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "(3, 4, 6, 6)\n", "")

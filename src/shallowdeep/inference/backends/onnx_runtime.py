@@ -2,13 +2,15 @@
 
 Sessions with a pool each spin against each other: seven of them take ten times as long at batch 1 (METHODS.md 8). The
 shared pool belongs to the process and must be made before its first session; where another package was faster, each
-session gets a pool that does not spin.
+session gets a pool that does not spin. Once it is made, ONNX Runtime refuses sessions of other code in the process that
+do not set ``use_per_session_threads = False``; who cannot do that opens engines with ``pool="own-idle"``.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 SHARED, OWN, OWN_IDLE = "shared", "own", "own-idle"
 POOLS = (SHARED, OWN, OWN_IDLE)  # one for the process; one a session, which spins; one a session, which does not
-_shared_threads: list[int] = []  # of the pool of this process, once it is made
+_PROVIDERS = ("CPUExecutionProvider",)
 
 
 class OnnxRuntime:
@@ -58,36 +60,38 @@ class OnnxRuntime:
 def session(path: Path, threads: int | None, pool: str = SHARED) -> Any:  # noqa: ANN401 - onnxruntime has no types
     """A session on the CPU.
 
+    A process either has the shared pool, and then every session in it must use that, or it has not, and none can:
+    where the pool asked for cannot be had, the session gets the other kind.
+
     Args:
         path: an ONNX file.
         threads: of the pool; None for one a core.
         pool: one of `POOLS`; the shared one keeps the threads it was first made with.
     """
     count = threads or available_threads()
+    if pool == SHARED:
+        with suppress(RuntimeError):  # it is there already, or it can no longer be made
+            onnxruntime.set_global_thread_pool_sizes(count, 1)
+    shared, own = _options(), _options()
+    shared.use_per_session_threads = False
+    own.intra_op_num_threads, own.inter_op_num_threads = count, 1
+    own.add_session_config_entry("session.intra_op.allow_spinning", "1" if pool == OWN else "0")
+    wanted, other = (shared, own) if pool == SHARED else (own, shared)
+    try:
+        return onnxruntime.InferenceSession(path, wanted, providers=_PROVIDERS, enable_fallback=0)
+    except RuntimeError:
+        return onnxruntime.InferenceSession(path, other, providers=_PROVIDERS, enable_fallback=0)
+
+
+def _options() -> Any:  # noqa: ANN401 - onnxruntime has no types
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    if pool == SHARED and _have_shared_pool(count):
-        options.use_per_session_threads = False
-    else:
-        options.intra_op_num_threads, options.inter_op_num_threads = count, 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if pool == OWN else "0")
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 4  # fatal: errors are raised, and the first try may fail
+    return options
 
 
 def available_threads() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _have_shared_pool(threads: int) -> bool:
-    """Whether the process has its shared pool, made now if it can still be."""
-    if not _shared_threads:
-        try:
-            onnxruntime.set_global_thread_pool_sizes(threads, 1)
-        except RuntimeError:  # another package opened a session first
-            return False
-        _shared_threads.append(threads)
-    return True
 
 
 def open_bundle(bundle: Bundle, threads: int | None, pool: str = SHARED) -> OnnxRuntime:
