@@ -12,7 +12,13 @@ import torch
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.exits.policy import Policy
 from shallowdeep.inference.backends.onnx_runtime import OWN_IDLE, OnnxRuntime, session
-from shallowdeep.inference.onnx_export import PooledHead, export_segments, export_static, inference_head
+from shallowdeep.inference.onnx_export import (
+    PooledHead,
+    export_segments,
+    export_static,
+    inference_head,
+    keep_maps_blocked,
+)
 from shallowdeep.inference.planner import plan_segments
 from shallowdeep.models.registry import build
 from shallowdeep.sdn.convert import convert
@@ -37,6 +43,7 @@ def converted(model: str, size: int) -> ShallowDeepNetwork:
     ("model", "size"),
     [
         ("torchvision:mobilenet_v2", 64),  # maps
+        ("resnet20", 32),  # maps that are read twice, by a convolution and a shortcut
         ("torchvision:swin_t", 64),  # (N, H, W, C)
         ("timm:convnext_atto", 64),  # both
         ("timm:deit_tiny_patch16_224", 224),  # tokens, a class token read by the first stage
@@ -77,6 +84,33 @@ def test_heads_without_pooling_are_left_as_they_are() -> None:
     """There is nothing to merge."""
     classifier = InternalClassifier(PooledReduction(6, 2, 2, 4), 5)
     assert inference_head(classifier) is classifier
+
+
+def test_maps_are_kept_in_blocks_where_a_shortcut_reads_them(tmp_path: Path) -> None:
+    """A segment that begins with a residual block gets the pooling, one with a convolution alone does not."""
+    for name, module, changed in (("shortcut", Shortcut(), True), ("plain", torch.nn.Conv2d(4, 4, 1), False)):
+        torch.onnx.export(
+            module.eval(), (torch.zeros(2, 4, 8, 8),), tmp_path / f"{name}.onnx", input_names=["x"], dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False, verbose=False,
+        )  # fmt: skip
+        x = torch.randn(3, 4, 8, 8)
+        assert keep_maps_blocked(tmp_path / f"{name}.onnx") is changed
+        (output,) = session(tmp_path / f"{name}.onnx", 1, OWN_IDLE).run(None, {"x": x.numpy()})
+        with torch.no_grad():
+            assert (torch.from_numpy(output) - module(x)).abs().max() < NEAR
+
+
+class Shortcut(torch.nn.Module):
+    """A convolution and what it is added to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """X plus its convolution."""
+        convolved: torch.Tensor = self.conv(x)
+        return x + convolved
 
 
 SESSIONS = """

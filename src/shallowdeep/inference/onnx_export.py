@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,6 +21,8 @@ from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 STATIC = "static.onnx"
+_INPUT, _BLOCKED = "x", "x_in_blocks"
+_MAP_AXES = 4  # (n, C, H, W)
 _EXAMPLES = 2  # images in the example batch: one would be taken for a constant
 
 
@@ -99,8 +102,38 @@ def export_segments(network: ShallowDeepNetwork, segments: Sequence[Segment], di
             names.append(f"segment-{number}.onnx")
             both = isinstance(outputs, tuple)
             _export(module, x, directory / names[-1], ["features", "logits"] if both else ["logits"])
+            if number:
+                keep_maps_blocked(directory / names[-1])
             x = outputs[0] if isinstance(outputs, tuple) else outputs
     return tuple(names)
+
+
+def keep_maps_blocked(path: Path) -> bool:
+    """Put a pooling of 1x1 pixels, which changes nothing, before a segment that begins inside a residual network.
+
+    ONNX Runtime convolves maps in blocks of channels. A map that comes from outside is not in blocks, and where it is
+    added to a convolution's output, as a shortcut is, neither is the sum, nor any later sum: each convolution of the
+    segment then has its maps rearranged twice, and fuses with nothing. Pooling is done in blocks, so its output is. (On
+    ResNet-56 with all exits this halves what the exits cost.)
+
+    Args:
+        path: an ONNX file with the input ``x``; changed in place.
+
+    Returns:
+        Whether it was changed: ``x`` is a map (n, C, H, W) that a convolution and something else read.
+    """
+    model = onnx.load(path)
+    graph = model.graph
+    readers = [node for node in graph.node if _INPUT in node.input]
+    is_map = len(graph.input[0].type.tensor_type.shape.dim) == _MAP_AXES
+    if not is_map or len(readers) < 2 or not any(node.op_type == "Conv" for node in readers):  # noqa: PLR2004
+        return False
+    for node in readers:
+        node.input[:] = [_BLOCKED if name == _INPUT else name for name in node.input]
+    pooling = onnx.helper.make_node("MaxPool", [_INPUT], [_BLOCKED], kernel_shape=[1, 1], strides=[1, 1])
+    graph.node.insert(0, pooling)
+    onnx.save(model, path)
+    return True
 
 
 def export_static(network: ShallowDeepNetwork, directory: Path) -> str:
@@ -126,7 +159,7 @@ def _export(module: nn.Module, example: Tensor, path: Path, outputs: list[str]) 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter's own, about its own calls
             torch.onnx.export(
-                module, (example.contiguous(),), path, input_names=["x"], output_names=outputs, dynamo=True,
+                module, (example.contiguous(),), path, input_names=[_INPUT], output_names=outputs, dynamo=True,
                 dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False, verbose=False,
             )  # fmt: skip
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
