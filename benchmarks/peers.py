@@ -26,16 +26,8 @@ from numpy.typing import NDArray
 
 from shallowdeep.inference.bundle import read_bundle
 from shallowdeep.inference.contender import ENGINE, STATIC, Contender, serve
-from shallowdeep.inference.duel import (
-    Process,
-    batches_a_turn,
-    best_pool,
-    closing,
-    contenders,
-    machine,
-    paired_ratio,
-    start,
-)
+from shallowdeep.inference.duel import contenders
+from shallowdeep.inference.turns import Process, batches_a_turn, best_pool, closing, machine, paired_ratio, start
 
 Floats = NDArray[np.float32]
 Call = Callable[[Floats], Any]
@@ -62,7 +54,7 @@ def torch_static(run: str, variant: str, threads: int) -> Call:
         import torch._inductor.config as inductor  # noqa: PLC0415
 
         inductor.freezing = True
-        run_backbone = torch.compile(backbone)
+        run_backbone = torch.compile(backbone, dynamic=False)  # a kernel for each batch size
 
     def call(images: Floats) -> object:
         with torch.no_grad():
@@ -78,9 +70,17 @@ def openvino_static(bundle: str, variant: str, threads: int) -> Call:
     core = openvino.Core()
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": variant}
     opened = read_bundle(bundle)
-    compiled = core.compile_model(str(opened.path / str(opened.static)), "CPU", settings)
-    request = compiled.create_infer_request()
-    return lambda images: request.infer({0: images})
+    requests: dict[int, Any] = {}  # one for each batch size
+
+    def call(images: Floats) -> object:
+        request = requests.get(len(images))
+        if request is None:
+            model = core.read_model(str(opened.path / str(opened.static)))
+            model.reshape(images.shape)
+            request = requests[len(images)] = core.compile_model(model, "CPU", settings).create_infer_request()
+        return request.infer({0: images})
+
+    return call
 
 
 def earlyon(run: str, variant: str, threads: int) -> Call:
@@ -151,18 +151,14 @@ def measure(arguments: argparse.Namespace, images: Floats) -> dict[str, Any]:
 
 def at_size(sides: dict[str, list[Process]], size: int, rounds: int) -> dict[str, Any]:
     """One batch size: the best variant of each, then rounds in rotating order."""
-    counts, best = {}, {}
-    for name, processes in sides.items():
-        seconds = min(process.order("time", first=0, size=size, batches=3) / 3 for process in processes)
-        counts[name] = batches_a_turn(seconds)
-        best[name] = best_pool(processes, size, counts[name])
-    count = min(counts.values())
+    counts = {name: batches_a_turn(processes, size) for name, processes in sides.items()}
+    best = {name: best_pool(processes, size, counts[name]) for name, processes in sides.items()}
     times: dict[str, list[float]] = {name: [] for name in best}
     names = list(best)
     for number in range(rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            seconds = best[name].order("time", first=number * size * count, size=size, batches=count)
-            times[name].append(seconds / count)
+            first, count = number * size * counts["shallowdeep"], counts[name]
+            times[name].append(best[name].order("time", first=first, size=size, batches=count) / count)
     print(size, {name: f"{1e3 * float(np.median(values)):.2f} ms" for name, values in times.items()}, file=sys.stderr)
     return {
         "batch_size": size,

@@ -173,6 +173,7 @@ def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = F
     network = _with_exits(backbone, manifest)
     load_weights(network, tensors, str(directory / WEIGHTS))
     network.preprocessing, network.classes = manifest.preprocessing, manifest.classes
+    network.weights = str(manifest.weights["sha256"])
     return network.eval()
 
 

@@ -168,6 +168,9 @@ def test_the_bundle_agrees_on_the_whole_calibration_split(bundle: Path) -> None:
         features, logits = engine.backend.run(number, features)
         assert np.abs(logits - expected[segment.exit]).max() < 1e-4
     assert len(x) == 6
+    got, wanted = engine(x.numpy()), decide(POLICY, torch.from_numpy(expected))
+    assert got.exits.tolist() == wanted.exits.tolist()
+    assert got.labels.tolist() == wanted.labels.tolist()
 
 
 def test_torch_bundles_answer_the_same(shell: Shell, trained: Training) -> None:
@@ -192,7 +195,7 @@ def test_switched_off_exits_are_not_written(shell: Shell, run_directory: Path) -
     status, output, _ = shell("export", run_directory, "--out", "bundle", "--no-static", "--trust", "--json")
     document = json.loads(output)
     assert status == 0
-    assert [stage["exit"] for stage in document["stages"]] == [1, 2]
+    assert [segment["exit"] for segment in document["segments"]] == [1, 2]
     assert sorted(os.listdir("bundle")) == ["manifest.json", "segment-0.onnx", "segment-1.onnx"]  # noqa: PTH208
     assert "it without --no-static" in refused(shell, "bench", "bundle")
 
@@ -239,6 +242,42 @@ def test_export_refuses_what_does_not_go_together(shell: Shell, run_directory: P
     Path("bundle/mine.txt").write_text("keep me")
     assert "exists and is no bundle" in refused(shell, *export, "--overwrite")
     assert Path("bundle/mine.txt").read_text() == "keep me"
+
+
+def test_a_policy_with_a_cost_limit_runs_in_its_own_bundle(shell: Shell, run_directory: Path) -> None:
+    """Stages beyond the limit are not written; the images stopped by it are marked; the policy fits its bundle."""
+    own = str(read_manifest(run_directory).weights["sha256"])
+    limited = Policy((0.99, 0.99), max_relative_cost=0.9, weights=own)
+    write_policy(limited, run_directory / "policy.json")
+    assert shell("export", run_directory, "--out", "bundle", "--trust")[0] == 0
+    assert [segment.exit for segment in read_bundle("bundle").segments] == [0, 1]
+    EarlyExitEngine("bundle", limited, threads=1)
+    status, output, _ = shell("predict", "bundle", "images/test", "--json")
+    forced = [answer["forced"] for answer in json.loads(output)["predictions"]]
+    assert (status, any(forced)) == (0, True)
+    assert "(limit)" in shell("predict", "bundle", "images/test")[1]
+
+
+def test_other_directories_with_a_manifest_are_kept(shell: Shell, run_directory: Path) -> None:
+    """A web page's manifest.json does not make a folder a bundle."""
+    Path("site").mkdir()
+    Path("site/manifest.json").write_text('{"name": "my page"}')
+    assert "is no bundle" in refused(shell, "export", run_directory, "--out", "site", "--overwrite", "--trust")
+    assert Path("site/manifest.json").read_text() == '{"name": "my page"}'
+
+
+def test_own_code_is_no_torch_bundle(shell: Shell, run_directory: Path) -> None:
+    """A network that only --trust can build is refused at export, not when it is used."""
+    command = ("export", run_directory, "--out", "bundle", "--trust", "--backend", "torch")
+    assert "export it for onnxruntime" in refused(shell, *command)
+
+
+def test_linked_folders_are_followed(shell: Shell, bundle: Path) -> None:
+    """A folder that is a link counts, in training and here."""
+    Path("links").mkdir()
+    Path("links/there").symlink_to(Path("images/test/azure").absolute())
+    status, output, _ = shell("predict", bundle, "links", "--json")
+    assert (status, len(json.loads(output)["predictions"])) == (0, 4)
 
 
 def test_an_existing_bundle_is_replaced_only_when_asked(shell: Shell, bundle: Path) -> None:

@@ -43,9 +43,24 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
 )
 def test_foreign_newer_and_garbled_files_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     """With the reason."""
-    (tmp_path / "policy.json").write_text(json.dumps(policy_document(POLICY) | change))
+    document = {key: value for key, value in policy_document(POLICY).items() if key != "sha256"}
+    (tmp_path / "policy.json").write_text(json.dumps(document | change))
     with pytest.raises(CheckpointError, match=message):
         read_policy(tmp_path / "policy.json", "ab12")
+
+
+def test_an_altered_policy_is_refused_and_a_handmade_one_promises_nothing(tmp_path: Path) -> None:
+    """A threshold lowered by hand breaks the seal; without a seal the policy is taken, its promise is not."""
+    path = tmp_path / "policy.json"
+    document = policy_document(POLICY) | {"thresholds": [0.1, None, 0.25]}
+    path.write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match="the file was altered"):
+        read_policy(path, "ab12")
+    del document["sha256"]
+    path.write_text(json.dumps(document))
+    made = read_policy(path, "ab12")
+    assert made.thresholds == (0.1, None, 0.25)
+    assert made.promise is None
 
 
 def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_promises_break_as_rarely_as_they_say(risk: str, eps: float, samples: in
     """Over 1,000 calibration draws from a pool whose true risks are known.
 
     The policy chosen has a true risk above eps in at most delta of the draws (three standard errors allowed), and at
-    n = 5,000 the mean cost is within 15 % of the cheapest policy of the sequence whose true risk is at most eps.
+    n = 5,000 the mean cost is within 15 % of the cheapest of all candidates whose true risk is at most eps.
     """
     everyone = pool(12_000, seed=3)
     generator = np.random.default_rng(0)
@@ -184,6 +184,8 @@ def test_promises_break_as_rarely_as_they_say(risk: str, eps: float, samples: in
         chosen += [last_passing(values[:, draw], DELTA) for draw in range(TOGETHER)]
     broken = sum(index is not None and bool(true_risks[index] > eps) for index in chosen)
     paid = sum(1.0 if index is None else float(costs[index]) for index in chosen)
+    everything = [(follow(one.policy, everyone, HEAD_COSTS)) for one in found]
+    hindsight = min(one.relative_cost for one in everything if losses_of(risk, one.labels, everyone).mean() <= eps)
     assert broken / DRAWS <= DELTA + 3 * sqrt(DELTA * (1 - DELTA) / DRAWS)
     if samples == 5000:
-        assert paid / DRAWS <= 1.15 * costs[true_risks <= eps].min()
+        assert paid / DRAWS <= 1.15 * hindsight

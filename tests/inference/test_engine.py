@@ -204,6 +204,7 @@ def test_stages_between_exits_in_use_are_fused(network: ShallowDeepNetwork) -> N
         (torch.zeros(2, 1, SIZE, SIZE), r"Expected images of shape \(N, 3, 16, 16\), got \(2, 1, 16, 16\)"),
         (torch.zeros(2, 3, SIZE, SIZE + 1), r"got \(2, 3, 16, 17\)"),
         (torch.zeros(3, SIZE, SIZE), r"got \(3, 16, 16\)"),
+        (torch.zeros(2, 3, SIZE, SIZE, dtype=torch.uint8), "Expected normalised images in floating point, got dtype"),
         (torch.full((2, 3, SIZE, SIZE), torch.nan), "Expected finite images"),
         (torch.full((2, 3, SIZE, SIZE), torch.inf), "Expected finite images"),
     ],
@@ -218,6 +219,18 @@ def test_wrong_input_is_refused(
     )
     with pytest.raises(DataError, match=message):
         engine(given_ if kind == "torch" else given_.numpy())
+
+
+def test_a_network_trained_meanwhile_still_answers_in_eval_mode(network: ShallowDeepNetwork) -> None:
+    """Putting the network back in train mode changes no answer, and no BatchNorm statistics."""
+    policy = shared_threshold(0.8, 4)
+    engine = EarlyExitEngine(network, policy)
+    network.train()
+    assert check(engine, network.eval(), images(63)) > 50
+    network.train()
+    before = [buffer.clone() for buffer in network.buffers()]
+    engine(images(8))
+    assert all(torch.equal(one, other) for one, other in zip(before, network.buffers(), strict=True))
 
 
 def test_large_finite_values_are_accepted(network: ShallowDeepNetwork) -> None:
@@ -240,6 +253,10 @@ def test_policies_that_do_not_fit_a_bundle_are_refused(network: ShallowDeepNetwo
             EarlyExitEngine(some, policy)
     with pytest.raises(ConfigurationError, match="Expected the backend of"):
         EarlyExitEngine(some, backend="torch")
+    named = tiny()
+    named.weights = "ef" * 32
+    with pytest.raises(ConfigurationError, match=r"weights efefefefefef... of the network, got one for cdcdcdcdcdcd"):
+        EarlyExitEngine(named, Policy((0.5, None, None), weights="cd" * 32))
     with pytest.raises(ConfigurationError, match="Expected a policy beside a network, got none"):
         EarlyExitEngine(network)
     with pytest.raises(ConfigurationError, match="Expected the name of a backend, got 'onnxrt'; nearest: onnxruntime"):

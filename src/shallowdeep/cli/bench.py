@@ -71,11 +71,11 @@ def _readable(document: dict[str, Any]) -> Any:  # noqa: ANN401 - a rich rendera
     machine = document["machine"]
     shares = document["batches"][0]["exit_shares"]
     taken = " ".join(f"{100 * share:.0f}" for share in shares)
-    cost = document["batches"][0]["relative_cost"]
+    cost, ratio = document["batches"][0]["relative_cost"], document["peak_memory"]["ratio"]
     return Group(
         plain_table(f"{document['model']} on {document['data']}, {document['backend']}", columns, rows),
         f"Mean relative cost {cost:.3f}; % of images that leave at each exit: {taken}",
-        f"Peak memory: {document['peak_memory']['ratio']:.2f}x the static run's",
+        f"Peak memory: {'not known' if ratio is None else f'{ratio:.2f}x the static run'}",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, {machine['date']}; "
         f"{document['images']:,} images, {document['rounds']} rounds",
     )

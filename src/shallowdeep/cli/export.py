@@ -41,7 +41,7 @@ def export(
         for segment, name in zip(bundle.segments, bundle.files, strict=True)
     ]
     document: dict[str, Any] = {
-        "out": str(out), "backend": bundle.backend, "model": bundle.model, "stages": stages, "static": bundle.static
+        "out": str(out), "backend": bundle.backend, "model": bundle.model, "segments": stages, "static": bundle.static
     }  # fmt: skip
     rows = [
         (number, stage["file"], f"{stage['bytes'] / 2**20:.2f}", stage["exit"], f"{stage['relative_cost']:.3f}")

@@ -52,7 +52,13 @@ def _readable(document: dict[str, Any]) -> Any:  # noqa: ANN401 - a rich rendera
 
     answers = document["predictions"]
     rows = [
-        (a["file"], a["label"], f"{a['confidence']:.3f}", a["exit"], f"{a['relative_cost']:.3f}")
+        (
+            a["file"],
+            a["label"],
+            f"{a['confidence']:.3f}",
+            a["exit"],
+            f"{a['relative_cost']:.3f}{' (limit)' if a['forced'] else ''}",
+        )
         for a in answers[:TABLE_ROWS]
     ]
     parts: list[Any] = [plain_table("", ["file", "label", "confidence", "exit", "cost"], rows)]

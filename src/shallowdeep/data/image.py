@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -86,6 +87,19 @@ def image_extensions() -> frozenset[str]:
     """Return the extensions of the formats PIL can read, such as ".png"."""
     known = Image.registered_extensions()
     return frozenset(extension for extension, kind in known.items() if kind in Image.OPEN)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files under a folder, sub-folders included, sorted."""
+    found = []
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [entry for entry in folders if not entry.startswith(".")]
+        found += [
+            Path(parent, entry)
+            for entry in files
+            if not entry.startswith(".") and Path(entry).suffix.lower() in image_extensions()
+        ]
+    return sorted(found)
 
 
 def fit_image(image: Image.Image, size: int) -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace, device
@@ -59,7 +59,7 @@ class Policy:
         for temperature in self.temperatures:
             if not (temperature > 0 and isfinite(temperature)):
                 raise ConfigurationError(f"Expected temperatures above 0, got {temperature}")
-        if self.max_relative_cost is not None and not self.max_relative_cost > 0:
+        if self.max_relative_cost is not None and not 0 < self.max_relative_cost < inf:
             raise ConfigurationError(f"Expected a highest relative cost above 0, got {self.max_relative_cost}")
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from shallowdeep.documents import check_format, read_document
+from shallowdeep.documents import SEAL, check_format, digest, read_document, sealed
 from shallowdeep.errors import CheckpointError, ConfigurationError
 from shallowdeep.exits.policy import Policy
 from shallowdeep.files import write_json
@@ -17,8 +17,8 @@ FORMAT, FORMAT_VERSION = "shallowdeep-policy", 1
 
 
 def policy_document(policy: Policy) -> dict[str, Any]:
-    """Return what JSON can hold."""
-    return {"format": FORMAT, "format_version": FORMAT_VERSION, **_plain(asdict(policy))}
+    """Return what JSON can hold, sealed."""
+    return sealed({"format": FORMAT, "format_version": FORMAT_VERSION, **_plain(asdict(policy))})
 
 
 def policy_from(document: Mapping[str, Any], source: str) -> Policy:
@@ -28,6 +28,10 @@ def policy_from(document: Mapping[str, Any], source: str) -> Policy:
         CheckpointError: another document, a newer format, or values that make no policy; ``source`` is named.
     """
     check_format(document, FORMAT, FORMAT_VERSION, source)
+    if document.get(SEAL, digest(document)) != digest(document):
+        raise CheckpointError(
+            f"Expected the checksum of the policy in {source} to be that of its content: it was altered"
+        )
     try:
         return Policy(
             thresholds=tuple(None if value is None else float(value) for value in document["thresholds"]),
@@ -37,7 +41,7 @@ def policy_from(document: Mapping[str, Any], source: str) -> Policy:
             max_relative_cost=document["max_relative_cost"],
             weights=str(document["weights"]),
             found=document["found"],
-            promise=document["promise"],
+            promise=document["promise"] if SEAL in document else None,  # whoever writes one by hand promises nothing
         )
     except (KeyError, TypeError, ValueError, ConfigurationError) as error:
         raise CheckpointError(

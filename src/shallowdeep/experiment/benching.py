@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from shallowdeep.data.load import load_dataset
-from shallowdeep.errors import ConfigurationError
+from shallowdeep.data.splits import seeded_order
+from shallowdeep.errors import ConfigurationError, OutputError
 from shallowdeep.experiment.preparation import DataProgress, check_classes
 from shallowdeep.files import write_json
 from shallowdeep.inference.bundle import Bundle, read_bundle
@@ -52,6 +53,8 @@ def bench_bundle(
         ShallowDeepError: the bundle or the data cannot be read, or do not go together.
     """
     bundle = read_bundle(path)
+    if out is not None and not os.access(out if out.exists() else out.absolute().parent, os.W_OK):
+        raise OutputError(f"Expected to write to {out}, which may not be written; --out names another directory")
     images, name = real_images(bundle, data, data_progress)
     observer.started("timing", "rounds", rounds * len(batch_sizes), 0)
     document = duel(bundle, images, batch_sizes=batch_sizes, rounds=rounds, threads=threads, progress=observer.advanced)
@@ -66,7 +69,7 @@ def bench_bundle(
 def real_images(
     bundle: Bundle, data: str | None, progress: DataProgress | None = None
 ) -> tuple[NDArray[np.float32], str]:
-    """At most `MOST_IMAGES` normalised images (N, 3, S, S), evenly picked, and the dataset's name.
+    """At most `MOST_IMAGES` normalised images (N, 3, S, S), in random order, and the dataset's name.
 
     Args:
         bundle: brings preprocessing and classes.
@@ -85,7 +88,7 @@ def real_images(
     splits = load_dataset(source, image_size=size, preprocessing=bundle.preprocessing, progress=progress, **settings)
     check_classes(bundle.classes, str(bundle.path), splits.classes, source)
     part = splits.test if data is None else splits.all_images
-    chosen = part.subset(torch.linspace(0, len(part) - 1, min(MOST_IMAGES, len(part))).long().numpy())
+    chosen = part.subset(seeded_order(len(part), 0)[:MOST_IMAGES])  # else a folder's come class by class
     images, _ = chosen.fetch(np.arange(len(chosen)))
     ready: NDArray[np.float32] = bundle.preprocessing.normalize(images).contiguous().numpy()
     return ready, splits.name

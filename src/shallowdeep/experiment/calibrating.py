@@ -15,6 +15,7 @@ from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import POLICY, policy_document, write_policy
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.exits.signals import DEFAULT_SIGNAL
+from shallowdeep.experiment.config import CONFIG, read_config
 from shallowdeep.experiment.preparation import DataProgress
 from shallowdeep.experiment.run_directory import PREDICTIONS
 from shallowdeep.experiment.run_splits import own_splits, predict_split
@@ -86,7 +87,7 @@ def calibrate_run(
 ) -> tuple[dict[str, Any], list[Path]]:
     """The ``calibrate`` document of a run and the files written: its policy, and predictions of three splits.
 
-    Everything is chosen on ``tune``; ``certify`` is read for a promise alone, ``test`` is only shown.
+    Everything is chosen on ``tune``; ``certify`` decides about a promise alone; it and ``test`` are shown for any wish.
 
     Args:
         run: a RUN with internal classifiers.
@@ -114,6 +115,10 @@ def calibrate_run(
         raise ConfigurationError(f"Expected a run with internal classifiers, {run} holds a plain backbone")
     shape = Policy((None,) * (len(manifest.exits) - 1), wish.signal, wish.fallback, (), wish.max_relative_cost)
     _check(wish, shape)
+    if backbone is not None:
+        read_manifest(backbone)  # a wrong one is told before hours of predicting
+    if not (run / CONFIG).exists():
+        raise ConfigurationError(f"Expected {CONFIG} in {run}, which says what was held out in training, found none")
     network = load(run, trust=trust)
     splits = own_splits(run, network, skip_bad_images=skip_bad_images, progress=data_progress)
     if wish.max_accuracy_loss is not None:
@@ -125,7 +130,9 @@ def calibrate_run(
     heads = head_costs(manifest.exits, manifest.backbone_macs)
     base, temperatures = _tempered(shape, wish, predictions["tune"])
     policy = replace(_chosen(wish, base, predictions, heads), weights=str(manifest.weights["sha256"]))
-    policy = replace(policy, found={**policy.found, "temperatures_from": "tune" if policy.temperatures else None})
+    origin = {"dataset": splits.name, "data_fingerprint": splits.fingerprint}
+    temperatures_from = "tune" if policy.temperatures else None
+    policy = replace(policy, found={**policy.found, **origin, "temperatures_from": temperatures_from})
     blocks = {name: outcome_block(policy, pred, heads) for name, pred in predictions.items()}
     document: dict[str, Any] = {
         "run": str(run),
@@ -137,7 +144,7 @@ def calibrate_run(
         "curve": None,
         "temperatures": temperatures if policy.temperatures else None,
         "backbone": None,
-        "notes": _notes(policy, predictions["tune"]),
+        "notes": [*_notes(policy, predictions["tune"]), *_foreign_weights(run, policy)],
         "skipped_images": len({*splits.tune.skipped, *splits.certify.skipped, *splits.test.skipped}),
     }
     if wish.threshold is not None:
@@ -186,6 +193,17 @@ def _chosen(wish: Wish, base: Policy, predictions: Predictions, heads: Sequence[
         predictions["tune"], predictions["certify"], base, heads,
         loss=wish.max_accuracy_loss or 0.0, confidence=wish.confidence, risk=wish.risk,
     )  # fmt: skip
+
+
+def _foreign_weights(run: Path, policy: Policy) -> list[str]:
+    """Return a warning where the network may have seen the calibration split: its weights came from elsewhere."""
+    config = read_config(run / CONFIG)
+    if policy.promise is None or not (config.weights or config.pretrained):
+        return []
+    source = config.weights or "published weights"
+    return [
+        f"The backbone began with {source}. The promise holds only if these were not trained on the certify images."
+    ]
 
 
 def _against(

@@ -57,4 +57,6 @@ def _trained_on(run: Path) -> dict[str, Any]:
         "seed": config.seed,
         "calibration_fraction": config.calibration_fraction,
         "test_fraction": config.test_fraction,
+        "skip_bad_images": config.skip_bad_images,
+        "memory_budget": int(config.memory_budget * 2**30),
     }

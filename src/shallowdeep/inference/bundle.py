@@ -5,6 +5,7 @@ Every file stands in the manifest with its size and checksum; nothing that was a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,8 +39,8 @@ class Bundle:
         preprocessing: how image files become input.
         backbone_macs: of one image.
         weights: SHA-256 of the weights the policy was made for.
-        data: what the network was trained on, for `bench`: ``source``, ``seed``, ``calibration_fraction`` and
-            ``test_fraction``, or nothing.
+        data: what the network was trained on, for `bench`: ``source`` and what `load_dataset` needs to split it again,
+            or nothing.
     """
 
     path: Path
@@ -123,6 +124,27 @@ def read_bundle(path: Path | str) -> Bundle:
     for name, stamp in stamps.items():
         _check_file(directory, name, stamp)
     return bundle
+
+
+def is_bundle(directory: Path) -> bool:
+    """Whether a directory holds a bundle, of whatever version."""
+    try:
+        document = json.loads((directory / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and document.get("format") == FORMAT
+
+
+def check_weights(policy: Policy, weights: str, where: str) -> None:
+    """Refuse a policy that was made for other weights, where both are known.
+
+    Raises:
+        ConfigurationError: naming both.
+    """
+    if policy.weights and weights and policy.weights != weights:
+        raise ConfigurationError(
+            f"Expected a policy for the weights {weights[:12]}... of {where}, got one for {policy.weights[:12]}..."
+        )
 
 
 def _stamp(path: Path) -> dict[str, Any]:

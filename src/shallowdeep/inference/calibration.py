@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.exits.signals import scan_exits
 from shallowdeep.inference.certification import certify_sequence, check_enough, sequence_to_test
 from shallowdeep.inference.following import final_answers, follow
-from shallowdeep.inference.risk import ACCURACY_GAP, RISKS
+from shallowdeep.inference.risk import ACCURACY_GAP, LEAST_RISK, RISKS
 from shallowdeep.inference.search import Candidate, best_within_budget, candidates, pareto_front, safest
 
 READ_ONCE = (
@@ -167,7 +168,7 @@ def check_budget(budget: float) -> None:
     Raises:
         ConfigurationError: it is not above 0.
     """
-    if not budget > 0:  # also true of nan
+    if not 0 < budget < inf:  # also true of nan
         raise ConfigurationError(f"Expected a budget above 0, got {budget}")
 
 
@@ -177,8 +178,10 @@ def check_loss(loss: float, confidence: float, risk: str) -> None:
     Raises:
         ConfigurationError: naming it.
     """
-    if not 0 < loss < 1:
-        raise ConfigurationError(f"Expected a largest accuracy loss in (0, 1), such as 0.01 for a point, got {loss}")
+    if not LEAST_RISK <= loss < 1:
+        raise ConfigurationError(
+            f"Expected a largest accuracy loss in [{LEAST_RISK}, 1), such as 0.01 for a point, got {loss}"
+        )
     if not 0 < confidence < 1:
         raise ConfigurationError(f"Expected a confidence in (0, 1), got {confidence}")
     if risk not in RISKS:
@@ -209,8 +212,8 @@ def _promise(loss: float, confidence: float, risk: str, samples: int, p_value: f
     )
     sentence = (
         f"With {100 * confidence:g} % confidence over the draw of the {samples:,} certify images, {what}, if images "
-        "come independently from the distribution the calibration split came from; not if they are shifted, or "
-        "chosen to fool it."
+        "come independently from the distribution the calibration split came from, and the network was not trained on "
+        "that split; not if they are shifted, or chosen to fool it."
     )
     return {
         "sentence": sentence, "risk": risk, "max_loss": loss, "confidence": confidence, "against": "own final exit",

@@ -1,101 +1,37 @@
-"""Wall time of the engine against the static network: processes take turns, ratios are paired (no torch)."""
+"""Wall time of the engine against the static network, and what the exits taken would allow (no torch)."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import platform
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from shallowdeep.errors import ConfigurationError, ShallowDeepError
+from shallowdeep.errors import ConfigurationError
 from shallowdeep.inference.backends.registry import backend_module
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.contender import ENGINE, STATIC
+from shallowdeep.inference.turns import (
+    TRIALS,
+    Process,
+    batches_a_turn,
+    best_pool,
+    closing,
+    machine,
+    paired_ratio,
+    start,
+)
 
 BATCH_SIZES = (1, 8, 32, 64, 256)
 ROUNDS = 15
-TRIALS = 3  # rounds that choose a contender's pool
-SECONDS_A_TURN = 0.2
-RESAMPLES = 10_000
 _SEGMENT_REPEATS = 5
 _CONTENDER = ("-m", "shallowdeep.inference.contender")
-_MOST_BATCHES = 200  # in a turn
 
-
-@dataclass(frozen=True)
-class Process:
-    """A contender in its process.
-
-    Attributes:
-        pool: its setting of threads.
-        handle: the process.
-    """
-
-    pool: str
-    handle: subprocess.Popen[str]
-
-    def order(self, do: str, **arguments: int) -> Any:  # noqa: ANN401 - whatever the order returns
-        """Have something done, and wait for the answer.
-
-        Raises:
-            ShallowDeepError: the process died.
-        """
-        if self.handle.stdin is None or self.handle.stdout is None:
-            raise ShallowDeepError("Expected a contender with pipes, got one without")
-        with contextlib.suppress(BrokenPipeError):  # its answer will be missing
-            self.handle.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-            self.handle.stdin.flush()
-        return self.answer()
-
-    def answer(self) -> Any:  # noqa: ANN401 - whatever the order returns
-        """The next line of the process.
-
-        Raises:
-            ShallowDeepError: the process died.
-        """
-        line = self.handle.stdout.readline() if self.handle.stdout is not None else ""
-        if not line:
-            self.handle.wait()
-            problem = self.handle.stderr.read() if self.handle.stderr is not None else ""
-            last = (problem.strip().splitlines() or ["no message"])[-1]
-            raise ShallowDeepError(
-                f"Expected a contender to answer, got its end (status {self.handle.returncode}): {last}"
-            )
-        return json.loads(line)
-
-
-def start(pool: str, command: Sequence[str], threads: int) -> Process:
-    """Start a contender; its first answer says that it is ready."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    handle = subprocess.Popen(  # noqa: S603 - this very program
-        [sys.executable, *command],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
-    return Process(pool, handle)
-
-
-@contextlib.contextmanager
-def closing(processes: list[Process]) -> Iterator[list[Process]]:
-    """Wait until all are ready; end them in any case."""
-    try:
-        for process in processes:
-            process.answer()
-        yield processes
-    finally:
-        for process in processes:
-            process.handle.kill()
-            process.handle.communicate()
+Floats = NDArray[np.float64]
 
 
 def contenders(bundle: Bundle, side: str, images: Path, threads: int) -> list[Process]:
@@ -151,23 +87,16 @@ def duel(
         ):
             exits = np.asarray(engines[0].order("exits", size=64))
             sides = _Sides(bundle, engines, statics, exits)
-            batches = [_at_size(sides, size, rounds, progress) for size in batch_sizes]
-            peaks = {
-                side: min(process.order("memory") for process in processes)
-                for side, processes in ((ENGINE, engines), (STATIC, statics))
-            }
+            measured = [_at_size(sides, size, rounds, progress) for size in batch_sizes]
+            memory = _memory(*max(measured, key=lambda one: one.size)[1:3])
     return {
         "backend": bundle.backend,
         "model": bundle.model,
         "images": len(images),
         "rounds": rounds,
         "machine": machine(threads),
-        "batches": batches,
-        "peak_memory": {
-            "engine_bytes": peaks[ENGINE],
-            "static_bytes": peaks[STATIC],
-            "ratio": peaks[ENGINE] / peaks[STATIC],
-        },
+        "batches": [one.document for one in measured],
+        "peak_memory": memory,
     }
 
 
@@ -181,81 +110,93 @@ class _Sides:
     exits: NDArray[np.int64]
 
 
-def _at_size(sides: _Sides, size: int, rounds: int, progress: Callable[[int, str], None] | None) -> dict[str, Any]:
+class _AtSize(NamedTuple):
+    """What one batch size gave, and the processes that ran it."""
+
+    size: int
+    engine: Process
+    static: Process
+    document: dict[str, Any]
+
+
+class Ideal(NamedTuple):
+    """What the exits taken allow.
+
+    Attributes:
+        by_time: speed-up of the static network stopped where each image stops.
+        by_macs: the same by multiply-adds.
+        relative_cost: mean.
+    """
+
+    by_time: float
+    by_macs: float
+    relative_cost: float
+
+
+def ideal_speedup(places: ArrayLike, segment_seconds: ArrayLike, costs: ArrayLike, whole_seconds: float) -> Ideal:
+    """Return what stopping each image where it stops would allow, if it cost nothing besides.
+
+    Args:
+        places: (N,) integers in [0, K), the segment that each image stops after.
+        segment_seconds: (K,) of each segment on whole batches.
+        costs: (K,) relative cost of stopping after each.
+        whole_seconds: of the whole network on whole batches.
+    """
+    taken = np.asarray(places)
+    reached: Floats = np.cumsum(np.asarray(segment_seconds, dtype=np.float64))
+    cost = float(np.asarray(costs, dtype=np.float64)[taken].mean())
+    return Ideal(float(whole_seconds / reached[taken].mean()), 1 / cost, cost)
+
+
+def _at_size(sides: _Sides, size: int, rounds: int, progress: Callable[[int, str], None] | None) -> _AtSize:
     """One batch size."""
-    bundle, engines, statics, exits = sides.bundle, sides.engines, sides.statics, sides.exits
-    estimate = statics[0].order("time", first=0, size=size, batches=2) / 2
-    count = batches_a_turn(estimate)
-    engine, static = (best_pool(side, size, count) for side in (engines, statics))
+    bundle = sides.bundle
+    count = batches_a_turn(sides.statics, size)
+    engine, static = (best_pool(side, size, count) for side in (sides.engines, sides.statics))
     times: dict[str, list[float]] = {ENGINE: [], STATIC: []}
-    segments = []
     for number in range(rounds):
         turns = [(ENGINE, engine), (STATIC, static)]
-        first = number * size * count
         for side, process in turns if number % 2 == 0 else reversed(turns):
-            times[side].append(process.order("time", first=first, size=size, batches=count) / count)
-        segments.append(engine.order("segments", first=first, size=size, repeats=_SEGMENT_REPEATS))
+            seconds = process.order("time", first=number * size * count, size=size, batches=count)
+            times[side].append(seconds / count)
         if progress is not None:
             progress(1, f"batch {size}: {np.median(times[STATIC]) / np.median(times[ENGINE]):.2f}x")
-    overhead = [engine.order("overhead", first=n * size * count, size=size, batches=count) for n in range(TRIALS)]
-    spans = np.median(np.asarray(segments), axis=0)
-    share = np.cumsum(spans) / spans.sum()  # (K,) of the time that lies before each exit in use
-    places = {segment.exit: place for place, segment in enumerate(bundle.segments)}
-    taken = np.asarray([places[int(exit_)] for exit_ in exits])
-    costs = np.asarray([segment.relative_cost for segment in bundle.segments])
+    later = [{"first": number * size * count, "size": size} for number in range(TRIALS)]
+    spans = np.median([engine.order("segments", **where, repeats=_SEGMENT_REPEATS) for where in later], axis=0)
+    overhead = [engine.order("overhead", **where, batches=count) for where in later]
+    timed = sides.exits[np.arange(rounds * size * count) % len(sides.exits)]
+    whole = bundle.segments[-1].exit == bundle.policy.exits - 1  # else the policy's cost limit ends before
+    ideal = ideal_speedup(
+        np.searchsorted([segment.exit for segment in bundle.segments], timed),
+        spans,
+        [segment.relative_cost for segment in bundle.segments],
+        float(spans.sum()) if whole else float(np.median(times[STATIC])),
+    )
     speedup = paired_ratio(times[STATIC], times[ENGINE])
-    ideal = float(1 / share[taken].mean())
-    return {
+    document = {
         "batch_size": size,
         "static_ms": 1e3 * float(np.median(times[STATIC])),
         "engine_ms": 1e3 * float(np.median(times[ENGINE])),
         "speedup": speedup,
-        "ideal_speedup": ideal,
-        "ideal_speedup_macs": float(1 / costs[taken].mean()),
-        "of_ideal": speedup["median"] / ideal,
-        "relative_cost": float(costs[taken].mean()),
-        "exit_shares": [float(np.mean(exits == exit_)) for exit_ in range(bundle.policy.exits)],
+        "ideal_speedup": ideal.by_time,
+        "ideal_speedup_macs": ideal.by_macs,
+        "of_ideal": speedup["median"] / ideal.by_time,
+        "relative_cost": ideal.relative_cost,
+        "exit_shares": [float(np.mean(timed == exit_)) for exit_ in range(bundle.policy.exits)],
         "overhead_share": float(np.median(overhead)),
         "segment_ms": (1e3 * spans).tolist(),
         "pools": {"engine": engine.pool, "static": static.pool},
     }
+    return _AtSize(size, engine, static, document)
 
 
-def batches_a_turn(seconds: float) -> int:
-    """How many batches make a turn long enough to time, one batch taking so many seconds."""
-    return int(min(max(1, SECONDS_A_TURN / seconds), _MOST_BATCHES))
-
-
-def best_pool(processes: Sequence[Process], size: int, count: int) -> Process:
-    """The process that is fastest in a few rounds, the first of them to warm up."""
-    if len(processes) == 1:
-        return processes[0]
-    seconds = np.asarray(
-        [
-            [process.order("time", first=turn * size * count, size=size, batches=count) for process in processes]
-            for turn in range(TRIALS + 1)
-        ]
-    )
-    return processes[int(np.median(seconds[1:], axis=0).argmin())]
-
-
-def paired_ratio(slower: Sequence[float], faster: Sequence[float]) -> dict[str, float]:
-    """Median of the rounds' ratios slower/faster, with a 95 % bootstrap interval over rounds."""
-    ratios = np.asarray(slower) / np.asarray(faster)
-    generator = np.random.default_rng(0)
-    medians = np.median(ratios[generator.integers(len(ratios), size=(RESAMPLES, len(ratios)))], axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return {"median": float(np.median(ratios)), "low": float(low), "high": float(high)}
-
-
-def machine(threads: int) -> dict[str, Any]:
-    """What figures were measured on, and when."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+def _memory(engine: Process, static: Process) -> dict[str, Any]:
+    """Most bytes that both sides have had resident, and by how much they grew since they were ready."""
+    mine, theirs = engine.order("memory"), static.order("memory")
     return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": len(names) or os.cpu_count(),
-        "threads": threads,
-        "python": platform.python_version(),
-        "date": datetime.now(UTC).date().isoformat(),
+        "engine_bytes": mine["peak"],
+        "static_bytes": theirs["peak"],
+        "engine_growth_bytes": mine["peak"] - mine["opened"],
+        "static_growth_bytes": theirs["peak"] - theirs["opened"],
+        "ratio": mine["peak"] / theirs["peak"] if theirs["peak"] else None,
     }

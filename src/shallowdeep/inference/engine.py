@@ -102,3 +102,5 @@ class EarlyExitEngine:
         if len(shape) != _AXES or shape[1] != CHANNELS or (size is not None and shape[2:] != (size, size)):
             side = "S" if size is None else size
             raise DataError(f"Expected images of shape (N, {CHANNELS}, {side}, {side}), got {shape}")
+        if not namespace_of(images).isdtype(images.dtype, "real floating"):
+            raise DataError(f"Expected normalised images in floating point, got dtype {images.dtype}")

@@ -13,7 +13,7 @@ from shallowdeep.errors import ConfigurationError, OutputError
 from shallowdeep.exits.policy import Policy
 from shallowdeep.files import cannot_write
 from shallowdeep.inference.backends.registry import backend_module, not_installed
-from shallowdeep.inference.bundle import MANIFEST, Bundle, read_bundle, write_manifest
+from shallowdeep.inference.bundle import Bundle, check_weights, is_bundle, read_bundle, write_manifest
 from shallowdeep.inference.planner import plan_segments
 from shallowdeep.sdn.head_costs import head_costs
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -63,6 +63,7 @@ def write_bundle(
     if network.preprocessing is None:
         raise ConfigurationError("Expected a network with preprocessing set, got None; set network.preprocessing first")
     _check_free(directory, overwrite=overwrite)
+    check_weights(policy, origin.weights, "the network")
     segments = plan_segments(policy, network.costs, head_costs(network.exits, network.backbone_macs))
     module = backend_module(backend)
     try:
@@ -88,7 +89,7 @@ def write_bundle(
 def _check_free(directory: Path, *, overwrite: bool) -> None:
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return
-    if not (directory / MANIFEST).is_file():
+    if not is_bundle(directory):
         raise OutputError(f"Expected a new directory for the bundle, {directory} exists and is no bundle")
     if not overwrite:
         raise OutputError(f"Expected a new directory for the bundle, {directory} exists; --overwrite replaces it")
@@ -96,7 +97,12 @@ def _check_free(directory: Path, *, overwrite: bool) -> None:
 
 def _take_place(made: Path, directory: Path) -> None:
     """Put a finished bundle where an older one may stand, which goes last."""
+    old = made.with_name("old")
     if directory.exists():
-        old = made.with_name("old")
         directory.rename(old)
-    made.rename(directory)
+    try:
+        made.rename(directory)
+    except OSError:
+        if old.exists():
+            old.rename(directory)
+        raise

@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - what needs torch is imported for networks alone: bundles run without it
 from __future__ import annotations
 
+import copy
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.policy import Policy
 from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.backends.registry import backend_module, open_segments
-from shallowdeep.inference.bundle import Bundle, read_bundle
+from shallowdeep.inference.bundle import Bundle, check_weights, read_bundle
 from shallowdeep.inference.planner import Segment, plan_segments
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def open_any(
         return _open_bundle(network, policy, backend, threads, pool)
     if policy is None:
         raise ConfigurationError("Expected a policy beside a network, got none")
+    check_weights(policy, network.weights, "the network")
     return _open_network(network, policy, backend or TORCH, threads, pool)
 
 
@@ -92,7 +94,9 @@ def _open_network(
 
     with tempfile.TemporaryDirectory() as directory:
         origin = Origin(Architecture("", 0, 0), policy.weights)
-        bundle = write_bundle(network, policy, Path(directory) / "bundle", backend, origin, static=False)
+        bundle = write_bundle(
+            copy.deepcopy(network).cpu(), policy, Path(directory) / "bundle", backend, origin, static=False
+        )
         return _open_bundle(bundle, None, backend, threads, pool)
 
 
@@ -102,18 +106,15 @@ def _within(policy: Policy, bundle: Bundle) -> Policy:
     Raises:
         ConfigurationError: it uses exits that the bundle lacks, was made for other weights, or limits costs otherwise.
     """
-    if policy.weights and policy.weights != bundle.weights:
-        raise ConfigurationError(
-            f"Expected a policy for the weights {bundle.weights[:12]}... of {bundle.path}, got one for "
-            f"{policy.weights[:12]}..."
-        )
+    check_weights(policy, bundle.weights, str(bundle.path))
     if policy.exits != bundle.policy.exits or policy.max_relative_cost != bundle.policy.max_relative_cost:
         raise ConfigurationError(
             f"Expected a policy for {bundle.policy.exits} exits and a cost limit of {bundle.policy.max_relative_cost}, "
             f"as {bundle.path} has, got {policy.exits} and {policy.max_relative_cost}"
         )
     there = [segment.exit for segment in bundle.segments]
-    missing = [exit_ for exit_ in policy.in_use if exit_ not in there]
+    reachable = [exit_ for exit_ in policy.in_use if exit_ <= there[-1]]  # a cost limit may end before the final one
+    missing = [exit_ for exit_ in reachable if exit_ not in there]
     if missing:
         raise ConfigurationError(
             f"Expected a policy that uses exits {there} of {bundle.path} alone, got {missing} besides; export again"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from shallowdeep.data.image import decode_image, image_extensions
+from shallowdeep.data.image import decode_image, image_files
 from shallowdeep.errors import BadImageError, DataError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.inference.bundle import Bundle
@@ -40,9 +40,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            known = image_extensions()
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in known and file.is_file())
-            found += [file for file in inside if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+            found += image_files(path)
         elif path.is_file():
             found.append(path)
         else:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import ceil, log, pi, sqrt
+from math import ceil, log, log1p, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ _BETS = 200  # stakes change that often; more often gains less than a tenth of a
 _BOLDEST = 0.9  # share of the wealth that one loss may take
 _FIRST_VARIANCE = 3.0  # of the losses in units of eps, before any is seen: near the border it is one to ten
 _FIRST_WEIGHT = 30  # samples that this guess counts for
+LEAST_RISK = 1e-4  # smaller ones would need tens of thousands of samples without a single loss
 _POOREST = 1e-12  # share of the goal below which stakes no longer rise
 
 Floats = NDArray[np.float64]
@@ -193,7 +194,7 @@ def samples_needed(risk: str, eps: float, delta: float) -> int:
     def passes(samples: int) -> bool:
         return bool(p_values(risk, np.zeros((1, samples), dtype=np.int8), eps, delta)[0] <= delta)
 
-    too_few, enough = 0, max(1, ceil(log(delta) / log(1 - eps) - 1e-9))
+    too_few, enough = 0, max(1, ceil(log(delta) / log1p(-eps) - 1e-9))
     while not passes(enough):
         too_few, enough = enough, 2 * enough
     while enough - too_few > 1:

@@ -59,6 +59,7 @@ class ShallowDeepNetwork(nn.Module):
     Attributes:
         preprocessing: how image files become input; set by training and loading, else None.
         classes: class names; set by training and loading, else ().
+        weights: SHA-256 of the weights file it was loaded from, else "".
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class ShallowDeepNetwork(nn.Module):
         self.backbone_macs = backbone_macs
         self.preprocessing: Preprocessing | None = None
         self.classes: tuple[str, ...] = ()
+        self.weights = ""
         self.frozen = False
         self.training = backbone.training  # its submodules keep the modes they came in
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
-from shallowdeep.data.image import image_extensions
+from shallowdeep.data.image import image_files
 from shallowdeep.data.sources.source import Part, Source
 from shallowdeep.data.stores import FileStore
 from shallowdeep.errors import DataError
@@ -39,19 +38,6 @@ def read_image_folder(root: Path, name: str) -> Source:
             raise DataError(f"Expected the classes of {train_root} in {test_root}, got {unknown[0]!r} besides")
         test = _read_part(test_root, test_classes, classes)
     return Source(name, tuple(classes), train, test)
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Return the image files under a folder, sub-folders included, sorted."""
-    found = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [entry for entry in folders if not entry.startswith(".")]
-        found += [
-            Path(parent, entry)
-            for entry in files
-            if not entry.startswith(".") and Path(entry).suffix.lower() in image_extensions()
-        ]
-    return sorted(found)
 
 
 def _class_folders(root: Path) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shallowdeep.data.sources.folder import image_files
+from shallowdeep.data.image import image_files
 from shallowdeep.data.sources.source import Part, Source
 from shallowdeep.data.stores import FileStore
 from shallowdeep.errors import DataError

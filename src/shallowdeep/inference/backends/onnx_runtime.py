@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as pybind_state
 
+from shallowdeep.errors import CheckpointError
 from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.inference.backends.backend import Written
 from shallowdeep.inference.bundle import Bundle
@@ -30,7 +32,16 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 SHARED, OWN, OWN_IDLE = "shared", "own", "own-idle"
 POOLS = (SHARED, OWN, OWN_IDLE)  # one for the process; one a session, which spins; one a session, which does not
+
+
+def _is_error(name: str) -> bool:
+    """Whether the runtime calls one of its errors so; they have no common ancestor but Exception."""
+    kind = getattr(pybind_state, name)
+    return isinstance(kind, type) and issubclass(kind, Exception)
+
+
 _PROVIDERS = ("CPUExecutionProvider",)
+_ERRORS = (RuntimeError, *(getattr(pybind_state, name) for name in dir(pybind_state) if _is_error(name)))
 
 
 class OnnxRuntime:
@@ -67,10 +78,13 @@ def session(path: Path, threads: int | None, pool: str = SHARED) -> Any:  # noqa
         path: an ONNX file.
         threads: of the pool; None for one a core.
         pool: one of `POOLS`; the shared one keeps the threads it was first made with.
+
+    Raises:
+        CheckpointError: the runtime refuses the file, such as an older one a newer kind of file.
     """
     count = threads or available_threads()
     if pool == SHARED:
-        with suppress(RuntimeError):  # it is there already, or it can no longer be made
+        with suppress(*_ERRORS):  # it is there already, or it can no longer be made
             onnxruntime.set_global_thread_pool_sizes(count, 1)
     shared, own = _options(), _options()
     shared.use_per_session_threads = False
@@ -79,8 +93,14 @@ def session(path: Path, threads: int | None, pool: str = SHARED) -> Any:  # noqa
     wanted, other = (shared, own) if pool == SHARED else (own, shared)
     try:
         return onnxruntime.InferenceSession(path, wanted, providers=_PROVIDERS, enable_fallback=0)
-    except RuntimeError:
+    except _ERRORS:
+        pass
+    try:
         return onnxruntime.InferenceSession(path, other, providers=_PROVIDERS, enable_fallback=0)
+    except _ERRORS as error:
+        raise CheckpointError(
+            f"Expected a model that onnxruntime can run in {path}, got {' '.join(str(error).split())}"
+        ) from error
 
 
 def _options() -> Any:  # noqa: ANN401 - onnxruntime has no types

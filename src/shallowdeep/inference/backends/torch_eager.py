@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from shallowdeep.checkpoint import MANIFEST, WEIGHTS, Architecture, load, save
+from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import Array
 from shallowdeep.inference.backends.backend import Written
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.planner import Segment
+from shallowdeep.models.registry import is_trusted
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 NETWORK = "network"
@@ -23,7 +25,7 @@ class TorchEager:
     """Segments on the network's own modules, where the network is.
 
     Args:
-        network: put in eval mode and kept so.
+        network: put in eval mode whenever it is run.
         segments: from `plan_segments`.
     """
 
@@ -40,6 +42,8 @@ class TorchEager:
     def run(self, number: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """Run the stages of one segment, and the exit's head."""
         network, segment = self._network, self._segments[number]
+        if network.training:  # somebody trained it meanwhile
+            network.eval()
         for stage in network.stages[segment.first : segment.last + 1]:
             x = stage(network.backbone, x)
         if segment.exit == len(network.exits) - 1:
@@ -80,6 +84,11 @@ def write_segments(
 ) -> Written:
     """Write the network itself: its backbone is in it, so that ``static`` leaves nothing out."""
     del static
+    if not architecture.name or not is_trusted(architecture.name):
+        raise ConfigurationError(
+            f"Expected a network that a bundle can name, got {architecture.name or 'one built from an object'!r}, "
+            "whose code no bundle runs; export it for onnxruntime"
+        )
     save(network, directory / NETWORK, architecture)
     weights, manifest = f"{NETWORK}/{WEIGHTS}", f"{NETWORK}/{MANIFEST}"
     return Written((weights,) * len(segments), weights, (manifest,))

@@ -1,0 +1,130 @@
+"""Contenders in processes of their own that take turns, and the ratio of their times (no torch)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shallowdeep.errors import ShallowDeepError
+
+TRIALS = 3  # rounds that choose a contender's pool
+SECONDS_A_TURN = 0.2
+RESAMPLES = 10_000
+_MOST_BATCHES = 200  # in a turn
+
+
+@dataclass(frozen=True)
+class Process:
+    """A contender in its process.
+
+    Attributes:
+        pool: its setting of threads.
+        handle: the process.
+    """
+
+    pool: str
+    handle: subprocess.Popen[str]
+
+    def order(self, do: str, **arguments: int) -> Any:  # noqa: ANN401 - whatever the order returns
+        """Have something done, and wait for the answer.
+
+        Raises:
+            ShallowDeepError: the process died.
+        """
+        if self.handle.stdin is None or self.handle.stdout is None:
+            raise ShallowDeepError("Expected a contender with pipes, got one without")
+        with contextlib.suppress(BrokenPipeError):  # its answer will be missing
+            self.handle.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+            self.handle.stdin.flush()
+        return self.answer()
+
+    def answer(self) -> Any:  # noqa: ANN401 - whatever the order returns
+        """The next line of the process.
+
+        Raises:
+            ShallowDeepError: the process died.
+        """
+        line = self.handle.stdout.readline() if self.handle.stdout is not None else ""
+        if not line:
+            self.handle.wait()
+            problem = self.handle.stderr.read() if self.handle.stderr is not None else ""
+            last = (problem.strip().splitlines() or ["no message"])[-1]
+            raise ShallowDeepError(
+                f"Expected a contender to answer, got its end (status {self.handle.returncode}): {last}"
+            )
+        return json.loads(line)
+
+
+def start(pool: str, command: Sequence[str], threads: int) -> Process:
+    """Start a contender; its first answer says that it is ready."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    handle = subprocess.Popen(  # noqa: S603 - this very program
+        [sys.executable, *command],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    return Process(pool, handle)
+
+
+@contextlib.contextmanager
+def closing(processes: list[Process]) -> Iterator[list[Process]]:
+    """Wait until all are ready; end them in any case."""
+    try:
+        for process in processes:
+            process.answer()
+        yield processes
+    finally:
+        for process in processes:
+            process.handle.kill()
+            process.handle.communicate()
+
+
+def batches_a_turn(processes: Sequence[Process], size: int) -> int:
+    """How many batches of a size make a turn of the fastest of these long enough to time."""
+    seconds = min(process.order("time", first=0, size=size, batches=2) / 2 for process in processes)
+    return int(min(max(1, SECONDS_A_TURN / seconds), _MOST_BATCHES))
+
+
+def best_pool(processes: Sequence[Process], size: int, count: int) -> Process:
+    """The process that is fastest in a few rounds."""
+    if len(processes) == 1:
+        return processes[0]
+    seconds = np.asarray(
+        [
+            [process.order("time", first=turn * size * count, size=size, batches=count) for process in processes]
+            for turn in range(TRIALS)
+        ]
+    )
+    return processes[int(np.median(seconds, axis=0).argmin())]
+
+
+def paired_ratio(slower: Sequence[float], faster: Sequence[float]) -> dict[str, float]:
+    """Median of the rounds' ratios slower/faster, with a 95 % bootstrap interval over rounds."""
+    ratios = np.asarray(slower) / np.asarray(faster)
+    generator = np.random.default_rng(0)
+    medians = np.median(ratios[generator.integers(len(ratios), size=(RESAMPLES, len(ratios)))], axis=1)
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return {"median": float(np.median(ratios)), "low": float(low), "high": float(high)}
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """What figures were measured on, and when."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": len(names) or os.cpu_count(),
+        "threads": threads,
+        "python": platform.python_version(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
