@@ -1,6 +1,6 @@
 """From a trained run to its page under results/: promise, accuracy and cost, wall time, peers; by commands alone.
 
-    python benchmarks/speed.py RUN results/speed/NAME [--peers]
+    python benchmarks/speed.py RUN results/speed/NAME [--backbone RUN] [--peers]
 
 For each policy (`--max-accuracy-loss 0.01`, `--budget 0.5`) the run is calibrated, exported for ONNX Runtime and timed
 against its static network; so is a bundle with all exits on and none taken, which shows what exits cost when they save
@@ -36,16 +36,20 @@ def shallowdeep(*arguments: str) -> dict[str, Any]:
     return document
 
 
-def measure(run: Path, out: Path, threads: int, *, peers: bool) -> None:
-    """Calibrate, export and time; everything is written to ``out``."""
+def measure(run: Path, out: Path, threads: int, *, backbone: Path | None, peers: bool) -> None:
+    """Calibrate, export, compare and time; everything is written to ``out``."""
+    against = [] if backbone is None else ["--backbone", str(backbone)]
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         shutil.copytree(run, work / "run", ignore=shutil.ignore_patterns("predictions"))
         for name, wish in POLICIES.items():
             (out / name).mkdir(parents=True, exist_ok=True)
-            calibrated = shallowdeep("calibrate", str(work / "run"), *wish)
+            calibrated = shallowdeep("calibrate", str(work / "run"), *wish, *against)
             (out / name / "calibrate.json").write_text(json.dumps(calibrated, indent=2) + "\n")
             shallowdeep("export", str(work / "run"), "--out", str(work / name))
+            command = [sys.executable, str(HERE / "parity.py"), str(work / "run"), str(work / name)]
+            parity = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+            (out / name / "parity.json").write_text(parity)
             time_bundle(work / name, out / name, threads)
             if peers and name == "loss-1-point":
                 command = [sys.executable, str(HERE / "peers.py"), str(work / "run"), str(work / name)]
@@ -64,7 +68,7 @@ def time_bundle(bundle: Path, out: Path, threads: int) -> None:
     shallowdeep("bench", str(bundle), "--threads", str(threads), "--out", str(out))
 
 
-def page(run: Path, out: Path) -> str:
+def page(out: Path, command: str) -> str:
     """The page that tells all figures."""
     lines = [f"# {out.name}: early exits on the clock", ""]
     for name, wish in POLICIES.items():
@@ -72,20 +76,30 @@ def page(run: Path, out: Path) -> str:
         lines += [f"## `calibrate {' '.join(wish)}`", ""]
         if calibrated.get("promise"):
             lines += [f"> {calibrated['promise']['sentence']}", ""]
-        lines += [reached(calibrated["test"]), "", *bench_table(bench), ""]
+        parity = json.loads((out / name / "parity.json").read_text())
+        lines += [reached(calibrated), "", *bench_table(bench), ""]
+        explained = f"{parity['different']} that lie within 1e-4 of a threshold or a tie"
+        lines += [
+            f"On {parity['images']:,} calibration images the bundle answers as the network, but for {explained}.",
+            "",
+        ]
         lines += [f"![speed-up by batch size]({name}/bench.png)", "", *peers_table(out / name / "peers.json")]
     bench = json.loads((out / "none-taken" / "bench.json").read_text())
     lines += ["## All exits on, none taken", "", *bench_table(bench), "", measured(bench), ""]
-    return "\n".join([*lines, f"    python benchmarks/speed.py {run} {out}"]) + "\n"
+    return "\n".join([*lines, f"    {command}"]) + "\n"
 
 
-def reached(test: dict[str, Any]) -> str:
+def reached(calibrated: dict[str, Any]) -> str:
     """What a policy gives on the test split."""
+    test, backbone = calibrated["test"], calibrated["backbone"]
+    beside = (
+        "" if backbone is None else f", {100 * backbone['accuracy_lost']:+.2f} against the separately trained backbone"
+    )
     lost = 100 * (test["final_accuracy"] - test["accuracy"])
     shares = " ".join(f"{100 * share:.0f}" for share in test["exit_shares"])
     return (
         f"Test ({test['samples']:,} images): accuracy {100 * test['accuracy']:.2f} %, {lost:+.2f} points lost against "
-        f"its own final exit, at a mean relative cost of {test['relative_cost']:.3f}; "
+        f"its own final exit{beside}, at a mean relative cost of {test['relative_cost']:.3f}; "
         f"% that leave at each exit: {shares}."
     )
 
@@ -147,12 +161,16 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--backbone", type=Path, help="separately trained, to compare accuracy with")
     parser.add_argument("--peers", action="store_true", help="needs earlyon: pip install earlyon==0.3.0")
     parser.add_argument("--page-only", action="store_true", help="write the page of figures that are there")
     arguments = parser.parse_args()
     if not arguments.page_only:
-        measure(arguments.run, arguments.out, arguments.threads, peers=arguments.peers)
-    (arguments.out / "README.md").write_text(page(arguments.run, arguments.out))
+        measure(arguments.run, arguments.out, arguments.threads, backbone=arguments.backbone, peers=arguments.peers)
+    backbone = f" --backbone {arguments.backbone}" if arguments.backbone else ""
+    command = f"python benchmarks/speed.py {arguments.run} {arguments.out}{backbone}"
+    text = page(arguments.out, command + (" --peers" if arguments.peers else ""))
+    (arguments.out / "README.md").write_text(text)
 
 
 if __name__ == "__main__":

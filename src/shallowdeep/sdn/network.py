@@ -110,14 +110,19 @@ class ShallowDeepNetwork(nn.Module):
         logits.append(self.stages[-1](self.backbone, x))
         return torch.stack(logits)  # (E, N, C)
 
-    def stage_outputs(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """What each internal classifier reads, E-1 tensors, and the final logits (N, C)."""
+    def internal_outputs(self, images: Tensor) -> list[Tensor]:
+        """What each internal classifier reads, E-1 tensors; the last stage is not run."""
         x = images
         outputs = []
         for stage in self.stages[:-1]:
             x = stage(self.backbone, x)
             outputs.append(x)
-        return outputs, self.stages[-1](self.backbone, x)
+        return outputs
+
+    def stage_outputs(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What each internal classifier reads, E-1 tensors, and the final logits (N, C)."""
+        outputs = self.internal_outputs(images)
+        return outputs, self.stages[-1](self.backbone, outputs[-1] if outputs else images)
 
     def freeze_backbone(self) -> Self:
         """Fix the backbone wholly: no gradients, and eval mode whatever mode the network is put in.

@@ -74,8 +74,7 @@ def plan_cache(
         return None
     device = next(network.parameters()).device
     with torch.no_grad(), evaluating(network):
-        outputs, _ = network.stage_outputs(torch.zeros(1, 3, size, size, device=device))
-        summaries = _summaries(network, outputs)
+        summaries = _summaries(network, network.internal_outputs(torch.zeros(1, 3, size, size, device=device)))
     shapes = tuple((summary.shape[1], summary.shape[2]) for summary in summaries)
     one = CachePlan(shapes, samples, 1)
     existing = next(folder for folder in path.absolute().parents if folder.exists())
@@ -198,7 +197,7 @@ def summarise_batches(
     with evaluating(network), torch.no_grad():
         for images, labels in batches:
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                outputs, _ = network.stage_outputs(images.to(device))
+                outputs = network.internal_outputs(images.to(device))
                 summaries = [summary.flatten(1).float() for summary in _summaries(network, outputs)]
             joined = torch.cat(summaries, dim=1).clamp_(-LARGEST_HALF, LARGEST_HALF)
             observer.advanced(len(labels))
