@@ -13,7 +13,7 @@ from shallowdeep.data.load import DataSplits
 from shallowdeep.data.loading import Batches
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError, DataError
-from shallowdeep.runtime import derive_seed, evaluating
+from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.feature_cache import FeatureCache
@@ -119,10 +119,7 @@ class HeadBank(nn.Module):
 
 
 class CachedHeadsTask:
-    """Internal classifiers alone, on cached features.
-
-    Epoch e takes a random point between view e mod V and another view of each image, so that few views do for many
-    epochs: `benchmarks/ic_only_speed.py` says how many.
+    """Internal classifiers alone, on cached features; epoch e uses view e mod V.
 
     Args:
         network: its internal classifiers are trained.
@@ -173,23 +170,12 @@ class CachedHeadsTask:
                 f"got {self.batch_size} and {images} images"
             )
         order = torch.from_numpy(seeded_order(images, self.seed, epoch))
-        between = torch.rand(images, generator=torch.Generator().manual_seed(derive_seed(self.seed, epoch)))
         share = min(self.batch_size, images) // world_size
         for step in range(self.steps):
             first = step * self.batch_size + rank * share
             indices = order[first : first + share]
-            rows = self._rows(epoch, indices, between[indices])
+            rows = self.train.rows(epoch % self.train.plan.views, indices)
             yield [row.to(self.device) for row in rows], self.train.labels[indices]
-
-    def _rows(self, epoch: int, indices: Tensor, between: Tensor) -> list[Tensor]:
-        """Summaries (B, P, F) of images, each that far between two of its views; of one view alone as they are."""
-        views = self.train.plan.views
-        one = self.train.rows(epoch % views, indices)
-        if views == 1:
-            return one
-        step = 1 + epoch // views % (views - 1)
-        other = self.train.rows((epoch + step) % views, indices)
-        return [torch.lerp(a, b, between[:, None, None]) for a, b in zip(one, other, strict=True)]
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """Unweighted sum of the internal classifiers' cross-entropies."""
