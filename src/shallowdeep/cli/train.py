@@ -62,7 +62,7 @@ def train(
         int | None, typer.Option(callback=_above_zero, help="Over all devices, instead of the preset's.")
     ] = None,
     views: Annotated[
-        int | None, typer.Option(callback=_above_zero, help="Augmented views ic-only caches. (default: 6)")
+        int | None, typer.Option(callback=_above_zero, help="Augmented views ic-only caches. (default: 5)")
     ] = None,
     calibration_fraction: Annotated[float | None, typer.Option(help="Of the training part. (default: 0.1)")] = None,
     test_fraction: Annotated[float | None, typer.Option(help="Where there is no test part. (default: 0.2)")] = None,

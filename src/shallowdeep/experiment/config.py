@@ -79,7 +79,7 @@ class TrainConfig:
     conv_heads: int = 0
     learning_rate: float = 0.0
     batch_size: int = 0
-    views: int = 6
+    views: int = 5
     calibration_fraction: float = 0.1
     test_fraction: float = 0.2
     skip_bad_images: bool = False

@@ -43,7 +43,7 @@ class Hyperparameters:
     weight_decay: float
     decay_all: bool
     schedule: Schedule
-    views: int = 6
+    views: int = 5
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "views"):
