@@ -237,7 +237,7 @@ def test_large_finite_values_are_accepted(network: ShallowDeepNetwork) -> None:
     """Values whose sum overflows are finite all the same."""
     x = images(2)
     x[0, 0, 0, 0] = x[1, 1, 1, 1] = 3e38
-    EarlyExitEngine(network, shared_threshold(0.0, 4))(x)
+    assert to_numpy(EarlyExitEngine(network, shared_threshold(0.0, 4))(x).exits).tolist() == [0, 0]
 
 
 def test_policies_that_do_not_fit_a_bundle_are_refused(network: ShallowDeepNetwork, tmp_path: Path) -> None:

@@ -123,6 +123,8 @@ class TerminalObserver:
             return
         self._spoke = now
         shown = next(entry for entry in self._progress.tasks if entry.id == task)
+        if shown.finished:
+            return
         left = "" if shown.time_remaining is None else f", about {shown.time_remaining / 60:.0f} min left"
         note = f", {shown.fields['note']}" if shown.fields["note"] else ""
         self.said(f"{shown.description}: {shown.completed:,.0f} of {shown.total or 0:,.0f}{note}{left}")

@@ -15,6 +15,7 @@ from shallowdeep.data.augmentation import get_augmentation
 from shallowdeep.data.load import DataSplits
 from shallowdeep.data.loading import Batches
 from shallowdeep.errors import OutputError
+from shallowdeep.sdn.folding import folded
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.feature_cache import CachePlan, FeatureCache, plan_cache, summarise_batches
 from shallowdeep.training.observer import Observer
@@ -117,12 +118,15 @@ def filled_caches(
     accelerator.wait_for_everyone()
     augmentation = get_augmentation(data.augmentation, data.preprocessing.size)
     observer.started("caching features", "images", plans[0].views * plans[0].samples + plans[1].samples, 0)
+    size = data.preprocessing.size
+    example = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(accelerator.device)
+    inference = folded(network, example).to(memory_format=torch.channels_last)  # the same but for rounding, and faster
     turns = [(tune, data.tune, 0, None), *((train, data.train, view, augmentation) for view in range(plans[0].views))]
     for cache, split, view, augmented in turns[accelerator.process_index :: accelerator.num_processes]:
         batches = Batches(
             split, data.preprocessing, EVALUATION_BATCH, augmentation=augmented, seed=wanted.seed, epoch=view
         )
-        cache.fill_view(view, summarise_batches(network, batches, wanted.precision, observer))
+        cache.fill_view(view, summarise_batches(inference, batches, wanted.precision, observer))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         train.finish(known)

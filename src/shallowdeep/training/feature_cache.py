@@ -23,7 +23,6 @@ from torch import Tensor
 
 from shallowdeep.files import cannot_write, replacing, write_json
 from shallowdeep.runtime import evaluating
-from shallowdeep.sdn.folding import folded
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.observer import Observer
@@ -193,15 +192,8 @@ class FeatureCache:
 def summarise_batches(
     network: ShallowDeepNetwork, batches: Iterable[tuple[Tensor, Tensor]], precision: str, observer: Observer
 ) -> Iterator[tuple[NDArray[np.float16], Tensor]]:
-    """For each batch the concatenated summaries (B, D) and the labels (B,).
-
-    The frozen backbone runs with its normalisations folded into its convolutions: equal but for rounding.
-    """
+    """For each batch the concatenated summaries (B, D) and the labels (B,)."""
     device = next(network.parameters()).device
-    size = network.preprocessing.size if network.preprocessing is not None else 0
-    if size:
-        example = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
-        network = folded(network, example).to(memory_format=torch.channels_last)
     with evaluating(network), torch.no_grad():
         for images, labels in batches:
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
