@@ -4,6 +4,10 @@ Sessions with a pool each spin against each other: seven of them take ten times 
 shared pool belongs to the process and must be made before its first session; where another package was faster, each
 session gets a pool that does not spin. Once it is made, ONNX Runtime refuses sessions of other code in the process that
 do not set ``use_per_session_threads = False``; who cannot do that opens engines with ``pool="own-idle"``.
+
+Memory is shared likewise: a session keeps what it once needed, and seven that keep it each hold three times what the
+static network does. Segments take theirs from one arena of the process, without patterns remembered for every size of
+batch, which after compaction is hardly ever the same; other sessions in the process keep their own.
 """
 
 from __future__ import annotations
@@ -55,7 +59,8 @@ class OnnxRuntime:
     """
 
     def __init__(self, paths: Sequence[Path], threads: int | None = None, pool: str = SHARED) -> None:
-        self._sessions = [session(path, threads, pool) for path in paths]
+        _share_memory()
+        self._sessions = [session(path, threads, pool, _segment_options) for path in paths]
         self._outputs = [[output.name for output in opened.get_outputs()] for opened in self._sessions]
 
     def accept(self, images: Array) -> Floats:
@@ -68,7 +73,34 @@ class OnnxRuntime:
         return outputs[0], outputs[-1]
 
 
-def session(path: Path, threads: int | None, pool: str = SHARED) -> Any:  # noqa: ANN401 - onnxruntime has no types
+def _options() -> Any:  # noqa: ANN401 - onnxruntime has no types
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # fatal: errors are raised, and the first try may fail
+    return options
+
+
+def _segment_options() -> Any:  # noqa: ANN401 - onnxruntime has no types
+    options = _options()
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.enable_mem_pattern = False
+    return options
+
+
+def _share_memory() -> None:
+    """Make the arena of the process, unless it is there; without it sessions that ask for it have one each."""
+    place = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    with suppress(*_ERRORS):
+        onnxruntime.create_and_register_allocator(place, onnxruntime.OrtArenaCfg({}))
+
+
+def session(
+    path: Path,
+    threads: int | None,
+    pool: str = SHARED,
+    options: Callable[[], Any] = _options,
+) -> Any:  # noqa: ANN401 - onnxruntime has no types
     """A session on the CPU.
 
     A process either has the shared pool, and then every session in it must use that, or it has not, and none can:
@@ -78,6 +110,7 @@ def session(path: Path, threads: int | None, pool: str = SHARED) -> Any:  # noqa
         path: an ONNX file.
         threads: of the pool; None for one a core.
         pool: one of `POOLS`; the shared one keeps the threads it was first made with.
+        options: makes those that threads and pool are added to.
 
     Raises:
         CheckpointError: the runtime refuses the file, such as an older one a newer kind of file.
@@ -86,7 +119,7 @@ def session(path: Path, threads: int | None, pool: str = SHARED) -> Any:  # noqa
     if pool == SHARED:
         with suppress(*_ERRORS):  # it is there already, or it can no longer be made
             onnxruntime.set_global_thread_pool_sizes(count, 1)
-    shared, own = _options(), _options()
+    shared, own = options(), options()
     shared.use_per_session_threads = False
     own.intra_op_num_threads, own.inter_op_num_threads = count, 1
     own.add_session_config_entry("session.intra_op.allow_spinning", "1" if pool == OWN else "0")
@@ -101,12 +134,6 @@ def session(path: Path, threads: int | None, pool: str = SHARED) -> Any:  # noqa
         raise CheckpointError(
             f"Expected a model that onnxruntime can run in {path}, got {' '.join(str(error).split())}"
         ) from error
-
-
-def _options() -> Any:  # noqa: ANN401 - onnxruntime has no types
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # fatal: errors are raised, and the first try may fail
-    return options
 
 
 def available_threads() -> int:
