@@ -10,6 +10,7 @@ from shallowdeep.errors import DataError
 from shallowdeep.exits.arrays import Array, namespace_of
 from shallowdeep.exits.policy import Policy
 from shallowdeep.inference.backends.backend import Backend
+from shallowdeep.inference.compaction import keep
 from shallowdeep.inference.opening import CHANNELS, open_any
 from shallowdeep.inference.passage import Answers, Passage
 from shallowdeep.inference.planner import Segment
@@ -87,7 +88,7 @@ class EarlyExitEngine:
                 break
             x = following
             if open_ < len(x) and self._pays(x, open_, self.segments[number]):
-                x = x[passage.compact()]
+                x = keep(x, passage.compact())
         return passage.answers()
 
     def _pays(self, x: Array, staying: int, segment: Segment) -> bool:

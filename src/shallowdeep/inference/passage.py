@@ -14,6 +14,7 @@ from array_api_compat import device
 from shallowdeep.exits.arrays import Array, namespace_of
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.signals import scan_of
+from shallowdeep.inference.compaction import split
 from shallowdeep.inference.planner import Segment
 
 
@@ -90,8 +91,7 @@ class Passage:
         if leaving == self.open:
             self._write(number, None, confidence, scores, sure)
         elif leaving:
-            order = xp.argsort(xp.astype(sure, xp.uint8), stable=True)
-            staying, gone = order[: self.open - leaving], order[self.open - leaving :]
+            staying, gone = split(sure, leaving)
             self._write(number, gone, confidence, scores, sure)
             self._rows, self._at = _taken(self._rows, staying), _taken(self._at, staying)
             if self._best is not None:
@@ -101,7 +101,7 @@ class Passage:
         return self.open
 
     def compact(self) -> Array:
-        """Make the open samples the only ones present; returns their places (m,) among those present so far."""
+        """Make the open samples the only ones present; returns their places (m,) among those present, for `keep`."""
         if self._at is None:
             raise ValueError("Expected samples that were answered since the last compaction, found none")
         staying, self._at = self._at, None

@@ -43,7 +43,7 @@ class Backend(Protocol):
 
         Returns:
             What the next segment reads, (n, ...), and the exit's logits (n, C); the last segment returns the logits
-            twice.
+            twice. NumPy arrays are new ones, which the engine may write to.
         """
 
 
