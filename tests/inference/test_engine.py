@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -29,20 +32,45 @@ from shallowdeep.sdn.network import ShallowDeepNetwork
 
 NEAR = 1e-4
 BATCHES = (0, 1, 2, 63, 257)
+LIMIT = 0.9  # relative cost: ends before the final exit
+Exported: TypeAlias = dict[str, tuple[ShallowDeepNetwork, Bundle]]
 SIZE = 16
 
 
-def tiny() -> ShallowDeepNetwork:
-    """A network with three internal classifiers whose confidences spread widely."""
-    torch.manual_seed(0)
+def plain() -> nn.Sequential:
+    """Five convolutions in a row."""
     layers: list[nn.Module] = []
     for before, after, stride in ((3, 8, 1), (8, 8, 2), (8, 12, 1), (12, 12, 1), (12, 16, 1)):
         layers += [nn.Conv2d(before, after, 3, stride, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
-    backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+
+
+class Shortcut(nn.Module):
+    """A convolution whose input is added to its output: where a segment begins here, two things read its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 8, H, W) to the same."""
+        return torch.relu(self.conv(x) + x)
+
+
+def residual() -> nn.Sequential:
+    """Four blocks with shortcuts."""
+    blocks = [Shortcut() for _ in range(4)]
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+
+
+def tiny(build: Callable[[], nn.Sequential] = plain) -> ShallowDeepNetwork:
+    """A network with three internal classifiers whose confidences spread widely."""
+    torch.manual_seed(0)
+    backbone = build()
     network = convert(backbone, torch.zeros(1, 3, SIZE, SIZE), fractions=(0.2, 0.5, 0.8)).eval()
     with torch.no_grad():
         logits = network(images(200, seed=99))  # (E, N, C)
-        last = [*(f"internal_classifiers.{k}.linear" for k in range(3)), "backbone.17"]
+        last = [*(f"internal_classifiers.{k}.linear" for k in range(3)), f"backbone.{len(backbone) - 1}"]
         for path, given_ in zip(last, logits, strict=True):
             linear = network.get_submodule(path)
             scale = 2.5 / given_.std(dim=0).mean()
@@ -124,12 +152,12 @@ unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[Heal
 
 
 @unhurried
-@given(policy=policies, count=st.sampled_from(BATCHES), seed=st.integers(0, 20), limit=st.sampled_from([None, 0.9]))
+@given(policy=policies, count=st.sampled_from(BATCHES), seed=st.integers(0, 20), limit=st.sampled_from([None, LIMIT]))
 def test_torch_agrees_with_all_exits_then_policy(
     network: ShallowDeepNetwork, policy: Policy, count: int, seed: int, limit: float | None
 ) -> None:
     """Eager PyTorch, with cost limits too."""
-    policy = Policy(policy.thresholds, policy.signal, policy.fallback, policy.temperatures, limit)
+    policy = replace(policy, max_relative_cost=limit)
     x = images(count, seed)
     if limit is not None and policy.in_use == (3,):
         with pytest.raises(ConfigurationError, match="Expected a highest relative cost of at least"):
@@ -138,14 +166,52 @@ def test_torch_agrees_with_all_exits_then_policy(
     check(EarlyExitEngine(network, policy), network, x)
 
 
+@pytest.fixture(scope="module")
+def exported(network: ShallowDeepNetwork, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """ONNX bundles of four kinds, each with its network."""
+    directory, origin = tmp_path_factory.mktemp("kinds"), Origin(Architecture("", 5, SIZE), weights="")
+    shortcuts = tiny(residual)
+    every = shared_threshold(NEVER, 4)
+    made: Exported = {"all exits": (network, bundle)}
+    for kind, one, policy in (
+        ("fused", network, Policy((NEVER, None, NEVER))),
+        ("limited", network, Policy(every.thresholds, max_relative_cost=LIMIT)),
+        ("residual", shortcuts, every),
+    ):
+        made[kind] = one, write_bundle(one, policy, directory / kind, "onnxruntime", origin, static=False)
+    return made
+
+
 @unhurried
-@given(policy=policies, count=st.sampled_from(BATCHES), seed=st.integers(0, 20))
+@given(
+    policy=policies,
+    count=st.sampled_from(BATCHES),
+    seed=st.integers(0, 20),
+    kind=st.sampled_from(["all exits", "fused", "limited", "residual"]),
+)
 def test_onnxruntime_agrees_with_all_exits_then_policy(
-    network: ShallowDeepNetwork, bundle: Bundle, policy: Policy, count: int, seed: int
+    exported: Exported, policy: Policy, count: int, seed: int, kind: str
 ) -> None:
-    """ONNX Runtime on a bundle with all exits, under policies that use some of them."""
-    x = images(count, seed)
-    check(EarlyExitEngine(bundle, policy, threads=1), network, x)
+    """ONNX Runtime on bundles with all exits, fused stages, a cost limit, shortcuts, under policies that use some."""
+    network, bundle = exported[kind]
+    if kind == "fused":
+        policy = replace(policy, thresholds=(policy.thresholds[0], None, policy.thresholds[2]))
+    if kind == "limited":
+        policy = replace(policy, max_relative_cost=LIMIT)
+        if policy.in_use == (3,):
+            with pytest.raises(ConfigurationError, match="uses some of the exits"):
+                EarlyExitEngine(bundle, policy, threads=1)
+            return
+    check(EarlyExitEngine(bundle, policy, threads=1), network, images(count, seed))
+
+
+def test_a_segment_inside_a_residual_network_keeps_its_maps_in_blocks(exported: Exported) -> None:
+    """The bundle of the network with shortcuts is the one whose later segments begin with a pooling of one pixel."""
+    begins = {
+        kind: onnx.load(bundle.path / bundle.files[1]).graph.node[0].op_type for kind, (_, bundle) in exported.items()
+    }
+    assert begins["residual"] == "MaxPool"
+    assert begins["all exits"] != "MaxPool"
 
 
 def test_most_samples_are_compared(network: ShallowDeepNetwork) -> None:
