@@ -24,7 +24,7 @@ show() {
 show shallowdeep train --data shapes --model resnet20 --recipe joint --epochs 40 --out shapes-run
 show shallowdeep evaluate shapes-run
 show python -c "import shallowdeep; network = shallowdeep.load('shapes-run'); print(network.classes, network.preprocessing, len(network.exits), 'exits')"
-show shallowdeep train --data many-shapes --model torchvision:mobilenet_v2 --recipe joint --epochs 12 --image-size 64 --calibration-fraction 0.3 --out mobile
+show shallowdeep train --data many-shapes --model torchvision:mobilenet_v2 --recipe joint --epochs 20 --image-size 64 --calibration-fraction 0.3 --out mobile
 show shallowdeep calibrate mobile --max-accuracy-loss 0.01
 show shallowdeep export mobile --out bundle
 show shallowdeep predict bundle many-shapes/test/star/0000.png many-shapes/test/circle/0001.png

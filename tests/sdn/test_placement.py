@@ -42,7 +42,7 @@ def test_a_gap_of_exactly_the_minimum_is_enough() -> None:
 
 
 def test_outer_modules_win_nearby() -> None:
-    """A cut inside a module gives way to one that closes an outer module within 2.5 %, but stays elsewhere."""
+    """A cut inside a module gives way to one that closes an outer module within 5 %, but stays elsewhere."""
     places = [Spot(0.30, level=3), Spot(0.32, level=1), Spot(0.50, level=3)]
     assert outermost(places) == [1, 2]
     assert choose_places(places, (0.30, 0.5)) == [1, 2]

@@ -11,7 +11,7 @@ from shallowdeep.errors import ConfigurationError, ConversionError
 
 PAPER_FRACTIONS = (0.15, 0.30, 0.45, 0.60, 0.75, 0.90)
 MINIMUM_GAP = 0.05  # share of the backbone's MACs between two exits
-INNER_REACH = 0.025  # a cut inside a module gives way to one that closes an outer module this near
+INNER_REACH = 0.05  # a cut inside a module gives way to one that closes an outer module this near
 
 
 class Place(Protocol):
