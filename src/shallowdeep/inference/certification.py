@@ -159,7 +159,7 @@ def check_enough(samples: int, *, risk: str, eps: float, delta: float) -> None:
     needed = samples_needed(risk, eps, delta)
     if samples < needed:
         raise ConfigurationError(
-            f"Expected at least {needed:,} certify samples to promise a {risk} of at most {100 * eps:g} points with "
+            f"Expected at least {needed:,} certify samples to promise {risk} of at most {100 * eps:g} % with "
             f"{100 * (1 - delta):g} % confidence, got {samples:,}; train with a larger --calibration-fraction (two "
             "thirds of it are certify), or allow more loss"
         )
