@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,7 @@ def _segment_options() -> Any:  # noqa: ANN401 - onnxruntime has no types
     return options
 
 
+@cache
 def _share_memory() -> None:
     """Make the arena of the process, unless it is there; without it sessions that ask for it have one each."""
     place = onnxruntime.OrtMemoryInfo(
