@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +24,7 @@ from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.costs import costs_in_use
 from shallowdeep.exits.policy import FALLBACKS, NEVER, Decisions, Policy, decide, shared_threshold
 from shallowdeep.exits.signals import SIGNALS, scan_exits
+from shallowdeep.inference.backends import onnx_runtime
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.engine import EarlyExitEngine
 from shallowdeep.inference.export import Origin, write_bundle
@@ -197,12 +200,30 @@ def test_onnxruntime_agrees_with_all_exits_then_policy(
     if kind == "fused":
         policy = replace(policy, thresholds=(policy.thresholds[0], None, policy.thresholds[2]))
     if kind == "limited":
-        policy = replace(policy, max_relative_cost=LIMIT)
-        if policy.in_use == (3,):
-            with pytest.raises(ConfigurationError, match="uses some of the exits"):
-                EarlyExitEngine(bundle, policy, threads=1)
-            return
+        given_ = tuple(0.7 if value is None else value for value in policy.thresholds)  # it takes no other exits
+        policy = replace(policy, thresholds=given_, max_relative_cost=LIMIT)
     check(EarlyExitEngine(bundle, policy, threads=1), network, images(count, seed))
+
+
+@pytest.mark.parametrize("thresholds", [(None, None, None), (0.7, None, None), (None, None, 0.8)])
+def test_a_bundle_that_a_cost_limit_ends_takes_no_other_exits(
+    exported: Exported, thresholds: tuple[float | None, ...]
+) -> None:
+    """With fewer heads a policy may go further than the bundle's last segment, so its answers would differ."""
+    _, bundle = exported["limited"]
+    assert bundle.segments[-1].exit < bundle.policy.exits - 1
+    with pytest.raises(ConfigurationError, match="which a cost limit ends, got"):
+        EarlyExitEngine(bundle, Policy(thresholds, max_relative_cost=LIMIT), threads=1)
+
+
+def test_the_arena_is_made_once(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime would make another arena at each registration, and keep them all."""
+    made: list[object] = []
+    monkeypatch.setattr(onnx_runtime, "_share_memory", cache(onnx_runtime._share_memory.__wrapped__))
+    monkeypatch.setattr(onnxruntime, "create_and_register_allocator", lambda *given_: made.append(given_))
+    for _ in range(2):
+        EarlyExitEngine(bundle, threads=1)
+    assert len(made) == 1
 
 
 def test_a_segment_inside_a_residual_network_keeps_its_maps_in_blocks(exported: Exported) -> None:

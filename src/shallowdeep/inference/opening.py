@@ -70,10 +70,9 @@ def _open_bundle(
 ) -> Opened:
     if backend not in {None, bundle.backend}:
         raise ConfigurationError(f"Expected the backend of {bundle.path}, {bundle.backend!r}, got {backend!r}")
-    chosen, last = (bundle.policy, bundle.segments[-1].exit) if policy is None else _within(policy, bundle)
-    segments = tuple(segment for segment in bundle.segments if segment.exit <= last)
+    chosen = bundle.policy if policy is None else _within(policy, bundle)
     return Opened(
-        open_segments(bundle, threads, pool), segments, chosen, bundle.preprocessing.size, bundle.backbone_macs
+        open_segments(bundle, threads, pool), bundle.segments, chosen, bundle.preprocessing.size, bundle.backbone_macs
     )
 
 
@@ -101,12 +100,15 @@ def _open_network(
         return _open_bundle(bundle, None, backend, threads, pool)
 
 
-def _within(policy: Policy, bundle: Bundle) -> tuple[Policy, int]:
-    """``policy``, once it is known to do with a bundle's exits, and the last of them that it uses.
+def _within(policy: Policy, bundle: Bundle) -> Policy:
+    """``policy``, once it is known to do with a bundle's exits.
+
+    Where a cost limit ends a bundle before the final exit, it ends a policy that uses other exits elsewhere: each head
+    that is not run leaves room to go further. Such a policy needs a bundle of its own.
 
     Raises:
-        ConfigurationError: it uses exits that the bundle lacks, or none that it has, was made for other weights, or
-            limits costs otherwise.
+        ConfigurationError: it uses exits that the bundle lacks, other ones than a bundle that a cost limit ends, was
+            made for other weights, or limits costs otherwise.
     """
     check_weights(policy, bundle.weights, str(bundle.path))
     if policy.exits != bundle.policy.exits or policy.max_relative_cost != bundle.policy.max_relative_cost:
@@ -115,15 +117,14 @@ def _within(policy: Policy, bundle: Bundle) -> tuple[Policy, int]:
             f"as {bundle.path} has, got {policy.exits} and {policy.max_relative_cost}"
         )
     there = [segment.exit for segment in bundle.segments]
-    reachable = [exit_ for exit_ in policy.in_use if exit_ <= there[-1]]  # a cost limit may end before the final one
-    missing = [exit_ for exit_ in reachable if exit_ not in there]
-    if not reachable:
+    if there[-1] < bundle.policy.exits - 1 and policy.in_use != bundle.policy.in_use:
         raise ConfigurationError(
-            f"Expected a policy that uses some of the exits {there} of {bundle.path}, whose cost limit ends there, got "
-            f"{list(policy.in_use)}"
+            f"Expected a policy that uses exits {list(bundle.policy.in_use)} as {bundle.path}, which a cost limit "
+            f"ends, got {list(policy.in_use)}; export again"
         )
+    missing = [exit_ for exit_ in policy.in_use if exit_ not in there and exit_ < there[-1]]
     if missing:
         raise ConfigurationError(
             f"Expected a policy that uses exits {there} of {bundle.path} alone, got {missing} besides; export again"
         )
-    return policy, reachable[-1]
+    return policy

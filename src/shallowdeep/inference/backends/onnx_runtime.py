@@ -5,7 +5,7 @@ shared pool belongs to the process and must be made before its first session; wh
 session gets a pool that does not spin. Once it is made, ONNX Runtime refuses sessions of other code in the process that
 do not set ``use_per_session_threads = False``; who cannot do that opens engines with ``pool="own-idle"``.
 
-Memory is shared likewise: a session keeps what it once needed, and seven that keep it each hold three times what the
+Memory is shared likewise: a session keeps what it once needed, and several that keep it each hold far more than the
 static network does. Segments take theirs from one arena of the process, without patterns remembered for every size of
 batch, which after compaction is hardly ever the same; other sessions in the process keep their own.
 """
@@ -89,7 +89,7 @@ def _segment_options() -> Any:  # noqa: ANN401 - onnxruntime has no types
 
 @cache
 def _share_memory() -> None:
-    """Make the arena of the process, unless it is there; without it sessions that ask for it have one each."""
+    """Make the arena of the process, once: each registration would make another and keep those before it."""
     place = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
     )
