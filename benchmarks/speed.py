@@ -36,6 +36,11 @@ def shallowdeep(*arguments: str) -> dict[str, Any]:
     return document
 
 
+def without_place(document: dict[str, Any]) -> dict[str, Any]:
+    """A document to publish: of what it was made from the name alone, not where that lay on this machine."""
+    return {key: Path(value).name if key in {"run", "bundle"} else value for key, value in document.items()}
+
+
 def measure(run: Path, out: Path, threads: int, *, backbone: Path | None, peers: bool) -> None:
     """Calibrate, export, compare and time; everything is written to ``out``."""
     against = [] if backbone is None else ["--backbone", str(backbone)]
@@ -45,7 +50,7 @@ def measure(run: Path, out: Path, threads: int, *, backbone: Path | None, peers:
         for name, wish in POLICIES.items():
             (out / name).mkdir(parents=True, exist_ok=True)
             calibrated = shallowdeep("calibrate", str(work / "run"), *wish, *against)
-            (out / name / "calibrate.json").write_text(json.dumps(calibrated, indent=2) + "\n")
+            (out / name / "calibrate.json").write_text(json.dumps(without_place(calibrated), indent=2) + "\n")
             shallowdeep("export", str(work / "run"), "--out", str(work / name))
             command = [sys.executable, str(HERE / "parity.py"), str(work / "run"), str(work / name)]
             parity = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -66,6 +71,8 @@ def measure(run: Path, out: Path, threads: int, *, backbone: Path | None, peers:
 def time_bundle(bundle: Path, out: Path, threads: int) -> None:
     """Time one bundle."""
     shallowdeep("bench", str(bundle), "--threads", str(threads), "--out", str(out))
+    document = json.loads((out / "bench.json").read_text())
+    (out / "bench.json").write_text(json.dumps(without_place(document), indent=2) + "\n")
 
 
 def page(out: Path, command: str) -> str:
