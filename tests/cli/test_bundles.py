@@ -128,6 +128,19 @@ def test_predict_takes_images_of_any_size_and_mode(shell: Shell, bundle: Path, w
     assert "4 images at a mean relative cost of" in output
 
 
+def test_empty_folders_and_bad_images_alone(shell: Shell, bundle: Path) -> None:
+    """A folder without images is named beside answers; with nothing answered there is no empty table."""
+    Path("nothing").mkdir()
+    status, output, errors = shell("predict", bundle, next(Path("images/test").rglob("*.png")), "nothing")
+    assert status == 0
+    assert "1 image at a mean relative cost of" in output
+    assert "No image in nothing" in errors
+    Path("broken.png").write_bytes(b"no image")
+    status, output, errors = shell("predict", bundle, "broken.png")
+    assert (status, output.strip()) == (1, "No image could be answered.")
+    assert "broken.png" in errors
+
+
 def test_bad_images_are_named_and_good_ones_answered(shell: Shell, bundle: Path) -> None:
     """Exit status 1; the bad one stands on standard error and in the JSON document."""
     Path("images/test/azure/broken.png").write_bytes(b"no image")

@@ -365,6 +365,8 @@ def test_mnist5k_is_at_hand() -> None:
 
 def test_an_unknown_name_is_told_with_near_ones_and_that_paths_work(tmp_path: Path) -> None:
     """A file is no dataset either."""
+    with pytest.raises(DataError, match=r"got .*/no/such/cifar10, which does not exist"):
+        open_source(tmp_path / "no" / "such" / "cifar10", encoded_memory=0)
     with pytest.raises(UnknownNameError, match=r"got 'cifar1'; nearest: cifar1.*path of a local directory"):
         open_source("cifar1", encoded_memory=MEMORY)
     (tmp_path / "file").write_text("")

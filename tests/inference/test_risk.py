@@ -18,6 +18,7 @@ from shallowdeep.inference.risk import (
     betting_p_values,
     binomial_p_value,
     last_passing,
+    least_loss,
     p_values,
     samples_needed,
 )
@@ -111,6 +112,21 @@ def test_sizes_needed() -> None:
             assert p_values(risk, np.zeros((1, needed)), eps, delta)[0] <= delta
             assert needed == 1 or p_values(risk, np.zeros((1, needed - 1)), eps, delta)[0] > delta
     assert samples_needed("disagreement", EPS, DELTA) >= log(DELTA) / log(1 - EPS)
+
+
+@pytest.mark.parametrize("risk", RISKS)
+@pytest.mark.parametrize("samples", [20, 300, 3333])
+def test_the_least_loss_is_the_first_that_the_samples_suffice_for(risk: str, samples: int) -> None:
+    """In steps of .001; one step less needs more samples."""
+    least = least_loss(risk, samples, DELTA)
+    assert least is not None
+    assert samples_needed(risk, least, DELTA) <= samples
+    assert least == 0.001 or samples_needed(risk, least - 0.001, DELTA) > samples
+
+
+def test_no_samples_promise_nothing() -> None:
+    """Without samples there is no least loss."""
+    assert least_loss("disagreement", 0, DELTA) is None
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,18 @@ def test_the_paper_trains_internal_classifiers_with_adam(preset: str) -> None:
     assert chosen.weight_decay == 0
 
 
+@pytest.mark.parametrize("recipe", ["backbone", "joint"])
+@pytest.mark.parametrize("model", ["torchvision:resnet18", "timm:vit_tiny_patch16_224", "package.module:build"])
+def test_networks_of_other_sources_train_by_adamw(recipe: str, model: str) -> None:
+    """SGD at the rates of the paper's networks leaves others at chance; the paper's preset stays the paper's."""
+    chosen = hyperparameters(recipe, model)
+    assert (chosen.optimizer, chosen.learning_rate, chosen.decay_all) == ("adamw", 1e-3, False)
+    groups = build_optimizer(nn.Linear(2, 2), chosen).param_groups
+    assert [group["weight_decay"] for group in groups] == [chosen.weight_decay, 0.0]
+    assert isinstance(build_optimizer(nn.Linear(2, 2), chosen), torch.optim.AdamW)
+    assert hyperparameters(recipe, model, "paper").optimizer == "sgd"
+
+
 def test_epochs_replace_the_presets() -> None:
     """Given epochs are taken; the schedule, in shares of training, stays."""
     chosen = hyperparameters("joint", "vgg16", "paper", 7)

@@ -140,12 +140,12 @@ def test_weights_broken_by_the_last_step_are_not_saved(
 ) -> None:
     """An epoch whose last update overflows is not saved, though every loss before it was finite."""
 
-    def overflow(optimizer: torch.optim.SGD) -> None:
+    def overflow(optimizer: torch.optim.AdamW) -> None:
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 parameter.data.fill_(torch.inf)
 
-    monkeypatch.setattr(torch.optim.SGD, "step", overflow)
+    monkeypatch.setattr(torch.optim.AdamW, "step", overflow)
     base = ("train", "--data", workplace / "images", "--model", "tiny_nets:plain", "--recipe", "backbone")
     status, _, errors = shell(*base, "--epochs", 2, "--out", "bad")
     assert status == 2

@@ -26,7 +26,9 @@ def stepped(
     return module, optimizer
 
 
-@pytest.mark.parametrize(("kind", "options"), [(torch.optim.SGD, {"momentum": 0.9}), (torch.optim.Adam, {})])
+@pytest.mark.parametrize(
+    ("kind", "options"), [(torch.optim.SGD, {"momentum": 0.9}), (torch.optim.Adam, {}), (torch.optim.AdamW, {})]
+)
 def test_a_state_comes_back_bit_for_bit(
     kind: type[torch.optim.Optimizer], options: dict[str, float], tmp_path: Path
 ) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 from array_api_compat import array_namespace
+from scipy.stats import binomtest
 
-from shallowdeep.exits.arrays import Array
+from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.exits.predictions import ExitPredictions
+
+CHANCE_LEVEL = 0.01  # of the test that a classifier has learned anything
 
 
 def correctness(pred: ExitPredictions) -> Array:
@@ -62,3 +66,26 @@ def cumulative_accuracy(pred: ExitPredictions) -> float:
     Source: Kaya, Hong, Dumitras, "Shallow-Deep Networks", ICML 2019, section 5 (overthinking).
     """
     return float(correct_so_far(pred)[-1])
+
+
+def at_chance(pred: ExitPredictions, split: str) -> str | None:
+    """Return a warning where the final exit is not clearly better than always answering the most frequent class.
+
+    Exits of a network that has learned nothing cost nothing in accuracy, so that any promise holds for them.
+
+    Args:
+        pred: predictions of all exits on one split.
+        split: its name, for the warning.
+
+    Returns:
+        A sentence, or None: the exact binomial test of "no better" at level .01 refuses that.
+    """
+    counts = np.bincount(to_numpy(pred.labels).astype(np.int64))
+    right = int(to_numpy(correctness(pred))[-1].sum())
+    most = float(counts.max(initial=0)) / pred.samples
+    if binomtest(right, pred.samples, min(most, 1.0), alternative="greater").pvalue <= CHANCE_LEVEL:
+        return None
+    return (
+        f"The final exit is right about {100 * right / pred.samples:.1f} % of {split}, no better than always answering "
+        f"the most frequent class ({100 * most:.1f} %): the network has not learned, and what follows says nothing."
+    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from shallowdeep.analysis.accuracy import correct_so_far, exit_accuracies
+from shallowdeep.analysis.accuracy import at_chance, correct_so_far, exit_accuracies
 from shallowdeep.analysis.operating_points import check_same_network, operating_points
 from shallowdeep.analysis.tradeoff import default_thresholds, threshold_curve
 from shallowdeep.errors import ConfigurationError
@@ -43,7 +43,8 @@ def evaluation(
         ``dataset``, ``split``, ``samples``, ``classes``, ``exits`` (each ``name``, ``relative_cost``, ``accuracy``,
         ``correct_so_far``), ``cumulative_accuracy``, ``backbone_macs``, ``parameters``, ``backbone_parameters``,
         ``threshold_curve`` (``chosen_on``, ``samples_chosen_on``, ``shown_on``, ``thresholds``, ``accuracy``,
-        ``relative_cost``) and ``operating_points`` (fields of ``OperatingPoint``).
+        ``relative_cost``), ``operating_points`` (fields of ``OperatingPoint``) and ``warning`` (None, or that the
+        network has not learned).
 
     Raises:
         ConfigurationError: not one name for each exit.
@@ -68,6 +69,7 @@ def evaluation(
         "backbone_parameters": int(backbone_parameters),
         "threshold_curve": None if tune is None else _curve_block(split, pred, tune),
         "operating_points": [] if tune is None else [_plain(asdict(point)) for point in operating_points(tune, pred)],
+        "warning": at_chance(pred, split),
     }
 
 

@@ -72,3 +72,4 @@ def calibrate(
         notes().print(f"Bad images left out: {document['skipped_images']}")
     for path in files:
         notes().print(f"Written: {path}", soft_wrap=True)
+    notes().print(f"Next: shallowdeep export {run} --out BUNDLE", soft_wrap=True)

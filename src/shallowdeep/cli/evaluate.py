@@ -38,7 +38,13 @@ def evaluate(
             data_progress=observer.data,
         )  # fmt: skip
     show(document, evaluation_tables(document), as_json=as_json)
+    if document["warning"]:
+        notes().print(document["warning"], soft_wrap=True)
     if document["skipped_images"]:
         notes().print(f"Bad images left out: {document['skipped_images']}")
     for path in files:
         notes().print(f"Written: {path}", soft_wrap=True)
+    if len(document["exits"]) > 1:
+        notes().print(f"Next: shallowdeep calibrate {run} --max-accuracy-loss 0.01", soft_wrap=True)
+    else:
+        notes().print(f"Next: shallowdeep train --recipe ic-only --init {run} --data DATA --out RUN", soft_wrap=True)

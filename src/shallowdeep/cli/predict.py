@@ -27,7 +27,7 @@ def predict(
     from shallowdeep.inference.prediction import find_images, predict_files
 
     opened = read_bundle(bundle)
-    files = find_images(images)
+    files, empty = find_images(images)
     with TerminalObserver() as observer:
         observer.started("predicting", "images", len(files), 0)
         results = predict_files(opened, files, batch_size=batch_size, threads=threads, progress=observer.advanced)
@@ -39,6 +39,8 @@ def predict(
         "mean_relative_cost": sum(costs) / len(costs) if costs else None,
     }
     show(document, _readable(document), as_json=as_json)
+    for folder in empty:
+        notes().print(f"No image in {folder}", soft_wrap=True)
     for failure in results.failed:
         notes().print(f"{failure['error']}", soft_wrap=True)
     if results.failed:
@@ -61,9 +63,11 @@ def _readable(document: dict[str, Any]) -> Any:  # noqa: ANN401 - a rich rendera
         )
         for a in answers[:TABLE_ROWS]
     ]
+    if not answers:
+        return "No image could be answered."
     parts: list[Any] = [plain_table("", ["file", "label", "confidence", "exit", "cost"], rows)]
     if len(answers) > TABLE_ROWS:
         parts.append(f"... and {len(answers) - TABLE_ROWS:,} more; --json gives all")
-    if answers:
-        parts.append(f"{len(answers):,} images at a mean relative cost of {document['mean_relative_cost']:.3f}")
+    images = "1 image" if len(answers) == 1 else f"{len(answers):,} images"
+    parts.append(f"{images} at a mean relative cost of {document['mean_relative_cost']:.3f}")
     return Group(*parts)

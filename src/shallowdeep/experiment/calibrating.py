@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from shallowdeep.analysis.accuracy import at_chance
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.data.load import DataSplits
 from shallowdeep.errors import ConfigurationError
@@ -122,7 +123,10 @@ def calibrate_run(
     network = load(run, trust=trust)
     splits = own_splits(run, network, skip_bad_images=skip_bad_images, progress=data_progress)
     if wish.max_accuracy_loss is not None:
-        check_enough(len(splits.certify), risk=wish.risk, eps=wish.max_accuracy_loss, delta=1 - wish.confidence)
+        check_enough(
+            len(splits.certify), risk=wish.risk, eps=wish.max_accuracy_loss, delta=1 - wish.confidence,
+            held=len(splits.train) + len(splits.calibration),
+        )  # fmt: skip
     network.to(pick_device(device))
     predictions = {
         name: predict_split(network, splits.split(name), splits.preprocessing, batch_size, observer) for name in SPLITS
@@ -144,7 +148,7 @@ def calibrate_run(
         "curve": None,
         "temperatures": temperatures if policy.temperatures else None,
         "backbone": None,
-        "notes": [*_notes(policy, predictions["tune"]), *_foreign_weights(run, policy)],
+        "notes": [*_notes(policy, predictions), *_foreign_weights(run, policy)],
         "skipped_images": len({*splits.tune.skipped, *splits.certify.skipped, *splits.test.skipped}),
     }
     if wish.threshold is not None:
@@ -231,9 +235,10 @@ def _against(
     return {"run": str(run), "final_accuracy": final, "accuracy_lost": final - accuracy}
 
 
-def _notes(policy: Policy, tune: ExitPredictions) -> list[str]:
+def _notes(policy: Policy, predictions: Predictions) -> list[str]:
     """Return what a reader should know besides the numbers."""
-    notes = []
+    tune, warning = predictions["tune"], at_chance(predictions["test"], "test")
+    notes = [] if warning is None else [warning]
     if tune.samples < FEW_SAMPLES and policy.found["method"] != "threshold":
         notes.append(f"Chosen on {tune.samples} tune samples: these are few, expect other costs and losses.")
     if "note" in policy.found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,14 @@ from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.inference.following import final_answers, follow
-from shallowdeep.inference.risk import ACCURACY_GAP, last_passing, p_values, samples_needed
+from shallowdeep.inference.risk import ACCURACY_GAP, last_passing, least_loss, p_values, samples_needed
 from shallowdeep.inference.search import Candidate, pareto
 
 SPACING = 0.01  # of relative cost between neighbours in the sequence: each test is one more chance to stop
 SURE = 0.5  # share of eps below which the bound of a policy with one threshold for all exits is trusted
 HOPELESS = 3.0  # standard errors on ``tune`` above eps, from where on no setting is worth a test
+CERTIFY_SHARE = 2 / 3  # of the calibration split
+LARGEST_SHARE = 0.5  # of the images for training that anyone would hold out
 _GUESS = 30.0  # samples at a loss rate of eps that a variance on ``tune`` is mixed with, so that none is 0
 
 Losses = NDArray[np.int8]
@@ -150,16 +153,33 @@ def certify_sequence(
     return Certified(last_passing(values, delta), tuple(values.tolist()))
 
 
-def check_enough(samples: int, *, risk: str, eps: float, delta: float) -> None:
+def check_enough(samples: int, *, risk: str, eps: float, delta: float, held: int | None = None) -> None:
     """Refuse a ``certify`` split on which not even a flawless policy could pass.
+
+    Args:
+        samples: of ``certify``.
+        risk: ``accuracy-gap`` or ``disagreement``.
+        eps: largest mean loss to be promised.
+        delta: 1 - confidence.
+        held: images that ``train``, ``tune`` and ``certify`` were cut from; None where that is not known.
 
     Raises:
         ConfigurationError: naming the size needed and what to do.
     """
     needed = samples_needed(risk, eps, delta)
-    if samples < needed:
-        raise ConfigurationError(
-            f"Expected at least {needed:,} certify samples to promise {risk} of at most {100 * eps:g} % with "
-            f"{100 * (1 - delta):g} % confidence, got {samples:,}; train with a larger --calibration-fraction (two "
-            "thirds of it are certify), or allow more loss"
-        )
+    if samples >= needed:
+        return
+    least = least_loss(risk, samples, delta)
+    can = "no loss at all can be promised on these" if least is None else f"{100 * least:g} % is the least they allow"
+    share = None if held is None else ceil(100 * needed / (CERTIFY_SHARE * held)) / 100
+    if share is None:
+        advice = "hold out more"
+    elif share > LARGEST_SHARE:
+        advice = f"all {held:,} images for training are too few to hold out so many"
+    else:
+        advice = f"train with --calibration-fraction {share:.2f} or more"
+    raise ConfigurationError(
+        f"Expected at least {needed:,} certify samples to promise {risk} of at most {100 * eps:g} % with "
+        f"{100 * (1 - delta):g} % confidence, got {samples:,}; {advice}; {can}; "
+        "--budget and --threshold promise nothing and need none"
+    )

@@ -11,6 +11,7 @@ then Test", 2021 (the fixed sequence). The stakes are our own, see `betting_p_va
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 from math import ceil, log, log1p, pi, sqrt
@@ -31,6 +32,7 @@ _BOLDEST = 0.9  # share of the wealth that one loss may take
 _FIRST_VARIANCE = 3.0  # of the losses in units of eps, before any is seen: near the border it is one to ten
 _FIRST_WEIGHT = 30  # samples that this guess counts for
 LEAST_RISK = 1e-4  # smaller ones would need tens of thousands of samples without a single loss
+_LOSS_STEPS = 1000
 _POOREST = 1e-12  # share of the goal below which stakes no longer rise
 
 Floats = NDArray[np.float64]
@@ -201,6 +203,19 @@ def samples_needed(risk: str, eps: float, delta: float) -> int:
         middle = (too_few + enough) // 2
         too_few, enough = (too_few, middle) if passes(middle) else (middle, enough)
     return enough
+
+
+def least_loss(risk: str, samples: int, delta: float) -> float | None:
+    """Return the smallest loss, in steps of .001, that ``samples`` can promise; None where not even the largest.
+
+    Args:
+        risk: one of `RISKS`.
+        samples: how many there are.
+        delta: level, in (0, 1).
+    """
+    steps = range(1, _LOSS_STEPS)
+    place = bisect_left(steps, x=True, key=lambda step: samples_needed(risk, step / _LOSS_STEPS, delta) <= samples)
+    return steps[place] / _LOSS_STEPS if place < len(steps) else None
 
 
 def last_passing(values: Sequence[float] | Floats, delta: float) -> int | None:

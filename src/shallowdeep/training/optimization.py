@@ -31,6 +31,8 @@ def build_optimizer(module: nn.Module, settings: Hyperparameters) -> Optimizer:
         )
     if settings.optimizer == "adam":
         return torch.optim.Adam(groups, lr=settings.learning_rate)
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.learning_rate)
     raise UnknownNameError("optimizer", settings.optimizer, OPTIMIZERS)
 
 

@@ -12,8 +12,11 @@ from shallowdeep.training.schedules import OneCycle, Schedule, Steps
 
 RECIPES = ("backbone", "ic-only", "joint")
 PRESETS = ("short", "paper")
-OPTIMIZERS = ("sgd", "adam")
+OPTIMIZERS = ("sgd", "adam", "adamw")
 LARGEST_RATE = 1e6  # none near it trains anything; optimisers fail on rates beyond float32
+SOURCE_MARK = (
+    ":"  # in names of networks that are not the project's: torchvision:NAME, timm:NAME, package.module:callable
+)
 _PAPER_STEPS = Steps((0.35, 0.60, 0.85))
 
 
@@ -24,7 +27,7 @@ class Hyperparameters:
     Attributes:
         epochs: passes over the training split.
         batch_size: images a step, over all devices together.
-        optimizer: ``sgd`` (with momentum) or ``adam``.
+        optimizer: ``sgd`` (with momentum), ``adam``, or ``adamw`` (decoupled weight decay).
         learning_rate: the peak.
         momentum: of SGD.
         nesterov: Nesterov's momentum.
@@ -62,6 +65,10 @@ _SHORT_SGD = Hyperparameters(
     weight_decay=5e-4, decay_all=False, schedule=OneCycle(0.2),
 )  # fmt: skip
 _SHORT_JOINT = replace(_SHORT_SGD, learning_rate=0.1)  # the exits' gradients add up in the trunk
+_SHORT_ADAMW = Hyperparameters(
+    epochs=16, batch_size=64, optimizer="adamw", learning_rate=1e-3, momentum=0.9, nesterov=False,
+    weight_decay=0.05, decay_all=False, schedule=OneCycle(0.2),
+)  # fmt: skip
 _PAPER_ADAM = Hyperparameters(
     epochs=25, batch_size=128, optimizer="adam", learning_rate=1e-3, momentum=0.9, nesterov=False,
     weight_decay=0.0, decay_all=True, schedule=Steps((0.6,)),
@@ -75,7 +82,8 @@ def hyperparameters(recipe: str, model: str, preset: str = "short", epochs: int 
     Args:
         recipe: one of `RECIPES`.
         model: the model's name; the paper decays ResNet and MobileNet by 1e-4, VGG and WideResNet by 5e-4.
-        preset: ``paper`` or ``short`` (one cycle, made for 8 to 30 epochs); both train ``ic-only`` by the paper's.
+        preset: ``paper`` or ``short`` (one cycle, made for 8 to 30 epochs: SGD for the paper's networks, AdamW for
+            those of other sources, which are of any kind); both train ``ic-only`` by the paper's.
         epochs: instead of the preset's.
 
     Raises:
@@ -92,6 +100,8 @@ def hyperparameters(recipe: str, model: str, preset: str = "short", epochs: int 
     elif preset == "paper":
         light = model.startswith(_PAPER_LIGHT_DECAY)
         chosen = replace(_PAPER_SGD, weight_decay=1e-4) if light else _PAPER_SGD
+    elif SOURCE_MARK in model:
+        chosen = _SHORT_ADAMW
     else:
         chosen = _SHORT_JOINT if recipe == "joint" else _SHORT_SGD
     return chosen if epochs is None else replace(chosen, epochs=epochs)

@@ -65,7 +65,7 @@ def open_source(name_or_path: str | Path, *, encoded_memory: int) -> Source:
 
     Raises:
         UnknownNameError: if it is neither a name nor a path that exists.
-        DataError: if it cannot be read.
+        DataError: if it cannot be read, or is clearly a path that does not exist.
     """
     name = str(name_or_path)
     if name == "mnist5k":
@@ -76,6 +76,8 @@ def open_source(name_or_path: str | Path, *, encoded_memory: int) -> Source:
         return read_hub(name)
     root = Path(name).expanduser()
     if not root.exists():
+        if root.name != name:
+            raise DataError(f"Expected a directory of Parquet files or images, got {root}, which does not exist")
         raise UnknownNameError("dataset", name, DATASET_NAMES, "The path of a local directory works too")
     if not root.is_dir():
         raise DataError(f"Expected a directory of Parquet files or images, got the file {root}")
