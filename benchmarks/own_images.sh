@@ -4,6 +4,7 @@
 # Writes what the commands print to results/own-images.md; runs go to a temporary folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source benchmarks/printing.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 page=$PWD/results/own-images.md
@@ -15,12 +16,8 @@ cd "$work"
   echo
   echo 'Five drawn shapes, 300 + 100 images each of 48 to 72 pixels, a quarter grey (`python benchmarks/shapes.py shapes`), seed 0.'
   echo 'For the network of torchvision four times as many to train on (`--train 1200 --test 200`), enough to promise something.'
-  echo "Printed by \`benchmarks/own_images.sh\` on $(date -u +%F), $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2 | xargs), no GPU."
+  printed_where
 } > "$page"
-show() {
-  printf '\n    $ %s\n' "$*" >> "$page"
-  "$@" 2> errors | sed 's/^/    /; s/ *$//' >> "$page" || { cat errors >&2; exit 1; }
-}
 show shallowdeep train --data shapes --model resnet20 --recipe joint --epochs 40 --out shapes-run
 show shallowdeep evaluate shapes-run
 show python -c "import shallowdeep; network = shallowdeep.load('shapes-run'); print(network.classes, network.preprocessing, len(network.exits), 'exits')"
