@@ -9,6 +9,7 @@ demo: $(VENV)/installed-demo
 	$(BIN)/shallowdeep demo --out demo
 
 test: $(VENV)/installed-dev
+	scripts/ensure-chromium
 	scripts/check
 
 $(BIN)/python:

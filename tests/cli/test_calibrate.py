@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 SPLIT = ("--calibration-fraction", 0.5)  # 10 tune, 20 certify
 JOINT = ("--recipe", "joint", "--exits", 2, "--epochs", 2, *SPLIT)
 PROMISE = ("--max-accuracy-loss", 0.4, "--confidence", 0.8)
+LOOSE = ("--max-accuracy-loss", 0.7)  # what half of 20 images can promise
 BLOCK = {
     "samples", "accuracy", "final_accuracy", "accuracy_lost", "disagreement", "relative_cost", "exit_shares", "forced",
+    "answered",
 }  # fmt: skip
 
 
@@ -107,6 +109,25 @@ def test_losses_can_be_told_against_a_separate_backbone(trained: Training, shell
     assert other["accuracy_lost"] == pytest.approx(other["final_accuracy"] - found["test"]["accuracy"])
     message = refused(shell, "run", "--threshold", 0.5, "--backbone", "other")
     assert "Expected a backbone trained on the same split" in message
+
+
+@pytest.mark.parametrize("wish", [("--threshold", 0.6), LOOSE])
+def test_abstaining_comes_with_a_promise_of_its_own(trained: Training, shell: Shell, wish: tuple[object, ...]) -> None:
+    """The policy file withholds answers, the document says how many, and two promises are tested on halves."""
+    trained("run", *JOINT)
+    found = calibrated(shell, *wish, "--abstain", 0.9, "--confidence", 0.6)
+    policy = read_policy(Path("run/policy.json"), str(read_manifest("run").weights["sha256"]))
+    assert policy.abstention is not None
+    assert found["abstention"]["threshold"] == policy.abstention.threshold
+    promise = found["abstention"]["promise"]
+    assert "at most 90 % of the answers that this policy gives are wrong" in promise["sentence"]
+    assert promise["samples"] == (20 if wish is not LOOSE else 10)
+    assert 0 < found["test"]["answered"]["answered_share"] <= 1
+    assert ("both at once hold with 20 %" in " ".join(found["notes"])) == (wish is LOOSE)
+    assert "Expected an error rate in (0, 1)" in refused(shell, "run", *wish, "--abstain", 2)
+    assert "certify samples to promise at most 1 % errors" in refused(
+        shell, "run", *wish, "--abstain", 0.01, "--confidence", 0.6
+    )
 
 
 def test_bad_wishes_are_told_in_one_line(trained: Training, shell: Shell) -> None:

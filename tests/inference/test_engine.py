@@ -20,10 +20,13 @@ from torch import Tensor, nn
 from shallowdeep.checkpoint import Architecture
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError, DataError
+from shallowdeep.exits.abstention import Abstention, doubts
 from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.costs import costs_in_use
 from shallowdeep.exits.policy import FALLBACKS, NEVER, Decisions, Policy, decide, shared_threshold
 from shallowdeep.exits.signals import SIGNALS, scan_exits
+from shallowdeep.inference.abstention import confusion_of
 from shallowdeep.inference.backends import onnx_runtime
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.engine import EarlyExitEngine
@@ -140,7 +143,21 @@ def check(engine: EarlyExitEngine, network: ShallowDeepNetwork, x: Tensor) -> in
     assert to_numpy(got.relative_costs).tolist() == pytest.approx(
         [reached[int(e)] for e in to_numpy(got.exits)], rel=1e-6
     )
+    if got.confusions is not None:
+        confused = confusion_of(policy, logits, expected, statistics_of(network))
+        assert to_numpy(got.confusions)[steady] == pytest.approx(confused[steady], abs=NEAR, nan_ok=True)
+        if policy.abstention is not None:
+            doubt = doubts(policy.abstention.indicator, expected.confidences, confused)
+            plain_case = steady & (np.abs(doubt - policy.abstention.threshold) > NEAR)
+            withheld = policy.abstention.withholds(expected.confidences, confused)
+            assert np.array_equal(to_numpy(got.abstained)[plain_case], withheld[plain_case])
     return int(steady.sum())
+
+
+def statistics_of(network: ShallowDeepNetwork) -> ConfusionStatistics:
+    """Confusion on some images."""
+    with torch.no_grad():
+        return ConfusionStatistics.over([network(images(50, seed=98)).numpy()])
 
 
 thresholds = st.one_of(st.none(), st.floats(0, 1.1))
@@ -150,6 +167,7 @@ policies = st.builds(
     signal=st.sampled_from(SIGNALS),
     fallback=st.sampled_from(FALLBACKS),
     temperatures=st.sampled_from([(), (1.5, 0.7, 1.2, 2.0)]),
+    abstention=st.sampled_from([None, Abstention("confidence", 0.4), Abstention("confusion", 0.3)]),
 )
 unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -164,9 +182,9 @@ def test_torch_agrees_with_all_exits_then_policy(
     x = images(count, seed)
     if limit is not None and policy.in_use == (3,):
         with pytest.raises(ConfigurationError, match="Expected a highest relative cost of at least"):
-            EarlyExitEngine(network, policy)
+            EarlyExitEngine(network, policy, confusion=statistics_of(network))
         return
-    check(EarlyExitEngine(network, policy), network, x)
+    check(EarlyExitEngine(network, policy, confusion=statistics_of(network)), network, x)
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +220,8 @@ def test_onnxruntime_agrees_with_all_exits_then_policy(
     if kind == "limited":
         given_ = tuple(0.7 if value is None else value for value in policy.thresholds)  # it takes no other exits
         policy = replace(policy, thresholds=given_, max_relative_cost=LIMIT)
-    check(EarlyExitEngine(bundle, policy, threads=1), network, images(count, seed))
+    engine = EarlyExitEngine(bundle, policy, threads=1, confusion=statistics_of(network))
+    check(engine, network, images(count, seed))
 
 
 @pytest.mark.parametrize("thresholds", [(None, None, None), (0.7, None, None), (None, None, 0.8)])

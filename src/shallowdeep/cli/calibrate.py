@@ -42,6 +42,10 @@ def calibrate(
             "--threshold)",
         ),
     ] = None,
+    abstain: Annotated[
+        float | None,
+        typer.Option(help="Withhold doubtful answers: at most this share of those given is wrong, with --confidence."),
+    ] = None,
     backbone: Annotated[
         Path | None, typer.Option(help="Run whose final exit the test accuracy is compared with too.")
     ] = None,
@@ -58,7 +62,16 @@ def calibrate(
     from shallowdeep.report.calibration_tables import calibration_tables
 
     wish = Wish(
-        threshold, budget, max_accuracy_loss, confidence, risk, signal, fallback, max_relative_cost, temperatures
+        threshold,
+        budget,
+        max_accuracy_loss,
+        confidence,
+        risk,
+        signal,
+        fallback,
+        max_relative_cost,
+        temperatures,
+        abstain,
     )
     with TerminalObserver() as observer:
         document, files = calibrate_run(

@@ -8,6 +8,7 @@ import typer
 from typer.main import get_command
 
 from shallowdeep import __version__
+from shallowdeep.cli.analyze import analyze
 from shallowdeep.cli.bench import bench
 from shallowdeep.cli.calibrate import calibrate
 from shallowdeep.cli.datasets import datasets
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, evaluate, calibrate, export, predict, bench, models, datasets):
+for command in (demo, train, evaluate, calibrate, analyze, export, predict, bench, models, datasets):
     app.command()(command)
 
 

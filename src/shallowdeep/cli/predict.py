@@ -56,18 +56,22 @@ def _readable(document: dict[str, Any]) -> Any:  # noqa: ANN401 - a rich rendera
     rows = [
         (
             a["file"],
-            a["label"],
+            f"({a['label']}?)" if a["abstained"] else a["label"],
             f"{a['confidence']:.3f}",
             a["exit"],
             f"{a['relative_cost']:.3f}{' (limit)' if a['forced'] else ''}",
+            None if a["confusion"] is None else f"{a['confusion']:+.2f}",
         )
         for a in answers[:TABLE_ROWS]
     ]
     if not answers:
         return "No image could be answered."
-    parts: list[Any] = [plain_table("", ["file", "label", "confidence", "exit", "cost"], rows)]
+    parts: list[Any] = [plain_table("", ["file", "label", "confidence", "exit", "cost", "confusion"], rows)]
     if len(answers) > TABLE_ROWS:
         parts.append(f"... and {len(answers) - TABLE_ROWS:,} more; --json gives all")
+    withheld = sum(a["abstained"] for a in answers)
+    if withheld:
+        parts.append(f"Abstained from {withheld:,}: labels in brackets are too doubtful to be used")
     images = "1 image" if len(answers) == 1 else f"{len(answers):,} images"
     parts.append(f"{images} at a mean relative cost of {document['mean_relative_cost']:.3f}")
     return Group(*parts)

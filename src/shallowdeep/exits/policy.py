@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from array_api_compat import array_namespace, device
 
 from shallowdeep.errors import ConfigurationError, DataError, UnknownNameError
+from shallowdeep.exits.abstention import Abstention
 from shallowdeep.exits.arrays import Array
 from shallowdeep.exits.signals import DEFAULT_SIGNAL, SIGNALS, scan_exits
 
@@ -33,6 +34,7 @@ class Policy:
         weights: SHA-256 of the weights file the policy was made for, or "".
         found: how it was found: method, settings, splits.
         promise: what is guaranteed, by whom and with what assumptions; None for nothing.
+        abstention: which answers are withheld; None for none.
 
     Raises:
         ConfigurationError: a value out of range.
@@ -46,6 +48,7 @@ class Policy:
     weights: str = ""
     found: Mapping[str, Any] = field(default_factory=dict)
     promise: Mapping[str, Any] | None = None
+    abstention: Abstention | None = None
 
     def __post_init__(self) -> None:
         for what, name, known in (("signal", self.signal, SIGNALS), ("fallback rule", self.fallback, FALLBACKS)):

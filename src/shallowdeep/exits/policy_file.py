@@ -9,11 +9,12 @@ from typing import Any
 
 from shallowdeep.documents import SEAL, check_format, digest, read_document, sealed
 from shallowdeep.errors import CheckpointError, ConfigurationError
+from shallowdeep.exits.abstention import Abstention
 from shallowdeep.exits.policy import Policy
 from shallowdeep.files import write_json
 
 POLICY = "policy.json"
-FORMAT, FORMAT_VERSION = "shallowdeep-policy", 1
+FORMAT, FORMAT_VERSION = "shallowdeep-policy", 2
 
 
 def policy_document(policy: Policy) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def policy_from(document: Mapping[str, Any], source: str) -> Policy:
             weights=str(document["weights"]),
             found=document["found"],
             promise=document["promise"] if SEAL in document else None,  # whoever writes one by hand promises nothing
+            abstention=_abstention(document),
         )
     except (KeyError, TypeError, ValueError, ConfigurationError) as error:
         raise CheckpointError(
@@ -77,6 +79,15 @@ def read_policy(path: Path, weights: str) -> Policy:
             f"{path}; run `shallowdeep calibrate` again"
         )
     return policy
+
+
+def _abstention(document: Mapping[str, Any]) -> Abstention | None:
+    """Return which answers are withheld, if any; policies of format 1 withhold none."""
+    found = document.get("abstention")
+    if found is None:
+        return None
+    promise = found["promise"] if SEAL in document else None
+    return Abstention(str(found["indicator"]), float(found["threshold"]), promise)
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -13,24 +10,12 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from shallowdeep.errors import CheckpointError, DataError
+from shallowdeep.exits.array_file import read_arrays
 from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.files import replacing
 
 _LOGITS_AXES = 3  # (E, N, C)
 _FIELDS = ("logits", "labels", "costs")
-
-# What NumPy and zipfile raise on files that are cut short, altered or something else altogether; a forged header can
-# ask for more memory than there is.
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,19 +82,9 @@ class ExitPredictions:
             CheckpointError: there is no such file, it is truncated, altered or foreign, or its arrays are not
                 predictions.
         """
-        if not path.is_file():
-            raise CheckpointError(f"Expected a predictions file, got no file at {path}")
+        arrays = read_arrays(path, _FIELDS)
         try:
-            with zipfile.ZipFile(path) as archive:  # np.load would take a lone .npy, or ask for pickle
-                archive.getinfo("logits.npy")
-            with np.load(path, allow_pickle=False) as arrays:
-                logits, labels, costs = (arrays[name] for name in _FIELDS)
-        except KeyError as error:
-            raise CheckpointError(f"Expected arrays {', '.join(_FIELDS)} in {path}, got a file without them") from error
-        except _UNREADABLE as error:
-            raise CheckpointError(f"Expected a whole predictions file, got a damaged or foreign one: {path}") from error
-        try:
-            return cls(logits, labels, costs)
+            return cls(*(arrays[name] for name in _FIELDS))
         except DataError as error:
             raise CheckpointError(f"{error}, in {path}") from error
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from shallowdeep.analysis.accuracy import at_chance
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.data.load import DataSplits
+from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.policy import Policy
@@ -17,9 +20,11 @@ from shallowdeep.exits.policy_file import POLICY, policy_document, write_policy
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.exits.signals import DEFAULT_SIGNAL
 from shallowdeep.experiment.config import CONFIG, read_config
+from shallowdeep.experiment.confusion_file import measured_statistics
 from shallowdeep.experiment.preparation import DataProgress
 from shallowdeep.experiment.run_directory import PREDICTIONS
 from shallowdeep.experiment.run_splits import own_splits, predict_split
+from shallowdeep.inference.abstention import abstention_block, answered, check_error_rate, with_abstention
 from shallowdeep.inference.calibration import (
     check_budget,
     check_loss,
@@ -55,6 +60,7 @@ class Wish:
         fallback: who answers when no exit is confident.
         max_relative_cost: no sample costs more.
         temperatures: fit one for each exit, used where each has its own threshold; None for all but the paper's rule.
+        abstain: largest error rate among answers, promised with ``confidence``; None to answer always.
     """
 
     threshold: float | None = None
@@ -66,6 +72,7 @@ class Wish:
     fallback: str = "final"
     max_relative_cost: float | None = None
     temperatures: bool | None = None
+    abstain: float | None = None
 
     def __post_init__(self) -> None:
         given = [name for name in ("threshold", "budget", "max_accuracy_loss") if getattr(self, name) is not None]
@@ -103,8 +110,8 @@ def calibrate_run(
 
     Returns:
         The document: ``run``, ``dataset``, ``exits`` (names), ``policy``, ``tune``, ``certify``, ``test``, ``promise``,
-        ``curve``, ``temperatures``, ``backbone`` (these four may be None), ``notes`` and ``skipped_images``; and the
-        files.
+        ``abstention``, ``curve``, ``temperatures``, ``backbone`` (these five may be None), ``notes`` and
+        ``skipped_images``; and the files.
 
     Raises:
         ShallowDeepError: the run or its data cannot be read, the wish makes no sense, or ``certify`` is too small.
@@ -123,21 +130,32 @@ def calibrate_run(
     network = load(run, trust=trust)
     splits = own_splits(run, network, skip_bad_images=skip_bad_images, progress=data_progress)
     if wish.max_accuracy_loss is not None:
+        shared = 1 if wish.abstain is None else 2
         check_enough(
-            len(splits.certify), risk=wish.risk, eps=wish.max_accuracy_loss, delta=1 - wish.confidence,
-            held=len(splits.train) + len(splits.calibration),
+            len(splits.certify) // shared, risk=wish.risk, eps=wish.max_accuracy_loss, delta=1 - wish.confidence,
+            held=(len(splits.train) + len(splits.calibration)) // shared,
         )  # fmt: skip
     network.to(pick_device(device))
     predictions = {
         name: predict_split(network, splits.split(name), splits.preprocessing, batch_size, observer) for name in SPLITS
     }
+    weights = str(manifest.weights["sha256"])
+    statistics = measured_statistics(run, network, splits, weights=weights, batch_size=batch_size, observer=observer)
     heads = head_costs(manifest.exits, manifest.backbone_macs)
     base, temperatures = _tempered(shape, wish, predictions["tune"])
-    policy = replace(_chosen(wish, base, predictions, heads), weights=str(manifest.weights["sha256"]))
+    for_loss, for_abstention = _shared_out(predictions["certify"], wish)
+    policy = replace(_chosen(wish, base, (predictions["tune"], for_loss), heads), weights=weights)
     origin = {"dataset": splits.name, "data_fingerprint": splits.fingerprint}
     temperatures_from = "tune" if policy.temperatures else None
     policy = replace(policy, found={**policy.found, **origin, "temperatures_from": temperatures_from})
-    blocks = {name: outcome_block(policy, pred, heads) for name, pred in predictions.items()}
+    given = {name: answered(policy, pred, heads, statistics) for name, pred in predictions.items()}
+    if wish.abstain is not None:
+        tested = answered(policy, for_abstention, heads, statistics)
+        policy = with_abstention(policy, given["tune"], tested, error_rate=wish.abstain, confidence=wish.confidence)
+    blocks = {
+        name: {**outcome_block(policy, pred, heads), "answered": abstention_block(policy, given[name])}
+        for name, pred in predictions.items()
+    }
     document: dict[str, Any] = {
         "run": str(run),
         "dataset": splits.name,
@@ -145,6 +163,7 @@ def calibrate_run(
         "policy": policy_document(policy),
         **blocks,
         "promise": None if policy.promise is None else dict(policy.promise),
+        "abstention": _abstention(policy),
         "curve": None,
         "temperatures": temperatures if policy.temperatures else None,
         "backbone": None,
@@ -168,6 +187,8 @@ def _check(wish: Wish, shape: Policy) -> None:
         with_threshold(shape, wish.threshold)
     if wish.budget is not None:
         check_budget(wish.budget)
+    if wish.abstain is not None:
+        check_error_rate(wish.abstain, wish.confidence)
     if wish.max_accuracy_loss is not None:
         check_loss(wish.max_accuracy_loss, wish.confidence, wish.risk)
 
@@ -187,22 +208,45 @@ def _tempered(shape: Policy, wish: Wish, tune: ExitPredictions) -> tuple[Policy,
     }
 
 
-def _chosen(wish: Wish, base: Policy, predictions: Predictions, heads: Sequence[float]) -> Policy:
-    """Return the policy that the wish asks for; ``test`` has no part in it."""
+def _shared_out(certify: ExitPredictions, wish: Wish) -> tuple[ExitPredictions, ExitPredictions]:
+    """Return what the loss is tested on and what abstention is.
+
+    A policy that was chosen with samples may not be tested on them again: where both are promised each gets a half.
+    """
+    if wish.max_accuracy_loss is None or wish.abstain is None:
+        return certify, certify
+    order = seeded_order(certify.samples, 0)
+    halves = (np.sort(order[::2]), np.sort(order[1::2]))
+    first, second = (ExitPredictions(certify.logits[:, half], certify.labels[half], certify.costs) for half in halves)
+    return first, second
+
+
+def _chosen(wish: Wish, base: Policy, known: tuple[ExitPredictions, ExitPredictions], heads: Sequence[float]) -> Policy:
+    """Return the policy that the wish asks for, by ``tune`` and what of ``certify`` the loss is tested on."""
+    tune, certify = known
     if wish.threshold is not None:
         return with_threshold(base, wish.threshold)
     if wish.budget is not None:
-        return within_budget(predictions["tune"], base, heads, wish.budget)
+        return within_budget(tune, base, heads, wish.budget)
     return within_loss(
-        predictions["tune"], predictions["certify"], base, heads,
+        tune, certify, base, heads,
         loss=wish.max_accuracy_loss or 0.0, confidence=wish.confidence, risk=wish.risk,
     )  # fmt: skip
+
+
+def _abstention(policy: Policy) -> dict[str, Any] | None:
+    """Return what is withheld and what that promises."""
+    found = policy.abstention
+    if found is None:
+        return None
+    return {"indicator": found.indicator, "threshold": found.threshold, "promise": dict(found.promise or {})}
 
 
 def _foreign_weights(run: Path, policy: Policy) -> list[str]:
     """Return a warning where the network may have seen the calibration split: its weights came from elsewhere."""
     config = read_config(run / CONFIG)
-    if policy.promise is None or not (config.weights or config.pretrained):
+    promised = policy.promise is not None or policy.abstention is not None
+    if not promised or not (config.weights or config.pretrained):
         return []
     source = config.weights or "published weights"
     return [
@@ -241,6 +285,12 @@ def _notes(policy: Policy, predictions: Predictions) -> list[str]:
     notes = [] if warning is None else [warning]
     if tune.samples < FEW_SAMPLES and policy.found["method"] != "threshold":
         notes.append(f"Chosen on {tune.samples} tune samples: these are few, expect other costs and losses.")
+    if policy.promise is not None and policy.abstention is not None:
+        both = 100 * (2 * float(policy.promise["confidence"]) - 1)
+        notes.append(
+            f"Each promise was tested on a half of certify and has its own confidence; both at once hold with "
+            f"{both:g} %."
+        )
     if "note" in policy.found:
         notes.append(policy.found["note"])
     return notes

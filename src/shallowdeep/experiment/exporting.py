@@ -9,6 +9,7 @@ from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.policy_file import POLICY, read_policy
 from shallowdeep.experiment.config import CONFIG, read_config
+from shallowdeep.experiment.confusion_file import read_statistics
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.export import Origin, write_bundle
 
@@ -43,7 +44,7 @@ def export_run(
     weights = str(manifest.weights["sha256"])
     chosen = read_policy(policy if policy is not None else run / POLICY, weights)
     network = load(run, trust=trust)
-    origin = Origin(manifest.model, weights, _trained_on(run))
+    origin = Origin(manifest.model, weights, _trained_on(run), read_statistics(run, weights))
     return write_bundle(network, chosen, directory, backend, origin, static=static, overwrite=overwrite)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.documents import SEAL, read_document, sealed
 from shallowdeep.errors import CheckpointError, ConfigurationError
+from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import policy_document, policy_from
 from shallowdeep.files import sha256_of, write_json
@@ -41,6 +42,7 @@ class Bundle:
         weights: SHA-256 of the weights the policy was made for.
         data: what the network was trained on, for `bench`: ``source`` and what `load_dataset` needs to split it again,
             or nothing.
+        confusion: statistics of training data that its confusion is z-scored by, or None.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class Bundle:
     backbone_macs: int
     weights: str
     data: Mapping[str, Any]
+    confusion: ConfusionStatistics | None = None
 
 
 def write_manifest(bundle: Bundle, further: Sequence[str] = ()) -> None:
@@ -82,6 +85,7 @@ def write_manifest(bundle: Bundle, further: Sequence[str] = ()) -> None:
         "backbone_macs": bundle.backbone_macs,
         "weights": bundle.weights,
         "data": dict(bundle.data),
+        "confusion": None if bundle.confusion is None else bundle.confusion.to_dict(),
         "files": {name: _stamp(bundle.path / name) for name in names},
     }
     write_json(bundle.path / MANIFEST, sealed(document))
@@ -111,6 +115,7 @@ def read_bundle(path: Path | str) -> Bundle:
             backbone_macs=int(document["backbone_macs"]),
             weights=str(document["weights"]),
             data=dict(document["data"]),
+            confusion=_statistics(document.get("confusion"), str(directory / MANIFEST)),
         )
         _ = document[SEAL]  # bundles are never written by hand
         stamps = {str(name): (int(stamp["bytes"]), str(stamp["sha256"])) for name, stamp in document["files"].items()}
@@ -145,6 +150,10 @@ def check_weights(policy: Policy, weights: str, where: str) -> None:
         raise ConfigurationError(
             f"Expected a policy for the weights {weights[:12]}... of {where}, got one for {policy.weights[:12]}..."
         )
+
+
+def _statistics(document: Any, source: str) -> ConfusionStatistics | None:  # noqa: ANN401 - as read from JSON
+    return None if document is None else ConfusionStatistics.from_dict(document, source)
 
 
 def _stamp(path: Path) -> dict[str, Any]:

@@ -6,13 +6,15 @@ from math import isfinite, prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shallowdeep.errors import DataError
+from shallowdeep.errors import ConfigurationError, DataError
+from shallowdeep.exits.abstention import CONFUSION
 from shallowdeep.exits.arrays import Array, namespace_of
+from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
 from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.compaction import keep
 from shallowdeep.inference.opening import CHANNELS, open_any
-from shallowdeep.inference.passage import Answers, Passage
+from shallowdeep.inference.passage import Answers, Passage, Watch
 from shallowdeep.inference.planner import Segment
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class EarlyExitEngine:
             own.
         threads: of the runtime; None for one a core.
         pool: how the runtime keeps its threads, one of its backend's ``POOLS``; None for what is best in general.
+        confusion: report confusion too, which costs a little time at every exit: ``True`` for z-scores by the bundle's
+            statistics (values as they are, where there are none), or statistics of a network.
 
     Attributes:
         policy: in force.
@@ -56,12 +60,24 @@ class EarlyExitEngine:
         *,
         threads: int | None = None,
         pool: str | None = None,
+        confusion: bool | ConfusionStatistics = False,
     ) -> None:
         opened = open_any(network, policy, backend, threads, pool)
         self.policy: Policy = opened.policy
         self.segments: tuple[Segment, ...] = opened.segments
         self.backend: Backend = opened.backend
         self._size, self._macs = opened.size, opened.backbone_macs
+        by_confusion = self.policy.abstention is not None and self.policy.abstention.indicator == CONFUSION
+        self._watched = confusion is not False or by_confusion
+        self._statistics = confusion if isinstance(confusion, ConfusionStatistics) else opened.confusion
+        if by_confusion and self._statistics is None:
+            raise ConfigurationError(
+                "Expected statistics of confusion for a policy that abstains by it, got none; give them as confusion="
+            )
+        if self._watched and self._statistics is not None and self._statistics.exits != self.policy.exits:
+            raise ConfigurationError(
+                f"Expected confusion statistics of {self.policy.exits} exits, got {self._statistics.exits}"
+            )
 
     def __call__(self, images: Array) -> Answers:
         """Answer a batch.
@@ -76,8 +92,8 @@ class EarlyExitEngine:
         x = self.backend.accept(images)
         xp = namespace_of(x)
         probe = xp.sum(x)  # infinite or not a number where any value is; looked at when the device is waited for anyway
-        passage = Passage(self.policy, self.segments, x)
         in_use = self.policy.in_use
+        passage = Passage(self.policy, self.segments, x, Watch(in_use, self._statistics) if self._watched else None)
         for number in range(len(self.segments) if len(x) else 0):
             following, logits = self.backend.run(number, x)
             # A bundle may have exits that this policy does not use: their heads are run, their logits not looked at.

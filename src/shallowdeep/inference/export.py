@@ -10,6 +10,7 @@ from typing import Any
 
 from shallowdeep.checkpoint import Architecture
 from shallowdeep.errors import ConfigurationError, OutputError
+from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
 from shallowdeep.files import cannot_write
 from shallowdeep.inference.backends.registry import backend_module, not_installed
@@ -27,11 +28,13 @@ class Origin:
         architecture: how to build the backbone again.
         weights: SHA-256 of its weights file.
         data: what it was trained on, as `Bundle.data` has it.
+        confusion: statistics of its training data, or None.
     """
 
     architecture: Architecture
     weights: str
     data: Mapping[str, Any] = field(default_factory=dict)
+    confusion: ConfusionStatistics | None = None
 
 
 def write_bundle(
@@ -76,6 +79,7 @@ def write_bundle(
                 path=made, backend=backend, model=origin.architecture.name, segments=segments, files=written.segments,
                 static=written.static, policy=policy, classes=network.classes, preprocessing=network.preprocessing,
                 backbone_macs=network.backbone_macs, weights=origin.weights, data=origin.data,
+                confusion=origin.confusion,
             )  # fmt: skip
             write_manifest(bundle, written.further)
             _take_place(made, directory)

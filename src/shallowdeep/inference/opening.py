@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shallowdeep.errors import ConfigurationError
+from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
 from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.backends.registry import backend_module, open_segments
@@ -33,6 +34,7 @@ class Opened:
         policy: whose exits in use are the segments'.
         size: side of the images in pixels, or None where any will do.
         backbone_macs: of one image.
+        confusion: statistics that a bundle brings, or None.
     """
 
     backend: Backend
@@ -40,6 +42,7 @@ class Opened:
     policy: Policy
     size: int | None
     backbone_macs: int
+    confusion: ConfusionStatistics | None = None
 
 
 def open_any(
@@ -72,8 +75,9 @@ def _open_bundle(
         raise ConfigurationError(f"Expected the backend of {bundle.path}, {bundle.backend!r}, got {backend!r}")
     chosen = bundle.policy if policy is None else _within(policy, bundle)
     return Opened(
-        open_segments(bundle, threads, pool), bundle.segments, chosen, bundle.preprocessing.size, bundle.backbone_macs
-    )
+        open_segments(bundle, threads, pool), bundle.segments, chosen, bundle.preprocessing.size, bundle.backbone_macs,
+        bundle.confusion,
+    )  # fmt: skip
 
 
 def _open_network(

@@ -12,6 +12,7 @@ import numpy as np
 from array_api_compat import device
 
 from shallowdeep.exits.arrays import Array, namespace_of
+from shallowdeep.exits.confusion import ConfusionScan, ConfusionStatistics
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.signals import scan_of
 from shallowdeep.inference.compaction import split
@@ -28,6 +29,10 @@ class Answers(NamedTuple):
         relative_costs: (N,) float32, of getting there; the backbone's is 1.
         answered_by: (N,) integers, whose answer it is; differs from ``exits`` under ``most-confident`` only.
         forced: (N,) bool, stopped by ``max_relative_cost`` without being confident.
+        confusions: (N,) float32, how far the exits in use before it disagree with the one where each stopped; z-scored
+            where statistics of training data are known. Not a number at the first exit in use, where there is none
+            before; None where it was not asked for.
+        abstained: (N,) bool, whether the answer is too doubtful to be used; None for a policy that withholds none.
     """
 
     labels: Array
@@ -36,6 +41,29 @@ class Answers(NamedTuple):
     relative_costs: Array
     answered_by: Array
     forced: Array
+    confusions: Array | None = None
+    abstained: Array | None = None
+
+
+class Watch:
+    """Confusion of one batch, exit by exit, as it is to be reported.
+
+    Args:
+        in_use: exits in use, in turn.
+        statistics: of training data, for z-scores; None for values as they are.
+    """
+
+    def __init__(self, in_use: Sequence[int], statistics: ConfusionStatistics | None) -> None:
+        self._in_use, self._statistics = in_use, statistics
+        self._scan = ConfusionScan()
+        self.keep = self._scan.keep
+
+    def step(self, exit_: int, logits: Array) -> Array | None:
+        """Confusion (n,) after an exit in use; None at the first."""
+        values = self._scan.step(logits)
+        if values is None or self._statistics is None:
+            return values
+        return self._statistics.normalised(values, exit_, self._in_use)
 
 
 class Passage:
@@ -48,12 +76,13 @@ class Passage:
         policy: when to stop.
         segments: in turn, the exits they lead to.
         images: (N, ...); gives the number of samples, the array library and the device.
+        watch: where confusion is asked for.
 
     Attributes:
         open: how many are not answered yet.
     """
 
-    def __init__(self, policy: Policy, segments: Sequence[Segment], images: Array) -> None:
+    def __init__(self, policy: Policy, segments: Sequence[Segment], images: Array, watch: Watch | None = None) -> None:
         xp, place = namespace_of(images), device(images)
         self._policy, self._segments, self._xp, self._device = policy, segments, xp, place
         self._scan = scan_of(policy.signal, len(policy.in_use))
@@ -66,6 +95,10 @@ class Passage:
         self._places = xp.zeros(self.open, dtype=xp.int64, device=place)  # of the segment after which each stopped
         self._by: Array | None = None
         self._forced: Array | None = None
+        self._watch = watch
+        self._confusions: Array | None = None
+        if watch is not None:
+            self._confusions = xp.full(self.open, float("nan"), dtype=images.dtype, device=place)
 
     def step(self, number: int, logits: Array) -> int:
         """Take an exit's logits (n, C) of those present; returns how many are still open.
@@ -76,8 +109,10 @@ class Passage:
         exit_ = self._segments[number].exit
         temperature = policy.temperature_at(exit_)
         confidence, scores = self._scan.step(logits if temperature == 1 else logits / temperature)
+        confused = None if self._watch is None else self._watch.step(exit_, logits)
         if self._at is not None:
             confidence, scores = confidence[self._at], scores[self._at]
+            confused = None if confused is None else confused[self._at]
         last = number == len(self._segments) - 1
         final = exit_ == policy.exits - 1
         sure = None if final else confidence >= float(np.float32(policy.threshold_at(exit_)))
@@ -85,14 +120,17 @@ class Passage:
             self._note_best(confidence, xp.argmax(scores, axis=-1), exit_)
         if last:
             self._write(number, None, confidence, scores, sure)
+            self._note_confusion(None, confused)
             self.open = 0
             return 0
         leaving = int(xp.count_nonzero(sure))  # the one wait for the device at this exit
         if leaving == self.open:
             self._write(number, None, confidence, scores, sure)
+            self._note_confusion(None, confused)
         elif leaving:
             staying, gone = split(sure, leaving)
             self._write(number, gone, confidence, scores, sure)
+            self._note_confusion(gone, confused)
             self._rows, self._at = _taken(self._rows, staying), _taken(self._at, staying)
             if self._best is not None:
                 confidence, label, by = (values[staying] for values in self._best)
@@ -106,6 +144,8 @@ class Passage:
             raise ValueError("Expected samples that were answered since the last compaction, found none")
         staying, self._at = self._at, None
         self._scan.keep(staying)
+        if self._watch is not None:
+            self._watch.keep(staying)
         return staying
 
     def answers(self) -> Answers:
@@ -116,7 +156,19 @@ class Passage:
         exits = xp.asarray([s.exit for s in self._segments], dtype=xp.int64, **make)[self._places]
         forced = xp.zeros(len(exits), dtype=xp.bool, **make) if self._forced is None else self._forced
         by = exits if self._by is None else self._by
-        return Answers(self._labels, self._confidences, exits, costs[self._places], by, forced)
+        withheld = None
+        if self._policy.abstention is not None:
+            withheld = self._policy.abstention.withholds(self._confidences, self._confusions)
+        return Answers(
+            self._labels, self._confidences, exits, costs[self._places], by, forced, self._confusions, withheld
+        )
+
+    def _note_confusion(self, gone: Array | None, confused: Array | None) -> None:
+        """Note the confusion of the open samples at places ``gone``; None for all of them."""
+        if confused is None or self._confusions is None:
+            return
+        rows = self._rows if gone is None else _taken(self._rows, gone)
+        self._confusions[slice(None) if rows is None else rows] = confused if gone is None else confused[gone]
 
     def _note_best(self, confidence: Array, label: Array, exit_: int) -> None:
         """Remember the surest answer so far of each open sample; of equally sure ones the first."""

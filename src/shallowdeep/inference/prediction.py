@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from shallowdeep.errors import BadImageError, DataError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.engine import EarlyExitEngine
+from shallowdeep.inference.passage import Answers
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Predictions:
 
     Attributes:
         answered: one mapping a file, in the order given: ``file``, ``label``, ``confidence``, ``exit``,
-            ``relative_cost``, ``forced``.
+            ``relative_cost``, ``forced``, ``confusion`` (None at the first exit in use), ``abstained`` (the label is
+            too doubtful to be used).
         failed: ``file`` and ``error`` of each file that could not be decoded.
     """
 
@@ -73,7 +76,7 @@ def predict_files(
         threads: of the runtime; None for one a core.
         progress: told the number of files after each batch.
     """
-    engine = EarlyExitEngine(bundle, threads=threads)
+    engine = EarlyExitEngine(bundle, threads=threads, confusion=True)
     results = Predictions()
     for batch in _batches(files, batch_size):
         pixels, names = [], []
@@ -101,8 +104,10 @@ def _answers(
 ) -> list[dict[str, Any]]:
     """One mapping an image, from pixels (N, S, S, 3)."""
     images = bundle.preprocessing.normalize_array(pixels.transpose(0, 3, 1, 2))
-    got = [to_numpy(values).tolist() for values in engine(images)]
-    labels, confidences, exits, costs, _, forced = got
+    answers = engine(images)
+    fields = (answers.labels, answers.confidences, answers.exits, answers.relative_costs, answers.forced)
+    withheld = [False] * len(names) if answers.abstained is None else to_numpy(answers.abstained).tolist()
+    rows = zip(names, *(to_numpy(values).tolist() for values in fields), _confusions(answers), withheld, strict=True)
     return [
         {
             "file": name,
@@ -111,8 +116,14 @@ def _answers(
             "exit": exit_,
             "relative_cost": cost,
             "forced": force,
+            "confusion": confusion,
+            "abstained": abstained,
         }
-        for name, label, confidence, exit_, cost, force in zip(
-            names, labels, confidences, exits, costs, forced, strict=True
-        )
+        for name, label, confidence, exit_, cost, force, confusion, abstained in rows
     ]
+
+
+def _confusions(answers: Answers) -> list[float | None]:
+    """Confusion of each answer; None at the first exit, where nothing disagrees yet."""
+    values = [] if answers.confusions is None else to_numpy(answers.confusions).tolist()
+    return [value if isfinite(value) else None for value in values]

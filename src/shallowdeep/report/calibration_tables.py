@@ -40,6 +40,16 @@ def calibration_tables(document: Mapping[str, Any]) -> RenderableType:
     if document["backbone"] is not None:
         other = document["backbone"]
         parts.append(Text(f"Against {other['run']} (test): {100 * other['accuracy_lost']:+.2f} points lost."))
+    if document["abstention"] is not None:
+        found, shown = document["abstention"], document["test"]["answered"]
+        rate = "-" if shown["error_rate"] is None else f"{100 * shown['error_rate']:.2f}"
+        parts.append(
+            Text(
+                f"Abstains by {found['indicator']}: answers {100 * shown['answered_share']:.1f} % of test, {rate} % of "
+                "these wrongly."
+            )
+        )
+        parts.append(Text(f"Promise: {found['promise']['sentence']}", style="bold"))
     if document["promise"] is not None:
         parts.append(Text(f"Promise: {document['promise']['sentence']}", style="bold"))
     return Group(*parts)

@@ -1,0 +1,159 @@
+"""What one set of predictions shows of overthinking, confusion and error indicators: the ``analyze`` document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shallowdeep.analysis.accuracy import at_chance, correct_so_far, exit_accuracies
+from shallowdeep.analysis.answer_rule import fit_answer_rule, judge_answer_rule
+from shallowdeep.analysis.claims import claims
+from shallowdeep.analysis.confusion_levels import confusion_levels, confusion_scores
+from shallowdeep.analysis.error_detection import METRICS, detection, detection_intervals
+from shallowdeep.analysis.error_indicators import DEFAULT_POWER, best_power, indicator_scores
+from shallowdeep.analysis.overthinking import RESAMPLES, destructive, per_class, wasteful
+from shallowdeep.analysis.recorded import Recorded
+from shallowdeep.analysis.trajectories import classes_confused, trajectories
+from shallowdeep.analysis.trajectory_predictor import FOLDS, TrajectoryPredictor
+from shallowdeep.errors import DataError
+from shallowdeep.exits.confusion import ConfusionStatistics
+from shallowdeep.exits.predictions import ExitPredictions
+
+
+def findings(
+    recorded: Recorded,
+    *,
+    tune: ExitPredictions | None = None,
+    statistics: ConfusionStatistics | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return everything that can be said of the predictions; docs/analysis.md explains each figure.
+
+    Args:
+        recorded: predictions of all exits, labelled or not.
+        tune: NumPy predictions of the same network on other samples, with labels, to fit what is fitted.
+        statistics: of confusion on training data; None leaves confusion as it is.
+        resamples: for intervals; 0 for none.
+        seed: of the resampling.
+
+    Returns:
+        Plain numbers, strings, lists and None, ready for JSON; no number is infinite or not a number. Blocks that
+        labels or several exits are needed for are None without, and ``notes`` says so.
+
+    Raises:
+        DataError: ``tune`` or ``statistics`` are of another network.
+    """
+    pred, labelled = recorded.predictions, recorded.labels is not None
+    _check_same_network(pred, tune, statistics)
+    notes = _notes(recorded, tune, statistics)
+    accuracies = exit_accuracies(pred).tolist() if labelled else [None] * pred.exits
+    so_far = correct_so_far(pred).tolist() if labelled else [None] * pred.exits
+    names = zip(recorded.exit_names, pred.costs.tolist(), accuracies, so_far, strict=True)
+    right = pred.logits[-1].argmax(axis=-1) == pred.labels if labelled else None
+    levels = confusion_scores(pred.logits, statistics) if pred.exits > 1 else None
+    indicators, best = _indicators(pred, right, tune, notes, resamples=resamples, seed=seed)
+    document: dict[str, Any] = {
+        "samples": pred.samples,
+        "labelled": labelled,
+        "classes": list(recorded.class_names),
+        "exits": [
+            {"name": name, "relative_cost": cost, "accuracy": accuracy, "correct_so_far": reached}
+            for name, cost, accuracy, reached in names
+        ],
+        "cumulative_accuracy": so_far[-1],
+        "wasteful": wasteful(pred, resamples, seed) if labelled else None,
+        "destructive": destructive(pred, resamples, seed) if labelled else None,
+        "trajectories": trajectories(pred.logits, pred.labels if labelled else None),
+        "classes_confused": classes_confused(pred, recorded.class_names) if labelled else None,
+        "per_class": per_class(pred, recorded.class_names, levels) if labelled else None,
+        "confusion": confusion_levels(pred.logits, right, statistics),
+        "error_indicators": indicators,
+        "best_indicator": best,
+        "answer_rule": None,
+    }
+    if labelled and tune is not None and pred.exits > 1:
+        document["answer_rule"] = judge_answer_rule(fit_answer_rule(tune), pred, resamples, seed)
+    return {**document, "paper": claims(document), "notes": notes}
+
+
+def _indicators(
+    pred: ExitPredictions,
+    right: NDArray[np.bool_] | None,
+    tune: ExitPredictions | None,
+    notes: list[str],
+    *,
+    resamples: int,
+    seed: int,
+) -> tuple[dict[str, Any] | None, str | None]:
+    """Return the figures of every indicator and the name of the best; adds to the notes what is missing and why."""
+    if right is None:
+        return None, None
+    if right.all() or not right.any():
+        word = "none" if right.all() else "all"
+        notes.append(f"The final exit gets {word} of these samples wrong: error indicators have nothing to tell apart.")
+        return None, None
+    power, predictor = _fitted(tune, notes)
+    scores = indicator_scores(pred.logits, power)
+    if predictor is not None:
+        scores["trajectory"] = predictor.scores(pred.logits)
+    intervals = detection_intervals(scores, ~right, resamples, seed)
+    found: dict[str, Any] = {
+        name: {**detection(values, ~right), "intervals": intervals[name]} for name, values in scores.items()
+    }
+    return found, max(found, key=lambda name: float(found[name][METRICS[0]]))
+
+
+def _fitted(tune: ExitPredictions | None, notes: list[str]) -> tuple[float, TrajectoryPredictor | None]:
+    """Return the power of MaxLogit-pNorm and the trajectory predictor, as fitted on ``tune``."""
+    if tune is None:
+        return DEFAULT_POWER, None
+    errors = tune.logits[-1].argmax(axis=-1) != tune.labels
+    fewest = min(int(errors.sum()), int((~errors).sum()))
+    power = best_power(tune.logits, errors) if fewest else DEFAULT_POWER
+    if fewest < FOLDS:
+        notes.append(
+            f"No trajectory predictor: tune has {fewest} errors or right answers, {FOLDS} are needed to fit one."
+        )
+        return power, None
+    return power, TrajectoryPredictor.fit(tune.logits, errors)
+
+
+def _check_same_network(
+    pred: ExitPredictions, tune: ExitPredictions | None, statistics: ConfusionStatistics | None
+) -> None:
+    if tune is not None and (tune.exits, tune.classes) != (pred.exits, pred.classes):
+        raise DataError(
+            f"Expected tune predictions of {pred.exits} exits and {pred.classes} classes, got {tune.exits} and "
+            f"{tune.classes}"
+        )
+    if statistics is not None and statistics.exits != pred.exits:
+        raise DataError(f"Expected confusion statistics of {pred.exits} exits, got {statistics.exits}")
+
+
+def _notes(recorded: Recorded, tune: ExitPredictions | None, statistics: ConfusionStatistics | None) -> list[str]:
+    """Return what readers should know besides the numbers."""
+    pred = recorded.predictions
+    notes = []
+    if recorded.labels is None:
+        notes.append("No labels: only costs, trajectories and confusion can be told, not who is right.")
+    else:
+        warning = at_chance(pred, "these samples")
+        notes += [] if warning is None else [warning]
+        absent = [
+            name
+            for name, count in zip(recorded.class_names, np.bincount(pred.labels, minlength=pred.classes), strict=True)
+            if not count
+        ]
+        if absent:
+            shown = ", ".join(absent[:3]) + (" ..." if len(absent) > 3 else "")  # noqa: PLR2004 - enough to recognise
+            notes.append(f"{len(absent)} of {pred.classes} classes have no sample: {shown}")
+    if pred.exits == 1:
+        notes.append("A single exit: there is no overthinking and no confusion to tell.")
+    elif statistics is None:
+        notes.append("Confusion is not normalised: there are no statistics of training data.")
+    if recorded.labels is not None and tune is None:
+        notes.append("No tune predictions: nothing is fitted, so no trajectory predictor and no answer rule.")
+    return notes

@@ -1,0 +1,294 @@
+"""From a saved RUN, or predictions of any origin, to what they show of overthinking."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shallowdeep.analysis.findings import findings
+from shallowdeep.analysis.overthinking import RESAMPLES
+from shallowdeep.analysis.recorded import Recorded
+from shallowdeep.checkpoint import Manifest, load, read_manifest
+from shallowdeep.data.image_split import ImageSplit
+from shallowdeep.data.load import DataSplits
+from shallowdeep.errors import CheckpointError, ConfigurationError, DataError, UnknownNameError
+from shallowdeep.exits.confusion import ConfusionStatistics
+from shallowdeep.exits.policy import Policy
+from shallowdeep.exits.policy_file import POLICY, read_policy
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.experiment.config import CONFIG, read_config
+from shallowdeep.experiment.confusion_file import measured_statistics, read_statistics
+from shallowdeep.experiment.judging import SPLITS
+from shallowdeep.experiment.preparation import DataProgress
+from shallowdeep.experiment.run_directory import PREDICTIONS
+from shallowdeep.experiment.run_splits import own_splits, predict_split
+from shallowdeep.files import write_json
+from shallowdeep.inference.turns import machine
+from shallowdeep.runtime import pick_device
+from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.training.observer import Observer
+
+ANALYSIS = "analysis.json"
+PACKAGES = ("shallowdeep", "torch", "numpy", "scikit-learn")
+
+Images = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+"""Places (n,) of samples to their images (n, H, W, 3)."""
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """What an analysis gave, and what a report shows beside it.
+
+    Attributes:
+        document: of the ``analyze`` command.
+        recorded: the predictions it is about.
+        policy: the run's own, or None.
+        network: on the CPU; None for a file.
+        images: of the samples, or None.
+    """
+
+    document: dict[str, Any]
+    recorded: Recorded
+    policy: Policy | None = None
+    network: ShallowDeepNetwork | None = None
+    images: Images | None = None
+
+
+@dataclass(frozen=True)
+class How:
+    """How to analyse.
+
+    Attributes:
+        split: of a run, ``test``, ``tune`` or ``train``.
+        resamples: for intervals; 0 for none.
+        seed: of resampling.
+        batch_size: images at a time.
+        device: to predict on.
+        skip_bad_images: leave out what cannot be decoded.
+        trust: let a manifest name code to run.
+        command: as it was typed, for the provenance.
+    """
+
+    split: str = "test"
+    resamples: int = RESAMPLES
+    seed: int = 0
+    batch_size: int = 250
+    device: str = "auto"
+    skip_bad_images: bool = False
+    trust: bool = False
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ConfigurationError(f"Expected a split among {', '.join(SPLITS)}, got {self.split!r}")
+        if self.resamples < 0:
+            raise ConfigurationError(f"Expected at least 0 resamples, got {self.resamples}")
+        if self.batch_size < 1:
+            raise ConfigurationError(f"Expected a batch size of at least 1, got {self.batch_size}")
+
+
+def analyse_any(
+    source: Path,
+    how: How,
+    tune: Path | None = None,
+    *,
+    observer: Observer,
+    data_progress: DataProgress | None = None,
+) -> tuple[Analysed, list[Path]]:
+    """Analyse a RUN or an npz file; see `analyse_run` and `analyse_file`.
+
+    Raises:
+        ConfigurationError: ``tune`` beside a run, which has its own.
+        ShallowDeepError: what is there cannot be read.
+    """
+    if source.is_dir():
+        if tune is not None:
+            raise ConfigurationError(f"Expected no --tune beside a run, which has its own, got {tune}")
+        return analyse_run(source, how, observer=observer, data_progress=data_progress)
+    return analyse_file(source, how, tune), []
+
+
+def analyse_file(path: Path, how: How, tune: Path | None = None) -> Analysed:
+    """Analyse predictions in an npz file, which may come from any program; docs/analysis.md says what it holds.
+
+    Args:
+        path: the file.
+        how: resampling.
+        tune: a file of the same network on other, labelled samples, to fit on what is fitted.
+
+    Raises:
+        ShallowDeepError: a file cannot be read, or they do not go together.
+    """
+    recorded = Recorded.load(path)
+    fitted_on = None if tune is None else Recorded.load(tune)
+    if fitted_on is not None and fitted_on.labels is None:
+        raise DataError(f"Expected labels in {tune}, which is to be fitted on, got none")
+    found = findings(
+        recorded,
+        tune=None if fitted_on is None else fitted_on.predictions,
+        resamples=how.resamples,
+        seed=how.seed,
+    )
+    head = {"source": str(path), "dataset": None, "split": "file"}
+    images = recorded.images
+    return Analysed(
+        {**head, **found, "policy": None, "promise": None, "provenance": _provenance(how, None, None)},
+        recorded,
+        images=None if images is None else lambda places: images[places],
+    )
+
+
+def analyse_run(
+    run: Path, how: How, *, observer: Observer, data_progress: DataProgress | None = None
+) -> tuple[Analysed, list[Path]]:
+    """Analyse a run on one of its splits; fitted parts are fitted on ``tune``.
+
+    Predictions and statistics of confusion that the run holds are taken; others are made and kept there.
+
+    Args:
+        run: a RUN.
+        how: split, resampling, where to predict.
+        observer: told how far predicting is.
+        data_progress: told how far reading is.
+
+    Returns:
+        What was found, and the files written.
+
+    Raises:
+        ShallowDeepError: the run or its data cannot be read.
+    """
+    manifest = read_manifest(run)
+    network = load(run, trust=how.trust).to(pick_device(how.device))
+    weights = str(manifest.weights["sha256"])
+    splits = _Splits(run, network, how, data_progress)
+    written: list[Path] = []
+    predictions: dict[str, ExitPredictions] = {}
+    for name in dict.fromkeys((how.split, "tune")):
+        pred = _stored(run, name, manifest)
+        if pred is None:
+            data = splits.read()
+            pred = predict_split(network, data.split(name), data.preprocessing, how.batch_size, observer)
+            written.append(run / PREDICTIONS / f"{name}.npz")
+            pred.save(written[-1])
+        predictions[name] = pred
+    shown, tune = predictions[how.split], predictions["tune"]
+    statistics, note = None, None
+    if len(network.exits) > 1:
+        statistics, note = _statistics(run, network, splits, how, weights=weights, observer=observer)
+    recorded = Recorded(
+        shown.logits, shown.costs, shown.labels, network.classes or (), tuple(exit_.name for exit_ in network.exits)
+    )
+    found = findings(recorded, tune=tune, statistics=statistics, resamples=how.resamples, seed=how.seed)
+    policy = read_policy(run / POLICY, weights) if (run / POLICY).exists() else None
+    promise = None if policy is None or policy.promise is None else policy.promise.get("sentence")
+    config = read_config(run / CONFIG) if (run / CONFIG).exists() else None
+    document = {
+        "source": str(run),
+        "dataset": None if config is None else Path(config.data).expanduser().resolve().name,
+        "split": how.split,
+        **found,
+        "notes": [*found["notes"], *([note] if note else [])],
+        "policy": None if policy is None else {"thresholds": list(policy.thresholds), "signal": policy.signal},
+        "promise": promise,
+        "provenance": _provenance(how, None if config is None else config.seed, weights),
+    }
+    images = _images(splits, how.split, shown.samples)
+    written.append(run / ANALYSIS)
+    write_json(written[-1], document)
+    return Analysed(document, recorded, policy, network.cpu(), images), written
+
+
+class _Splits:
+    """A run's data, read when it is first wanted: predictions that are stored need none."""
+
+    def __init__(self, run: Path, network: ShallowDeepNetwork, how: How, progress: DataProgress | None) -> None:
+        self._run, self._network, self._how, self._progress = run, network, how, progress
+        self._known: DataSplits | None = None
+
+    def read(self) -> DataSplits:
+        """The splits.
+
+        Raises:
+            ShallowDeepError: the data cannot be read, or is no longer what it was.
+        """
+        if self._known is None:
+            self._known = own_splits(
+                self._run, self._network, skip_bad_images=self._how.skip_bad_images, progress=self._progress
+            )
+        return self._known
+
+
+def _stored(run: Path, name: str, manifest: Manifest) -> ExitPredictions | None:
+    """Return the predictions that a run holds of a split, if they are of its network."""
+    path = run / PREDICTIONS / f"{name}.npz"
+    if not path.exists():
+        return None
+    pred = ExitPredictions.load(path)
+    costs = [exit_.macs / manifest.backbone_macs for exit_ in manifest.exits]
+    fits = pred.exits == len(costs) and np.allclose(pred.costs, costs) and pred.classes == len(manifest.classes)
+    return pred if fits else None
+
+
+def _statistics(
+    run: Path, network: ShallowDeepNetwork, splits: _Splits, how: How, *, weights: str, observer: Observer
+) -> tuple[ConfusionStatistics | None, str | None]:
+    """Return the statistics of confusion, or why there are none."""
+    known = read_statistics(run, weights)
+    if known is not None:
+        return known, None
+    try:
+        data = splits.read()
+    except (DataError, UnknownNameError, ConfigurationError, CheckpointError) as error:
+        return None, f"Training images cannot be read: {error}"
+    return measured_statistics(run, network, data, weights=weights, batch_size=how.batch_size, observer=observer), None
+
+
+def _images(splits: _Splits, name: str, samples: int) -> Images | None:
+    """Return how to fetch the samples' images; None where the data cannot be read."""
+    try:
+        part = splits.read().split(name)
+    except (DataError, UnknownNameError, ConfigurationError, CheckpointError):
+        return None
+    kept = _kept(part, samples)
+
+    def fetch(places: NDArray[np.int64]) -> NDArray[np.uint8]:
+        images, _ = part.subset(kept[places]).fetch(np.arange(len(places)))
+        pixels: NDArray[np.uint8] = images.permute(0, 2, 3, 1).numpy()
+        return pixels
+
+    return fetch
+
+
+def _kept(part: ImageSplit, samples: int) -> NDArray[np.int64]:
+    """Return the places in a split of the samples predicted: all, or those that could be decoded."""
+    if samples == len(part):
+        return np.arange(samples)
+    kept: NDArray[np.int64] = part.fetch_kept(np.arange(len(part))).kept.numpy()
+    return kept
+
+
+def _provenance(how: How, seed: int | None, weights: str | None) -> dict[str, Any]:
+    """Return what is needed to get the same figures again."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "command": how.command,
+        "date": date.today().isoformat(),  # noqa: DTZ011 - the user's own day
+        "seed": seed,
+        "resamples": how.resamples,
+        "versions": {**versions, "python": platform.python_version()},
+        "machine": machine(1)["cpu"],
+        "weights": weights,
+    }
