@@ -48,6 +48,18 @@ def test_areas_agree_with_their_definitions() -> None:
     assert (found["aurc"], found["augrc"]) == pytest.approx(slow_areas(scores, errors))
 
 
+def test_areas_agree_with_torch_uncertainty() -> None:
+    """Its AURC and AUGRC (0.13.0, on these samples) are integrals by trapezes over coverage; ours are means."""
+    generator = np.random.default_rng(0)
+    errors = generator.random(300) < 0.25
+    scores = np.clip(0.1 * generator.normal(size=300) + 0.1 * errors + 0.4, 0.01, 0.99)
+    found, first = detection(scores, errors), errors[scores.argmin()]
+    by_trapezes = (300 * found["aurc"] - (first + errors.mean()) / 2) / 299
+    assert by_trapezes == pytest.approx(0.09062914733683113)
+    by_trapezes = (300 * found["augrc"] - (first / 300 + errors.mean()) / 2) / 299
+    assert by_trapezes == pytest.approx(0.06352285360649376)
+
+
 def test_ties_count_as_in_random_order() -> None:
     """The mean over 3,000 random orders of equal scores."""
     scores, errors = case(samples=60, levels=1)
