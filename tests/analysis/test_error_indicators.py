@@ -62,10 +62,11 @@ def test_names_and_single_exits() -> None:
         indicator_scores(LOGITS[..., :1])
 
 
-def test_constant_logits_stay_finite() -> None:
-    """No information is no infinity."""
-    for values in indicator_scores(np.zeros((3, 5, 4), np.float32)).values():
-        assert np.isfinite(values).all()
+def test_constant_and_huge_logits_stay_finite() -> None:
+    """No information is no infinity, and neither is much."""
+    for logits in (np.zeros((3, 5, 4), np.float32), 1e30 * np.eye(5, 4, dtype=np.float32)[None].repeat(3, axis=0)):
+        for name, values in indicator_scores(logits).items():
+            assert np.isfinite(values).all(), name
 
 
 def test_the_power_is_the_best_on_tune() -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from shallowdeep.analysis.findings import findings
 from shallowdeep.analysis.recorded import Recorded
@@ -170,3 +173,31 @@ def test_files_without_what_is_needed(tmp_path: Path) -> None:
     path.write_bytes(b"PK not really")
     with pytest.raises(CheckpointError, match="damaged or foreign"):
         Recorded.load(path)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 12), st.integers(2, 4)),
+    scale=st.sampled_from([0.0, 1.0, 1e3, 1e30]),
+    known=st.tuples(st.booleans(), st.booleans()),
+    fitted=st.integers(0, 40),
+    seed=st.integers(0, 1000),
+)
+def test_whatever_the_shape_every_number_is_one(
+    shape: tuple[int, int, int], scale: float, known: tuple[bool, bool], fitted: int, seed: int
+) -> None:
+    """One sample, two classes, equal or huge logits, few to fit on: JSON without NaN, and tables that print."""
+    (exits_, samples, classes), (labelled, measured) = shape, known
+    generator = np.random.default_rng(seed)
+
+    def logits(count: int) -> NDArray[np.float32]:
+        return (scale * generator.normal(size=(exits_, count, classes))).astype(np.float32)
+
+    costs = np.linspace(0.2, 1.0, exits_)
+    recorded = Recorded(logits(samples), costs, generator.integers(0, classes, samples) if labelled else None)
+    tune = ExitPredictions(logits(fitted), generator.integers(0, classes, fitted), costs) if fitted else None
+    statistics = ConfusionStatistics.over([logits(5)]) if measured else None
+    found = findings(recorded, tune=tune, statistics=statistics, resamples=20)
+    json.dumps(found, allow_nan=False)
+    assert len(found["exits"]) == exits_
+    assert found["trajectories"]["stable"] + found["trajectories"]["changing"] == pytest.approx(1)

@@ -113,7 +113,7 @@ def test_galleries_by_hand() -> None:
         ["horse"] * 3,
     ]
     assert found[0]["text"].startswith("Of 3 samples that an early exit had right")
-    assert found[1]["text"].startswith("Of 2 samples that one has right at 25% of the backbone's cost")
+    assert found[1]["text"].startswith("Of 2 samples that one has right at 25 % of the backbone's cost")
     assert found[2]["title"] == "Simple and complex: horse"
     assert all(not s["maps"] and s["image"] is None for gallery in found for s in gallery["samples"])
     first = found[0]["samples"][0]["answers"]

@@ -92,6 +92,7 @@ class Ranking:
         self._order = np.argsort(values, kind="stable")
         ordered = values[self._order]
         self._starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))  # of groups of equal scores
+        self._distinct = len(self._starts) == self.samples
         self._wrong = wrong[self._order]
         self._harmonic = np.append(0.0, np.cumsum(1 / np.arange(1, self.samples + 1)))
 
@@ -104,31 +105,43 @@ class Ranking:
         Returns:
             (R,) by name; not a number for a row in which no error or no right answer is drawn.
         """
-        ordered = counts[:, self._order].astype(np.float64)
-        size = self._grouped(ordered)  # (R, G)
-        wrong = self._grouped(ordered * self._wrong)
-        right = size - wrong
-        until, wrong_until, right_until = (np.cumsum(values, axis=1) for values in (size, wrong, right))
-        before, wrong_before, right_before = until - size, wrong_until - wrong, right_until - right
-        wrongs, rights = (_or_nan(values[:, -1]) for values in (wrong_until, right_until))
-        steps = self._harmonic[until.astype(np.int64)] - self._harmonic[before.astype(np.int64)]
+        ordered = np.take(counts, self._order, axis=1).astype(np.float64)
+        size, wrong = self._grouped(ordered), self._grouped(ordered * self._wrong)  # (R, G)
+        total, errors = _running(size), _running(wrong)  # (R, G+1), before the first group and after each
+        before, wrong_before = total[:, :-1], errors[:, :-1]
+        right_before = before - wrong_before
+        wrongs = _or_nan(errors[:, -1])
+        rights = _or_nan(total[:, -1] - errors[:, -1])
+        steps = np.diff(self._harmonic[total.astype(np.int64)], axis=1)
         each = wrong / np.maximum(size, 1)
         flagged = wrongs[:, None] - wrong_before >= TRUE_POSITIVES * wrongs[:, None]  # from here on up the ranking
         place = np.maximum(flagged.sum(axis=1) - 1, 0)  # true for a run from the first group on
         passed = np.take_along_axis(right_before, place[:, None], axis=1)[:, 0]
         n = self.samples
         return {
-            "auroc": (wrong * (right_before + right / 2)).sum(axis=1) / (wrongs * rights),
+            "auroc": _dot(wrong, right_before + (size - wrong) / 2) / (wrongs * rights),
             "fpr95": (rights - passed) / rights,
-            "aurc": (wrong_before * steps + each * (size - before * steps)).sum(axis=1) / n,
-            "augrc": (wrong_before * size + wrong * (size + 1) / 2).sum(axis=1) / n**2,
+            "aurc": (_dot(wrong_before, steps) + _dot(each, size - before * steps)) / n,
+            "augrc": (_dot(wrong_before, size) + _dot(wrong, size + 1) / 2) / n**2,
         }
 
     def _grouped(self, values: Floats) -> Floats:
         """Return sums over groups of equal scores, (R, G)."""
-        if len(self._starts) == self.samples:
+        if self._distinct:
             return values
         return np.add.reduceat(values, self._starts, axis=1)
+
+
+def _running(values: Floats) -> Floats:
+    """Return running sums (R, G+1) of values (R, G), from 0."""
+    sums = np.zeros((values.shape[0], values.shape[1] + 1))
+    np.cumsum(values, axis=1, out=sums[:, 1:])
+    return sums
+
+
+def _dot(first: Floats, second: Floats) -> Floats:
+    """Return the sums of products, row by row."""
+    return np.asarray(np.einsum("rg,rg->r", first, second))
 
 
 def _or_nan(totals: Floats) -> Floats:

@@ -50,9 +50,11 @@ def energy(logits: Logits) -> Scores:
 
 def maxlogit_pnorm(logits: Logits, power: float = DEFAULT_POWER) -> Scores:
     """Return minus the largest centred logit over the p-norm of all, of the final exit, (N,), from logits (E, N, C)."""
-    centred = logits[-1] - logits[-1].mean(axis=-1, keepdims=True)
+    final = logits[-1].astype(np.float64)
+    centred = final - final.mean(axis=-1, keepdims=True)
+    centred /= np.maximum(np.abs(centred).max(axis=-1, keepdims=True), _TINY)  # cancels out, and powers stay finite
     norm = (np.abs(centred) ** power).sum(axis=-1) ** (1 / power)
-    return np.asarray(-centred.max(axis=-1) / (norm + _TINY), dtype=np.float64)
+    return np.asarray(-centred.max(axis=-1) / np.maximum(norm, _TINY))
 
 
 def ensemble(logits: Logits) -> Scores:

@@ -147,7 +147,7 @@ def _destructive(
     ]
     gallery = {
         "title": "Right early, wrong at the end",
-        "text": f"Of {total} samples that an early exit had right and the final exit has wrong, "
+        "text": f"Of {total:,} samples that an early exit had right and the final exit has wrong, "
         "the ones it was surest of, at most a third of them of one class.",
         "kind": "destructive",
         "samples": shown.entries(samples, captions, pixels, maps),
@@ -161,8 +161,8 @@ def _wasteful(shown: _Shown, count: int) -> dict[str, Any]:
     total, first = int((shown.correct[0] & shown.correct[-1]).sum()), shown.exit_names[0]
     return {
         "title": "Right at once, and computed to the end",
-        "text": f"Of {total} samples that {first} has right at {float(shown.pred.costs[0]):.0%} of the backbone's "
-        "cost, and the final exit too, the surest of each class.",
+        "text": f"Of {total:,} samples that {first} has right at {100 * float(shown.pred.costs[0]):.0f} % of the "
+        "backbone's cost, and the final exit too, the surest of each class.",
         "kind": "wasteful",
         "samples": shown.entries(samples, [f"Right at {first} and at the end"] * len(samples), shown.pixels(samples)),
     }

@@ -13,6 +13,7 @@ from shallowdeep.cli.terminal import TerminalObserver, notes, show
 
 MODEL, DATA = "resnet20", "mnist5k"
 BACKBONE_EPOCHS, IC_EPOCHS = 6, 10
+GALLERY = 12  # samples
 
 
 def demo(
@@ -23,8 +24,10 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
     """Tell the whole story on 5,000 embedded digits, in under 3 minutes."""
+    from shallowdeep.experiment.analysing import How, analyse_run
     from shallowdeep.experiment.config import TrainConfig
     from shallowdeep.experiment.judging import judge
+    from shallowdeep.experiment.reporting import PAGE, write_report
     from shallowdeep.experiment.training import run_training
     from shallowdeep.report.tables import evaluation_tables
 
@@ -45,13 +48,17 @@ def demo(
         run_training(settings, network, overwrite=True, observer=observer, data_progress=observer.data)
         console.rule("3  Judged exit by exit, on digits it has never seen", align="left")
         document, files = judge(network, observer=observer, data_progress=observer.data)
+        console.rule("4  How it overthinks, on a page", align="left")
+        how = How(command="shallowdeep demo")
+        analysed, _ = analyse_run(network, how, observer=observer, data_progress=observer.data)
+        write_report(analysed, network / PAGE, GALLERY)
     show(document, evaluation_tables(document), as_json=as_json)
     seconds = time.perf_counter() - started
-    for line in _conclusion(document, files[-1], seconds):
+    for line in _conclusion(document, network / PAGE, files[-1], seconds):
         console.print(line, soft_wrap=True)
 
 
-def _conclusion(document: dict[str, Any], picture: Path, seconds: float) -> list[str]:
+def _conclusion(document: dict[str, Any], page: Path, picture: Path, seconds: float) -> list[str]:
     exits = document["exits"]
     final = exits[-1]["accuracy"]
     enough = next(number for number, exit_ in enumerate(exits) if exit_["accuracy"] >= final - 0.01)
@@ -59,9 +66,10 @@ def _conclusion(document: dict[str, Any], picture: Path, seconds: float) -> list
     return [
         f"Exit {enough} is within one point of the final classifier at {early['relative_cost']:.0%} of its cost;",
         f"some exit is right for {document['cumulative_accuracy']:.1%} of the digits, the final one for {final:.1%}.",
-        f"\nPicture: {picture}   ({seconds:.0f} s in all)",
+        f"\nOpen {page} in a browser: how the network overthinks, digit by digit.",
+        f"Picture: {picture}   ({seconds:.0f} s in all)",
         "Next, your own images (a folder with train/CLASS/*.jpg) and a network for them:",
         "  source .venv/bin/activate",
         "  shallowdeep train --data FOLDER --model torchvision:resnet18 --recipe joint --out runs/first",
-        "  shallowdeep evaluate runs/first",
+        "  shallowdeep report runs/first",
     ]

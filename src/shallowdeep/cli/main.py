@@ -17,6 +17,7 @@ from shallowdeep.cli.evaluate import evaluate
 from shallowdeep.cli.export import export
 from shallowdeep.cli.models import models
 from shallowdeep.cli.predict import predict
+from shallowdeep.cli.report import report
 from shallowdeep.cli.train import train
 from shallowdeep.errors import BadImageError, ShallowDeepError
 
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, evaluate, calibrate, analyze, export, predict, bench, models, datasets):
+for command in (demo, train, evaluate, calibrate, analyze, report, export, predict, bench, models, datasets):
     app.command()(command)
 
 

@@ -19,7 +19,17 @@ from shallowdeep.training.run import HISTORY, STATE
 
 METRICS, PICTURE, PREDICTIONS = "metrics.json", "accuracy-cost.png", "predictions"
 DATA = "data.json"
-_RESULTS = (METRICS, PICTURE, "policy.json", "report.html", "confusion.json", "analysis.json", f"{PREDICTIONS}/*.npz")
+_RESULTS = (
+    METRICS,
+    PICTURE,
+    "policy.json",
+    "report*.html",
+    "report-*.png",
+    "report-*.svg",
+    "confusion.json",
+    "analysis.json",
+    f"{PREDICTIONS}/*.npz",
+)
 _OWN = (*_RESULTS, DATA, MANIFEST, WEIGHTS, HISTORY, STATE, CACHES)
 _SAFETENSORS_LEAVES = ".tmp??????"  # where its writer was killed
 STATES_OF_ROOM = 8  # times the weights: two states with momenta while one replaces the other, and the result
