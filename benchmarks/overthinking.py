@@ -13,6 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shallowdeep.analysis.error_detection import detection
+from shallowdeep.analysis.error_indicators import max_softmax
+from shallowdeep.exits.confusion import distances
+from shallowdeep.exits.predictions import ExitPredictions
+
 INDICATOR_FIGURES = ("auroc", "fpr95", "aurc", "augrc")
 AGREES = {True: "agrees", False: "**does not agree**", None: "cannot be said"}
 
@@ -97,6 +102,21 @@ def claims(documents: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return table(["claim", "paper", "run", "here", ""], rows)
 
 
+def later_confusion(runs: Sequence[Path]) -> list[str]:
+    """AUROC of confusion that counts the exits from each one on: which exits spoil it."""
+    rows = []
+    for run in runs:
+        for split in ("tune", "test"):
+            pred = ExitPredictions.load(run / "predictions" / f"{split}.npz")
+            errors = pred.logits[-1].argmax(-1) != pred.labels
+            apart = distances(pred.logits, pred.exits - 1)  # (E-1, N)
+            levels = [detection(apart[k:].sum(axis=0), errors)["auroc"] for k in range(pred.exits - 1)]
+            softmax = detection(max_softmax(pred.logits), errors)["auroc"]
+            rows.append([f"`{run.name}`, {split}", *(f"{level:.3f}" for level in levels), f"{softmax:.3f}"])
+    exits = len(rows[0]) - 2
+    return table(["exits counted", *(f"{k} on" for k in range(exits)), "max softmax"], rows)
+
+
 def main() -> None:
     """Analyse the runs and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -114,6 +134,8 @@ def main() -> None:
     )
     lines = ["# How these networks overthink", "", about, "", "## The paper's claims", "", *claims(documents)]
     lines += ["## All figures", "", *overview(documents)]
+    which = "AUROC of confusion that counts the earlier exits from exit k on; from 0 on is the paper's."
+    lines += ["## Which exits confusion counts", "", which, "", *later_confusion(arguments.runs)]
     for name, document in documents.items():
         lines += [f"## `{name}`: what tells errors", "", *indicators(document)]
         lines += [f"![{figure}]({name}-{figure}.png)" for figure in ("overthinking", "confusion", "error-indicators")]
