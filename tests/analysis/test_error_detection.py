@@ -101,7 +101,7 @@ def test_counts_are_repetitions(data: st.DataObject) -> None:
     repeated = np.repeat(np.arange(samples), counts)
     figures = Ranking(scores, errors).figures(counts[None])
     if errors[repeated].all() or not errors[repeated].any():
-        assert np.isnan(figures["auroc"][0])
+        assert all(np.isnan(values[0]) for values in figures.values())
         return
     for name, value in detection(scores[repeated], errors[repeated]).items():
         assert figures[name][0] == pytest.approx(value), name
@@ -118,6 +118,13 @@ def test_intervals_hold_the_figure_and_shrink_with_samples() -> None:
         widths.append(bounds["auroc"][1] - bounds["auroc"][0])
     assert widths[1] < widths[0] / 2
     assert detection_intervals({"score": scores}, errors, 0) == {"score": {}}
+
+
+def test_resamples_without_an_error_count_for_nothing() -> None:
+    """One error that is told perfectly stays without false alarms in every resample that draws it."""
+    bounds = detection_intervals({"score": np.arange(100.0)}, np.arange(100) == 99, 200)["score"]
+    assert bounds["fpr95"] == [0.0, 0.0]
+    assert bounds["auroc"] == [1.0, 1.0]
 
 
 def test_bad_input_is_refused() -> None:

@@ -69,6 +69,15 @@ def test_constant_and_huge_logits_stay_finite() -> None:
             assert np.isfinite(values).all(), name
 
 
+def test_sure_answers_do_not_tie() -> None:
+    """Logits so far apart that float32 calls every probability 1 are still ranked."""
+    logits = np.zeros((1, 4, 3), np.float32)
+    logits[0, :, 0] = [20, 24, 28, 32]
+    for name in ("max-softmax", "entropy", "margin"):
+        values = indicator_scores(logits)[name]
+        assert (np.diff(values) < 0).all(), name
+
+
 def test_the_power_is_the_best_on_tune() -> None:
     """No other of the powers has a smaller AURC."""
     pred = trained_exits(400, seed=0)

@@ -84,7 +84,7 @@ def test_without_labels_the_label_free_parts_work() -> None:
 def test_a_single_exit_an_absent_class_and_no_error() -> None:
     """Nothing is divided by nothing; notes name what cannot be told."""
     one = exits()
-    single = findings(Recorded(one["logits"][:1], COSTS[:1], one["labels"]), resamples=20)
+    single = findings(Recorded(one["logits"][:1], np.ones(1), one["labels"]), resamples=20)
     json.dumps(single, allow_nan=False)
     assert single["wasteful"] is single["confusion"] is None
     assert "confusion" not in single["error_indicators"]
@@ -130,6 +130,10 @@ def test_files_of_other_programs(tmp_path: Path) -> None:
     bare = Recorded.load(path)
     assert bare.labels is None
     assert bare.logits.dtype == np.float32
+    np.savez(path, **{**given, "costs": COSTS.astype(np.longdouble)}, class_names=np.array([b"a", b"b", b"c", b"d"]))
+    theirs = Recorded.load(path)
+    assert theirs.class_names == ("a", "b", "c", "d")
+    assert theirs.costs.dtype == np.float64
     images = np.zeros((5, 8, 8, 3), np.uint8)
     np.savez(path, **given, class_names=["a", "b", "c", "d"], exit_names=["x", "y", "z"], images=images)
     full = Recorded.load(path)
@@ -147,6 +151,9 @@ def test_files_of_other_programs(tmp_path: Path) -> None:
         ({"labels": np.array([0, 1, 2, 3, 4])}, r"labels in \[0, 4\)"),
         ({"labels": np.zeros(4, int)}, "labels of shape"),
         ({"costs": np.array([0.3, 0.2, 1.0])}, "rise from exit to exit"),
+        ({"costs": np.array([2e7, 5e7, 1e8])}, "costs relative to the whole network"),
+        ({"logits": np.full((3, 5, 4), 3e38, np.float32)}, "logits of at most 1e\\+38"),
+        ({"class_names": np.array(["a", "b", "c", None])}, "numbers or strings"),
         ({"class_names": np.array(["a"])}, "Expected 4 class names, got 1"),
         ({"exit_names": np.array(["a"])}, "Expected 3 exit names, got 1"),
         ({"images": np.zeros((5, 8, 8), np.uint8)}, "images of shape"),
@@ -193,7 +200,7 @@ def test_whatever_the_shape_every_number_is_one(
     def logits(count: int) -> NDArray[np.float32]:
         return (scale * generator.normal(size=(exits_, count, classes))).astype(np.float32)
 
-    costs = np.linspace(0.2, 1.0, exits_)
+    costs = np.linspace(1 / exits_, 1.0, exits_)
     recorded = Recorded(logits(samples), costs, generator.integers(0, classes, samples) if labelled else None)
     tune = ExitPredictions(logits(fitted), generator.integers(0, classes, fitted), costs) if fitted else None
     statistics = ConfusionStatistics.over([logits(5)]) if measured else None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import multiprocessing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from shallowdeep.analysis.confusion_levels import confusion_levels
 from shallowdeep.analysis.metrics import Confusion, Overthinking
 from shallowdeep.analysis.overthinking import destructive, wasteful
 from shallowdeep.errors import DataError
-from shallowdeep.exits.confusion import ConfusionStatistics
+from shallowdeep.exits.confusion import ConfusionStatistics, confusion
 from shallowdeep.exits.predictions import ExitPredictions
 
 COSTS = [0.2, 0.6, 1.1]
@@ -55,16 +58,42 @@ def test_confusion_over_batches_is_that_of_all(normalised: bool) -> None:
         assert float(found[name]) == pytest.approx(levels[name], abs=1e-5)
 
 
-def test_states_add_up_over_processes() -> None:
-    """Both states are sums, so that what two processes counted is what one would have."""
+def _half(rank: int, folder: str) -> None:
+    """One of two processes: counts its half, and writes what both together give."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    rows = (slice(0, 30), slice(30, 90))[rank]
     for metric in (Overthinking(COSTS), Confusion(3)):
-        assert all("sum" in str(reduce) for reduce in metric._reductions.values())
-        halves = [metric.clone(), metric.clone()]
-        for half, rows in zip(halves, (slice(0, 30), slice(30, 90)), strict=True):
-            half.update(torch.from_numpy(LOGITS[:, rows]), torch.from_numpy(LABELS[rows]))
+        metric.update(torch.from_numpy(LOGITS[:, rows]), torch.from_numpy(LABELS[rows]))
+        found = {name: float(value) for name, value in metric.compute().items()}
+        Path(folder, f"{type(metric).__name__}-{rank}.json").write_text(json.dumps(found))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_count_as_one(tmp_path: Path) -> None:
+    """Each has seen a part, both give the figures of all, standard deviations among them."""
+    context = multiprocessing.get_context("fork")
+    halves = [context.Process(target=_half, args=(rank, str(tmp_path))) for rank in range(2)]
+    for half in halves:
+        half.start()
+    for half in halves:
+        half.join(60)
+        assert half.exitcode == 0
+    for metric in (Overthinking(COSTS), Confusion(3)):
         metric.update(torch.from_numpy(LOGITS), torch.from_numpy(LABELS))
-        (name,) = metric._defaults
-        assert torch.allclose(getattr(halves[0], name) + getattr(halves[1], name), getattr(metric, name))
+        expected = {name: float(value) for name, value in metric.compute().items()}
+        for rank in range(2):
+            got = json.loads((tmp_path / f"{type(metric).__name__}-{rank}.json").read_text())
+            assert got == pytest.approx(expected)
+
+
+def test_spreads_are_standard_deviations() -> None:
+    """Of confusion among right and among wrong answers."""
+    metric = Confusion(3)
+    metric.update(torch.from_numpy(LOGITS), torch.from_numpy(LABELS))
+    values, right = confusion(LOGITS), LOGITS[-1].argmax(-1) == LABELS
+    found = metric.compute()
+    assert float(found["right_std"]) == pytest.approx(values[right].std(), abs=1e-4)
+    assert float(found["wrong_std"]) == pytest.approx(values[~right].std(), abs=1e-4)
 
 
 def test_without_errors_there_is_no_share_of_them() -> None:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from shallowdeep.analysis.overthinking import last_early_right
 from shallowdeep.analysis.samples import (
     destructive_samples,
     hard_samples,
-    last_early_right,
     simple_and_complex,
     wasteful_samples,
 )

@@ -52,6 +52,56 @@ def test_stored_predictions_are_taken_and_new_weights_clear_them(trained: Traini
     assert not list(Path("run/predictions").glob("*"))
 
 
+def test_predictions_of_other_weights_or_damaged_ones_are_made_anew(trained: Training, shell: Shell) -> None:
+    """What was stored for other weights is not this network's, even where shapes agree."""
+    trained("run", *JOINT)
+    found = document(shell, "analyze", "run", "--trust", "--resamples", 0)
+    path = Path("run/predictions/test.npz")
+    pred = ExitPredictions.load(path)
+    ExitPredictions(pred.logits[:, :, ::-1].copy(), pred.labels, pred.costs).save(path, "0" * 64)
+    assert document(shell, "analyze", "run", "--trust", "--resamples", 0) == found
+    path.write_bytes(path.read_bytes()[:200])
+    assert document(shell, "analyze", "run", "--trust", "--resamples", 0) == found
+    assert ExitPredictions.load(path).samples == 12
+
+
+def test_what_is_fitted_is_not_judged_on_the_same_samples(trained: Training, shell: Shell) -> None:
+    """On tune nothing fitted is shown; on train a note says what that is worth."""
+    trained("run", *JOINT)
+    on_tune = document(shell, "analyze", "run", "--trust", "--resamples", 0, "--split", "tune")
+    assert on_tune["answer_rule"] is None
+    assert "trajectory" not in (on_tune["error_indicators"] or {})
+    on_train = document(shell, "analyze", "run", "--trust", "--resamples", 0, "--split", "train")
+    assert any("trained on these images" in note for note in on_train["notes"])
+
+
+def test_promises_of_the_policy_are_told(trained: Training, shell: Shell) -> None:
+    """That on the answers given among them; predict withholds by the exported policy."""
+    trained("run", *JOINT)
+    wish = ("--threshold", 0.6, "--abstain", 0.9, "--confidence", 0.6)
+    abstention = document(shell, "calibrate", "run", "--trust", *wish)["abstention"]
+    found = document(shell, "analyze", "run", "--trust", "--resamples", 0)
+    assert abstention["promise"]["sentence"] in found["promise"]
+    document(shell, "export", "run", "--trust", "--out", "bundle")
+    answers = document(shell, "predict", "bundle", "images/test")["predictions"]
+    for answer in answers:
+        doubt = 1 - answer["confidence"]
+        if abstention["indicator"] == "confusion":
+            doubt = float("-inf") if answer["confusion"] is None else answer["confusion"]
+        assert answer["abstained"] == (doubt > abstention["threshold"])
+    policy = json.loads(Path("run/policy.json").read_text())
+    policy["abstention"]["threshold"] = -5.0
+    Path("run/policy.json").write_text(json.dumps(policy))
+    assert "altered" in refused(shell, "export", "run", "--trust", "--out", "other")
+    del policy["sha256"]
+    Path("run/policy.json").write_text(json.dumps(policy))
+    document(shell, "export", "run", "--trust", "--out", "other")
+    status, output, _ = shell("predict", "other", "images/test")
+    withheld = sum(a["confidence"] < 6 and (abstention["indicator"] == "confidence" or a["exit"] > 0) for a in answers)
+    assert status == 0
+    assert f"Abstained from {withheld}: labels in brackets" in output
+
+
 def test_statistics_are_those_of_the_training_images(trained: Training, shell: Shell) -> None:
     """Mean and standard deviation of confusion over the un-augmented training split; of these weights only."""
     trained("run", *JOINT)
@@ -96,8 +146,13 @@ def test_files_of_other_programs_are_analysed(shell: Shell, workplace: Path) -> 
     found = document(shell, "analyze", path, "--resamples", 20)
     assert (found["split"], found["classes"]) == ("file", ["x", "y", "z"])
     assert found["answer_rule"] is None
-    assert document(shell, "analyze", path, "--tune", path, "--resamples", 0)["answer_rule"] is not None
     assert sorted(workplace.iterdir()) == before
+    other = np.random.default_rng(1).normal(size=(3, 40, 3)).astype(np.float32)
+    path.rename("tune.npz")
+    recorded(logits=other)
+    assert document(shell, "analyze", path, "--tune", "tune.npz", "--resamples", 0)["answer_rule"] is not None
+    assert "Expected other samples in theirs.npz" in refused(shell, "analyze", path, "--tune", path)
+    assert "no --split beside a file" in refused(shell, "analyze", path, "--split", "tune")
     path = recorded(labels=None)
     blind = document(shell, "analyze", path)
     assert blind["wasteful"] is None

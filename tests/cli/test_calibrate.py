@@ -124,7 +124,7 @@ def test_abstaining_comes_with_a_promise_of_its_own(trained: Training, shell: Sh
     assert promise["samples"] == (20 if wish is not LOOSE else 10)
     assert 0 < found["test"]["answered"]["answered_share"] <= 1
     assert ("both at once hold with 20 %" in " ".join(found["notes"])) == (wish is LOOSE)
-    assert "Expected an error rate in (0, 1)" in refused(shell, "run", *wish, "--abstain", 2)
+    assert "Expected an error rate in [0.0001, 1)" in refused(shell, "run", *wish, "--abstain", 2)
     assert "certify samples to promise at most 1 % errors" in refused(
         shell, "run", *wish, "--abstain", 0.01, "--confidence", 0.6
     )

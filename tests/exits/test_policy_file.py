@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shallowdeep.errors import CheckpointError
+from shallowdeep.exits.abstention import Abstention
 from shallowdeep.exits.policy import Policy
-from shallowdeep.exits.policy_file import policy_document, read_policy, write_policy
+from shallowdeep.exits.policy_file import policy_document, policy_from, read_policy, write_policy
 
 POLICY = Policy(
     thresholds=(0.5, None, 0.25), signal="margin", fallback="most-confident", temperatures=(1.0, 2.0, 1.5, 1.0),
@@ -70,3 +72,17 @@ def test_truncated_and_missing_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "policy.json").write_text('{"format"')
     with pytest.raises(CheckpointError, match="truncated or altered"):
         read_policy(tmp_path / "policy.json", "ab12")
+
+
+def test_abstention_survives_and_older_files_have_none(tmp_path: Path) -> None:
+    """Back from its file a policy withholds what it did; written by hand it promises nothing; format 1 knows none."""
+    given = replace(POLICY, abstention=Abstention("confusion", 1.5, {"sentence": "at most"}))
+    write_policy(given, tmp_path / "policy.json")
+    assert read_policy(tmp_path / "policy.json", POLICY.weights) == given
+    document = {key: value for key, value in policy_document(given).items() if key != "sha256"}
+    by_hand = policy_from(document, "here").abstention
+    assert by_hand == Abstention("confusion", 1.5)
+    del document["abstention"]
+    assert policy_from({**document, "format_version": 1}, "here").abstention is None
+    with pytest.raises(CheckpointError, match="lacks or garbles"):
+        policy_from({**document, "abstention": {"indicator": "mood", "threshold": 1}}, "here")

@@ -97,7 +97,7 @@ def test_an_altered_file_is_refused(tmp_path: Path) -> None:
     [
         ({"logits": LOGITS, "labels": LABELS}, "Expected arrays logits, labels, costs"),
         ({"x": LOGITS}, "Expected arrays logits, labels, costs"),
-        ({"logits": LOGITS, "labels": LABELS, "costs": np.array([0.2, None])}, "damaged or foreign"),
+        ({"logits": LOGITS, "labels": LABELS, "costs": np.array([0.2, None])}, "got Python objects"),
         ({"logits": LOGITS, "labels": LABELS, "costs": COSTS[::-1]}, "Expected finite positive costs .* in .*npz"),
     ],
 )

@@ -35,7 +35,7 @@ class AnswerRule:
 
 
 def fit_answer_rule(tune: ExitPredictions) -> AnswerRule:
-    """Return the rule with the highest accuracy on ``tune``; of equal ones the one that changes the fewest answers.
+    """Return the rule with the highest accuracy on ``tune``; of equal ones that with fewer exits, then less changed.
 
     Args:
         tune: NumPy predictions.

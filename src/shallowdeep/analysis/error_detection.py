@@ -117,10 +117,11 @@ class Ranking:
         flagged = wrongs[:, None] - wrong_before >= TRUE_POSITIVES * wrongs[:, None]  # from here on up the ranking
         place = np.maximum(flagged.sum(axis=1) - 1, 0)  # true for a run from the first group on
         passed = np.take_along_axis(right_before, place[:, None], axis=1)[:, 0]
-        n = self.samples
+        undecided = 0 * (wrongs + rights)  # not a number where there is no error, or no right answer
+        n = self.samples + undecided
         return {
             "auroc": _dot(wrong, right_before + (size - wrong) / 2) / (wrongs * rights),
-            "fpr95": (rights - passed) / rights,
+            "fpr95": (rights - passed) / rights + undecided,
             "aurc": (_dot(wrong_before, steps) + _dot(each, size - before * steps)) / n,
             "augrc": (_dot(wrong_before, size) + _dot(wrong, size + 1) / 2) / n**2,
         }

@@ -28,29 +28,29 @@ _TINY = 1e-12
 
 def max_softmax(logits: Logits) -> Scores:
     """Return 1 - max softmax of the final exit, (N,), from logits (E, N, C)."""
-    return 1 - np.asarray(max_probability(logits[-1]), dtype=np.float64)
+    return 1 - np.asarray(max_probability(_final(logits)))
 
 
 def entropy(logits: Logits) -> Scores:
     """Return the entropy of the final exit over ln C, (N,) in [0, 1], from logits (E, N, C)."""
-    return 1 - np.asarray(entropy_confidence(logits[-1]), dtype=np.float64)
+    return 1 - np.asarray(entropy_confidence(_final(logits)))
 
 
 def small_margin(logits: Logits) -> Scores:
     """Return 1 - (p1 - p2) of the final exit, (N,) in [0, 1], from logits (E, N, C)."""
-    return 1 - np.asarray(margin(logits[-1]), dtype=np.float64)
+    return 1 - np.asarray(margin(_final(logits)))
 
 
 def energy(logits: Logits) -> Scores:
     """Return the free energy -log sum exp z of the final exit, (N,), from logits (E, N, C)."""
-    final = logits[-1].astype(np.float64)
+    final = _final(logits)
     top = final.max(axis=-1)
     return np.asarray(-(top + np.log(np.exp(final - top[:, None]).sum(axis=-1))))
 
 
 def maxlogit_pnorm(logits: Logits, power: float = DEFAULT_POWER) -> Scores:
     """Return minus the largest centred logit over the p-norm of all, of the final exit, (N,), from logits (E, N, C)."""
-    final = logits[-1].astype(np.float64)
+    final = _final(logits)
     centred = final - final.mean(axis=-1, keepdims=True)
     centred /= np.maximum(np.abs(centred).max(axis=-1, keepdims=True), _TINY)  # cancels out, and powers stay finite
     norm = (np.abs(centred) ** power).sum(axis=-1) ** (1 / power)
@@ -68,7 +68,7 @@ def mutual_information(logits: Logits) -> Scores:
     of_mean = -(mean * np.log(mean + _TINY)).sum(axis=-1)
     within = np.zeros(logits.shape[1])
     for one in logits:
-        logarithms = log_softmax(one)
+        logarithms = log_softmax(one.astype(np.float64))
         within -= (np.exp(logarithms) * logarithms).sum(axis=-1)
     return np.asarray(np.maximum(of_mean - within / len(logits), 0) / log(logits.shape[-1]), dtype=np.float64)
 
@@ -126,10 +126,15 @@ def indicator_scores(logits: Logits, power: float = DEFAULT_POWER) -> dict[str, 
     return {name: maxlogit_pnorm(logits, power) if name == "maxlogit-pnorm" else PLAIN[name](logits) for name in names}
 
 
+def _final(logits: Logits) -> Logits:
+    """Return the final exit's logits (N, C) in float64: in float32 sure answers would tie at a confidence of 1."""
+    return np.asarray(logits[-1], dtype=np.float64)
+
+
 def _mean_probabilities(logits: Logits) -> NDArray[Any]:
     """Return the mean of the exits' probabilities, (N, C)."""
     total = np.zeros(logits.shape[1:])
     for one in logits:
-        total += softmax(one)
+        total += softmax(one.astype(np.float64))
     mean: NDArray[Any] = total / len(logits)
     return mean

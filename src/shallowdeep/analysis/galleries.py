@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shallowdeep.analysis.gradcam import exit_maps, overlay
+from shallowdeep.analysis.overthinking import last_early_right
 from shallowdeep.analysis.samples import (
     Indices,
     destructive_samples,
-    last_early_right,
     simple_and_complex,
     wasteful_samples,
 )

@@ -37,6 +37,22 @@ def first_right(correct: NDArray[np.bool_]) -> NDArray[np.int64]:
     return found
 
 
+def last_early_right(correct: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the last exit before the final one that is right about each sample, -1 where none is.
+
+    Args:
+        correct: (E, N) bool.
+
+    Returns:
+        (N,) integers in [-1, E-2].
+    """
+    early = correct[:-1]
+    if not len(early):
+        return np.full(correct.shape[1], -1)
+    found: NDArray[np.int64] = np.where(early.any(axis=0), len(early) - 1 - early[::-1].argmax(axis=0), -1)
+    return found
+
+
 def cross_table(correct: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return how many samples were first right at each exit (or never), and whether the final exit was right.
 
@@ -108,7 +124,7 @@ def destructive(pred: ExitPredictions, resamples: int = RESAMPLES, seed: int = 0
 
     values = {name: float(value[0]) for name, value in figures(table.reshape(1, -1).astype(np.float64)).items()}
     lost = np.flatnonzero(correct[:-1].any(axis=0) & ~correct[-1])
-    last = pred.exits - 2 - correct[-2::-1, lost].argmax(axis=0)  # the last early exit that was right
+    last = last_early_right(correct[:, lost])
     logits = to_numpy(pred.logits)
     return {
         "errors": errors,

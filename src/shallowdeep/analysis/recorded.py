@@ -15,6 +15,8 @@ from shallowdeep.exits.predictions import ExitPredictions
 
 NEEDED, WANTED = ("logits", "costs"), ("labels", "class_names", "exit_names", "images")
 _IMAGE_AXES, _RGB = 4, 3
+_LEAST_LAST_COST, _MOST_LAST_COST = 0.5, 2.0
+_LARGEST_LOGIT = 1e38  # differences of larger ones pass float32's range
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +47,16 @@ class Recorded:
         if logits.dtype.kind == "f" and logits.dtype != np.float32:
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused below
                 object.__setattr__(self, "logits", logits.astype(np.float32))
-        object.__setattr__(self, "costs", np.asarray(self.costs))
+        costs = np.asarray(self.costs)
+        object.__setattr__(self, "costs", costs.astype(np.float64) if costs.dtype.kind == "f" else costs)
         checked = self.predictions  # refuses what does not go together
+        if not _LEAST_LAST_COST <= checked.costs[-1] <= _MOST_LAST_COST:
+            raise DataError(
+                f"Expected costs relative to the whole network, about 1 at the end, got {checked.costs[-1]:g}"
+            )
+        largest = float(np.abs(checked.logits).max())
+        if largest > _LARGEST_LOGIT:
+            raise DataError(f"Expected logits of at most {_LARGEST_LOGIT:g} in size, got {largest:g}")
         for what, names, count in (
             ("class names", self.class_names, checked.classes),
             ("exit names", self.exit_names, checked.exits),
@@ -91,7 +101,7 @@ class Recorded:
         """
         arrays = read_arrays(path, NEEDED, WANTED)
         names = {
-            field: tuple(map(str, np.ravel(arrays[field])))
+            field: tuple(map(_text, np.ravel(arrays[field])))
             for field in ("class_names", "exit_names")
             if field in arrays
         }
@@ -99,3 +109,8 @@ class Recorded:
             return cls(arrays["logits"], arrays["costs"], arrays.get("labels"), images=arrays.get("images"), **names)
         except DataError as error:
             raise CheckpointError(f"{error}, in {path}") from error
+
+
+def _text(name: Any) -> str:  # noqa: ANN401 - an element of any array
+    """Return a name that was saved as text or as bytes."""
+    return name.decode("utf-8", errors="replace") if isinstance(name, bytes) else str(name)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shallowdeep.analysis.accuracy import correctness
-from shallowdeep.analysis.overthinking import first_right
+from shallowdeep.analysis.overthinking import first_right, last_early_right
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.exits.signals import max_probability
@@ -36,22 +36,6 @@ class SimpleAndComplex:
     label: int | None
     simple: Indices
     complex: Indices
-
-
-def last_early_right(correct: NDArray[np.bool_]) -> Indices:
-    """Return the last exit before the final one that is right about each sample, -1 where none is.
-
-    Args:
-        correct: (E, N) bool.
-
-    Returns:
-        (N,) integers in [-1, E-2].
-    """
-    early = correct[:-1]
-    if not len(early):
-        return np.full(correct.shape[1], -1)
-    found: Indices = np.where(early.any(axis=0), len(early) - 1 - early[::-1].argmax(axis=0), -1)
-    return found
 
 
 def destructive_samples(pred: ExitPredictions, count: int) -> Indices:

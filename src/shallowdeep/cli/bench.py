@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shallowdeep.cli.options import AsJson
 from shallowdeep.cli.terminal import TerminalObserver, notes, show
 
 
@@ -30,7 +31,7 @@ def bench(
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender at each batch size.")] = 15,
     threads: Annotated[int | None, typer.Option(min=1, help="Of each contender. (default: one a core)")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory for bench.json and bench.png. (default: BUNDLE)")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Time the engine against the static network in the same runtime, in processes that take turns."""
     from shallowdeep.experiment.benching import bench_bundle

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from shallowdeep.cli.options import AsJson, BatchSize, Device, SkipBadImages, Trust
 from shallowdeep.cli.terminal import TerminalObserver, notes, show
 
 
@@ -49,13 +50,11 @@ def calibrate(
     backbone: Annotated[
         Path | None, typer.Option(help="Run whose final exit the test accuracy is compared with too.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 250,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
-    skip_bad_images: Annotated[
-        bool, typer.Option("--skip-bad-images", help="Leave out what cannot be decoded.")
-    ] = False,
-    trust: Annotated[bool, typer.Option("--trust", help="Run code that the manifest names.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    batch_size: BatchSize = 250,
+    device: Device = "auto",
+    skip_bad_images: SkipBadImages = False,
+    trust: Trust = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find when to exit: by a threshold, a budget, or a promise on the accuracy lost. Writes RUN/policy.json."""
     from shallowdeep.experiment.calibrating import Wish, calibrate_run

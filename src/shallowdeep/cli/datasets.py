@@ -3,16 +3,11 @@
 # ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
+from shallowdeep.cli.options import AsJson
 from shallowdeep.cli.terminal import show
 
 
-def datasets(
-    *, as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False
-) -> None:
+def datasets(*, as_json: AsJson = False) -> None:
     """Show the names that --data takes."""
     from rich.console import Group
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shallowdeep.cli.options import AsJson
 from shallowdeep.cli.terminal import TerminalObserver, notes, show
 
 MODEL, DATA = "resnet20", "mnist5k"
@@ -21,7 +22,7 @@ def demo(
     out: Annotated[
         Path, typer.Option(help="Directory of the demo's two runs; renewed each time, older results in them deleted.")
     ] = Path("demo"),
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tell the whole story on 5,000 embedded digits, in under 3 minutes."""
     from shallowdeep.experiment.analysing import How, analyse_run

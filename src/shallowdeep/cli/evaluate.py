@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from shallowdeep.cli.options import AsJson, BatchSize, Device, SkipBadImages, Trust
 from shallowdeep.cli.terminal import TerminalObserver, notes, show
 
 
@@ -19,13 +20,11 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="test, tune or train.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Where files go. (default: RUN; with --data nowhere)")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 250,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
-    skip_bad_images: Annotated[
-        bool, typer.Option("--skip-bad-images", help="Leave out what cannot be decoded.")
-    ] = False,
-    trust: Annotated[bool, typer.Option("--trust", help="Run code that the manifest names.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    batch_size: BatchSize = 250,
+    device: Device = "auto",
+    skip_bad_images: SkipBadImages = False,
+    trust: Trust = False,
+    as_json: AsJson = False,
 ) -> None:
     """Judge a network exit by exit: accuracy, cost, and what early exits give."""
     from shallowdeep.experiment.judging import judge

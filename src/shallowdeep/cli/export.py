@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shallowdeep.cli.options import AsJson
 from shallowdeep.cli.terminal import notes, show
 
 
@@ -20,7 +21,7 @@ def export(
     no_static: Annotated[bool, typer.Option("--no-static", help="Leave out the static backbone.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the bundle that is there.")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Run code that the run's manifest names.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write what runs elsewhere: one file per stage, the policy, class names, preprocessing, checksums."""
     from shallowdeep.experiment.exporting import export_run
@@ -49,4 +50,6 @@ def export(
     ]
     title = f"{bundle.model}, {bundle.backend}"
     show(document, plain_table(title, ["call", "file", "MiB", "exit", "cost"], rows), as_json=as_json)
+    if bundle.confusion is None:
+        console.print("No statistics of confusion in the run, so predict tells none; calibrate measures them")
     console.print(f"Written: {out}. Next: shallowdeep predict {out} IMAGE...", soft_wrap=True)

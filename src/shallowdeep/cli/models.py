@@ -4,16 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
 
-import typer
-
+from shallowdeep.cli.options import AsJson
 from shallowdeep.cli.terminal import show
 
 
-def models(
-    *, as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False
-) -> None:
+def models(*, as_json: AsJson = False) -> None:
     """Show the names that --model takes."""
     from shallowdeep.models.registry import describe_models
     from shallowdeep.report.tables import models_table

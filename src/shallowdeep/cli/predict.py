@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shallowdeep.cli.options import AsJson
 from shallowdeep.cli.terminal import TerminalObserver, notes, show
 
 SOME_FAILED = 1
@@ -20,7 +21,7 @@ def predict(
     *,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
     threads: Annotated[int | None, typer.Option(min=1, help="Of the runtime. (default: one a core)")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Label images, each with no more work than it needs."""
     from shallowdeep.inference.bundle import read_bundle

@@ -9,29 +9,37 @@ from typing import Annotated
 import typer
 
 from shallowdeep.cli.analyze import typed
+from shallowdeep.cli.options import (
+    AsJson,
+    BatchSize,
+    Device,
+    Resamples,
+    Seed,
+    SkipBadImages,
+    Source,
+    Split,
+    Trust,
+    Tune,
+)
 from shallowdeep.cli.terminal import TerminalObserver, notes, show
 
 
 def report(
-    source: Annotated[
-        Path, typer.Argument(help="Directory of a run, or an npz file of predictions.", metavar="RUN|FILE.npz")
-    ],
+    source: Source,
     *,
     out: Annotated[
         Path | None, typer.Option(help="The page; figures go beside it. (default: RUN/report.html, FILE.html)")
     ] = None,
-    split: Annotated[str, typer.Option(help="Of a run: test, tune or train.")] = "test",
-    tune: Annotated[Path | None, typer.Option(help="Beside a file: another of labelled samples to fit on.")] = None,
-    resamples: Annotated[int, typer.Option(help="For bootstrap intervals; 0 for none.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the resampling.")] = 0,
+    split: Split = "test",
+    tune: Tune = None,
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
     images: Annotated[int, typer.Option(min=0, help="Of each gallery; 0 for none.")] = 12,
-    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 250,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
-    skip_bad_images: Annotated[
-        bool, typer.Option("--skip-bad-images", help="Leave out what cannot be decoded.")
-    ] = False,
-    trust: Annotated[bool, typer.Option("--trust", help="Run code that the manifest names.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    batch_size: BatchSize = 250,
+    device: Device = "auto",
+    skip_bad_images: SkipBadImages = False,
+    trust: Trust = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show how a network overthinks, on one page that needs no network."""
     from shallowdeep.experiment.analysing import How, analyse_any

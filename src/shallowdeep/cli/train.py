@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shallowdeep.cli.options import AsJson
 from shallowdeep.cli.terminal import TerminalObserver, show
 
 
@@ -81,7 +82,7 @@ def train(
     trust: Annotated[
         bool, typer.Option("--trust", help="Run code that a file (--init, --config, the run) names.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a network: its backbone, its internal classifiers, or both together."""
     from shallowdeep.errors import ConfigurationError

@@ -50,4 +50,6 @@ def read_arrays(path: Path, needed: Sequence[str], wanted: Sequence[str] = ()) -
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in (*needed, *wanted) if name in there}
     except _UNREADABLE as error:
+        if "Object arrays" in str(error):
+            raise CheckpointError(f"Expected arrays of numbers or strings in {path}, got Python objects") from error
         raise CheckpointError(f"Expected a whole predictions file, got a damaged or foreign one: {path}") from error

@@ -22,6 +22,7 @@ from shallowdeep.exits.arrays import Array, namespace_of, to_numpy
 from shallowdeep.exits.signals import softmax
 
 _LOGITS_AXES = 3  # (E, N, C)
+_ROUNDING = 1e-12  # of variances, which are differences of squares
 
 
 def confusion(logits: Array) -> Array:
@@ -146,9 +147,9 @@ class ConfusionStatistics:
             Both; the standard deviation is 1 where the exits never disagree, so that z-scores stay finite.
         """
         earlier = [j for j in in_use if j < exit_]
+        mean = float(self.means[exit_][earlier].sum())
         variance = float(self.covariances[exit_][np.ix_(earlier, earlier)].sum())
-        spread = sqrt(max(variance, 0.0))
-        return float(self.means[exit_][earlier].sum()), spread if spread > 0 else 1.0
+        return mean, sqrt(variance) if variance > _ROUNDING * (1 + mean**2) else 1.0
 
     def normalised(self, values: Array, exit_: int, in_use: Sequence[int]) -> Array:
         """Return z-scores of confusion values after an exit at ``exit_``, of the same shape and library."""

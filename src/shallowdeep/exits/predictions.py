@@ -57,17 +57,19 @@ class ExitPredictions:
         """Number of classes."""
         return int(self.logits.shape[2])
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, weights: str = "") -> None:
         """Write ``logits``, ``labels`` and ``costs`` to an npz file, whole or not at all.
 
         Args:
             path: the file to write or renew; missing folders are made.
+            weights: SHA-256 of the weights file they come from, kept beside them.
 
         Raises:
             OutputError: the file cannot be written.
         """
         with replacing(path) as temporary, temporary.open("wb") as file:  # given a path, savez may add a suffix
-            np.savez(file, logits=to_numpy(self.logits), labels=to_numpy(self.labels), costs=to_numpy(self.costs))
+            arrays = {name: to_numpy(getattr(self, name)) for name in _FIELDS}
+            np.savez(file, allow_pickle=False, weights=np.array(weights), **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Self:

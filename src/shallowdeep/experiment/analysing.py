@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from shallowdeep.analysis.findings import findings
 from shallowdeep.analysis.overthinking import RESAMPLES
 from shallowdeep.analysis.recorded import Recorded
-from shallowdeep.checkpoint import Manifest, load, read_manifest
+from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.load import DataSplits
 from shallowdeep.errors import CheckpointError, ConfigurationError, DataError, UnknownNameError
+from shallowdeep.exits.array_file import read_arrays
 from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import POLICY, read_policy
@@ -38,6 +39,8 @@ from shallowdeep.training.observer import Observer
 
 ANALYSIS = "analysis.json"
 PACKAGES = ("shallowdeep", "torch", "numpy", "scikit-learn")
+
+SEEN = "The network was trained on these images: it knows them better than others."
 
 Images = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 """Places (n,) of samples to their images (n, H, W, 3)."""
@@ -127,10 +130,16 @@ def analyse_file(path: Path, how: How, tune: Path | None = None) -> Analysed:
     Raises:
         ShallowDeepError: a file cannot be read, or they do not go together.
     """
+    if how.split != How.split:
+        raise ConfigurationError(f"Expected no --split beside a file, got {how.split!r}")
     recorded = Recorded.load(path)
     fitted_on = None if tune is None else Recorded.load(tune)
     if fitted_on is not None and fitted_on.labels is None:
         raise DataError(f"Expected labels in {tune}, which is to be fitted on, got none")
+    if fitted_on is not None and np.array_equal(fitted_on.logits, recorded.logits):
+        raise DataError(
+            f"Expected other samples in {tune} than in {path}: what is fitted on some is not judged on them"
+        )
     found = findings(
         recorded,
         tune=None if fitted_on is None else fitted_on.predictions,
@@ -172,12 +181,12 @@ def analyse_run(
     written: list[Path] = []
     predictions: dict[str, ExitPredictions] = {}
     for name in dict.fromkeys((how.split, "tune")):
-        pred = _stored(run, name, manifest)
+        pred = _stored(run, name, weights)
         if pred is None:
             data = splits.read()
             pred = predict_split(network, data.split(name), data.preprocessing, how.batch_size, observer)
             written.append(run / PREDICTIONS / f"{name}.npz")
-            pred.save(written[-1])
+            pred.save(written[-1], weights)
         predictions[name] = pred
     shown, tune = predictions[how.split], predictions["tune"]
     statistics, note = None, None
@@ -186,18 +195,18 @@ def analyse_run(
     recorded = Recorded(
         shown.logits, shown.costs, shown.labels, network.classes or (), tuple(exit_.name for exit_ in network.exits)
     )
-    found = findings(recorded, tune=tune, statistics=statistics, resamples=how.resamples, seed=how.seed)
+    fitted_on = None if how.split == "tune" else tune  # what was fitted on samples is not judged on them
+    found = findings(recorded, tune=fitted_on, statistics=statistics, resamples=how.resamples, seed=how.seed)
     policy = read_policy(run / POLICY, weights) if (run / POLICY).exists() else None
-    promise = None if policy is None or policy.promise is None else policy.promise.get("sentence")
     config = read_config(run / CONFIG) if (run / CONFIG).exists() else None
     document = {
         "source": str(run),
         "dataset": None if config is None else Path(config.data).expanduser().resolve().name,
         "split": how.split,
         **found,
-        "notes": [*found["notes"], *([note] if note else [])],
-        "policy": None if policy is None else {"thresholds": list(policy.thresholds), "signal": policy.signal},
-        "promise": promise,
+        "notes": [*found["notes"], *([note] if note else []), *([SEEN] if how.split == "train" else [])],
+        "policy": None if policy is None else _policy(policy),
+        "promise": None if policy is None else _promises(policy),
         "provenance": _provenance(how, None if config is None else config.seed, weights),
     }
     images = _images(splits, how.split, shown.samples)
@@ -219,6 +228,8 @@ class _Splits:
         Raises:
             ShallowDeepError: the data cannot be read, or is no longer what it was.
         """
+        if not (self._run / CONFIG).exists():
+            raise ConfigurationError(f"Expected {CONFIG} in {self._run}, which says what it was trained on, found none")
         if self._known is None:
             self._known = own_splits(
                 self._run, self._network, skip_bad_images=self._how.skip_bad_images, progress=self._progress
@@ -226,15 +237,14 @@ class _Splits:
         return self._known
 
 
-def _stored(run: Path, name: str, manifest: Manifest) -> ExitPredictions | None:
-    """Return the predictions that a run holds of a split, if they are of its network."""
+def _stored(run: Path, name: str, weights: str) -> ExitPredictions | None:
+    """Return the predictions that a run holds of a split, if they are of these weights and whole."""
     path = run / PREDICTIONS / f"{name}.npz"
-    if not path.exists():
+    try:
+        known = read_arrays(path, (), ("weights",)).get("weights")
+        return ExitPredictions.load(path) if known is not None and str(known) == weights else None
+    except CheckpointError:  # none, or damaged: made anew
         return None
-    pred = ExitPredictions.load(path)
-    costs = [exit_.macs / manifest.backbone_macs for exit_ in manifest.exits]
-    fits = pred.exits == len(costs) and np.allclose(pred.costs, costs) and pred.classes == len(manifest.classes)
-    return pred if fits else None
 
 
 def _statistics(
@@ -249,6 +259,20 @@ def _statistics(
     except (DataError, UnknownNameError, ConfigurationError, CheckpointError) as error:
         return None, f"Training images cannot be read: {error}"
     return measured_statistics(run, network, data, weights=weights, batch_size=how.batch_size, observer=observer), None
+
+
+def _policy(policy: Policy) -> dict[str, Any]:
+    """Return what a report tells of a policy."""
+    shown: dict[str, Any] = {"thresholds": list(policy.thresholds), "signal": policy.signal}
+    if policy.abstention is not None:
+        shown |= {"abstains by": policy.abstention.indicator, "above": policy.abstention.threshold}
+    return shown
+
+
+def _promises(policy: Policy) -> str | None:
+    """Return the sentences of a policy's promises, on accuracy and on the answers it gives."""
+    made = [policy.promise, None if policy.abstention is None else policy.abstention.promise]
+    return " ".join(str(promise["sentence"]) for promise in made if promise) or None
 
 
 def _images(splits: _Splits, name: str, samples: int) -> Images | None:

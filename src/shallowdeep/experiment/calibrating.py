@@ -24,7 +24,13 @@ from shallowdeep.experiment.confusion_file import measured_statistics
 from shallowdeep.experiment.preparation import DataProgress
 from shallowdeep.experiment.run_directory import PREDICTIONS
 from shallowdeep.experiment.run_splits import own_splits, predict_split
-from shallowdeep.inference.abstention import abstention_block, answered, check_error_rate, with_abstention
+from shallowdeep.inference.abstention import (
+    abstention_block,
+    answered,
+    check_enough_to_abstain,
+    check_error_rate,
+    with_abstention,
+)
 from shallowdeep.inference.calibration import (
     check_budget,
     check_loss,
@@ -129,8 +135,10 @@ def calibrate_run(
         raise ConfigurationError(f"Expected {CONFIG} in {run}, which says what was held out in training, found none")
     network = load(run, trust=trust)
     splits = own_splits(run, network, skip_bad_images=skip_bad_images, progress=data_progress)
+    shared = 2 if wish.max_accuracy_loss is not None and wish.abstain is not None else 1
+    if wish.abstain is not None:
+        check_enough_to_abstain(len(splits.certify) // shared, error_rate=wish.abstain, confidence=wish.confidence)
     if wish.max_accuracy_loss is not None:
-        shared = 1 if wish.abstain is None else 2
         check_enough(
             len(splits.certify) // shared, risk=wish.risk, eps=wish.max_accuracy_loss, delta=1 - wish.confidence,
             held=(len(splits.train) + len(splits.calibration)) // shared,
@@ -286,7 +294,7 @@ def _notes(policy: Policy, predictions: Predictions) -> list[str]:
     if tune.samples < FEW_SAMPLES and policy.found["method"] != "threshold":
         notes.append(f"Chosen on {tune.samples} tune samples: these are few, expect other costs and losses.")
     if policy.promise is not None and policy.abstention is not None:
-        both = 100 * (2 * float(policy.promise["confidence"]) - 1)
+        both = max(0.0, 100 * (2 * float(policy.promise["confidence"]) - 1))
         notes.append(
             f"Each promise was tested on a half of certify and has its own confidence; both at once hold with "
             f"{both:g} %."
@@ -301,6 +309,6 @@ def _write(run: Path, policy: Policy, predictions: Predictions) -> list[Path]:
     written = []
     for name, pred in predictions.items():
         written.append(run / PREDICTIONS / f"{name}.npz")
-        pred.save(written[-1])
+        pred.save(written[-1], policy.weights)
     write_policy(policy, run / POLICY)
     return [*written, run / POLICY]

@@ -7,6 +7,7 @@ from typing import Any
 
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.errors import ConfigurationError
+from shallowdeep.exits.abstention import CONFUSION
 from shallowdeep.exits.policy_file import POLICY, read_policy
 from shallowdeep.experiment.config import CONFIG, read_config
 from shallowdeep.experiment.confusion_file import read_statistics
@@ -43,8 +44,13 @@ def export_run(
         raise ConfigurationError(f"Expected a run with internal classifiers, {run} holds a plain backbone")
     weights = str(manifest.weights["sha256"])
     chosen = read_policy(policy if policy is not None else run / POLICY, weights)
+    statistics = read_statistics(run, weights)
+    if statistics is None and chosen.abstention is not None and chosen.abstention.indicator == CONFUSION:
+        raise ConfigurationError(
+            f"Expected statistics of confusion in {run} for a policy that abstains by it; `calibrate` makes them"
+        )
     network = load(run, trust=trust)
-    origin = Origin(manifest.model, weights, _trained_on(run), read_statistics(run, weights))
+    origin = Origin(manifest.model, weights, _trained_on(run), statistics)
     return write_bundle(network, chosen, directory, backend, origin, static=static, overwrite=overwrite)
 
 

@@ -72,14 +72,18 @@ def judge(
     document["tune_dataset"] = own.name
     document["skipped_images"] = len({*own.tune.skipped, *part.skipped})
     directory = out if out is not None else (run if data is None else None)
-    return document, [] if directory is None else _write(directory, document, {"tune": tune, part.name: shown})
+    return document, [] if directory is None else _write(
+        directory, document, {"tune": tune, part.name: shown}, network.weights
+    )
 
 
-def _write(directory: Path, document: dict[str, Any], predictions: dict[str, ExitPredictions]) -> list[Path]:
+def _write(
+    directory: Path, document: dict[str, Any], predictions: dict[str, ExitPredictions], weights: str
+) -> list[Path]:
     written = []
     for name, pred in predictions.items():
         written.append(directory / PREDICTIONS / f"{name}.npz")
-        pred.save(written[-1])
+        pred.save(written[-1], weights)
     write_json(directory / METRICS, document)
     save_figure(accuracy_cost_figure(document), directory / PICTURE)
     return [*written, directory / METRICS, directory / PICTURE]

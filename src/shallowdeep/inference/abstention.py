@@ -25,7 +25,7 @@ from shallowdeep.exits.confusion import ConfusionStatistics, confusion
 from shallowdeep.exits.costs import costs_in_use
 from shallowdeep.exits.policy import Decisions, Policy, decide
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.inference.risk import DISAGREEMENT, last_passing, samples_needed
+from shallowdeep.inference.risk import DISAGREEMENT, LEAST_RISK, last_passing, samples_needed
 
 STEPS = 100  # thresholds tested at most: each is one more chance to stop
 
@@ -103,12 +103,7 @@ def with_abstention(
     """
     check_error_rate(error_rate, confidence)
     delta, samples = 1 - confidence, len(certify.wrong)
-    needed = samples_needed(DISAGREEMENT, error_rate, delta)
-    if samples < needed:
-        raise ConfigurationError(
-            f"Expected at least {needed:,} certify samples to promise at most {100 * error_rate:g} % errors among "
-            f"answers with {100 * confidence:g} % confidence, got {samples:,}"
-        )
+    check_enough_to_abstain(samples, error_rate=error_rate, confidence=confidence)
     indicator = max(tune.doubts, key=lambda name: _share_within(tune.doubts[name], tune.wrong, error_rate))
     thresholds = _thresholds(tune.doubts[indicator], tune.wrong, samples, error_rate)
     given = certify.doubts[indicator] <= thresholds[:, None]  # (T, N)
@@ -136,10 +131,25 @@ def check_error_rate(error_rate: float, confidence: float) -> None:
     Raises:
         ConfigurationError: naming it.
     """
-    if not 0 < error_rate < 1:
-        raise ConfigurationError(f"Expected an error rate in (0, 1), such as 0.02, got {error_rate}")
+    if not LEAST_RISK <= error_rate < 1:
+        raise ConfigurationError(f"Expected an error rate in [{LEAST_RISK}, 1), such as 0.02, got {error_rate}")
     if not 0 < confidence < 1:
         raise ConfigurationError(f"Expected a confidence in (0, 1), got {confidence}")
+
+
+def check_enough_to_abstain(samples: int, *, error_rate: float, confidence: float) -> None:
+    """Refuse a ``certify`` split on which not even flawless answers could be promised.
+
+    Raises:
+        ConfigurationError: naming the size needed.
+    """
+    needed = samples_needed(DISAGREEMENT, error_rate, 1 - confidence)
+    if samples < needed:
+        raise ConfigurationError(
+            f"Expected at least {needed:,} certify samples to promise at most {100 * error_rate:g} % errors among "
+            f"answers with {100 * confidence:g} % confidence, got {samples:,} (beside --max-accuracy-loss each promise "
+            "gets a half)"
+        )
 
 
 def abstention_block(policy: Policy, given: Answered) -> dict[str, float | None]:
@@ -159,6 +169,7 @@ def _thresholds(values: Doubts, wrong: NDArray[np.bool_], samples: int, error_ra
     found = np.unique(found[np.isfinite(found)])
     given = values <= found[:, None]
     counts, errors = given.sum(axis=1), (given & wrong).sum(axis=1) + 0.5  # no error on tune is no proof of none
+    errors = np.minimum(errors, counts)
     expected = (counts * samples) // len(values)
     return found[bdtr(errors / counts * expected, expected, error_rate).argmin() :]
 

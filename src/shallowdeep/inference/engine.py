@@ -69,7 +69,9 @@ class EarlyExitEngine:
         self._size, self._macs = opened.size, opened.backbone_macs
         by_confusion = self.policy.abstention is not None and self.policy.abstention.indicator == CONFUSION
         self._watched = confusion is not False or by_confusion
-        self._statistics = confusion if isinstance(confusion, ConfusionStatistics) else opened.confusion
+        given = confusion if isinstance(confusion, ConfusionStatistics) else None
+        own_first = by_confusion or given is None  # what answers are withheld by was certified with the bundle's own
+        self._statistics = (opened.confusion or given) if own_first else given
         if by_confusion and self._statistics is None:
             raise ConfigurationError(
                 "Expected statistics of confusion for a policy that abstains by it, got none; give them as confusion="

@@ -25,8 +25,8 @@ class Predictions:
 
     Attributes:
         answered: one mapping a file, in the order given: ``file``, ``label``, ``confidence``, ``exit``,
-            ``relative_cost``, ``forced``, ``confusion`` (None at the first exit in use), ``abstained`` (the label is
-            too doubtful to be used).
+            ``relative_cost``, ``forced``, ``confusion`` (z-scored; None at the first exit in use, and where the bundle
+            has no statistics), ``abstained`` (the label is too doubtful to be used).
         failed: ``file`` and ``error`` of each file that could not be decoded.
     """
 
@@ -76,7 +76,7 @@ def predict_files(
         threads: of the runtime; None for one a core.
         progress: told the number of files after each batch.
     """
-    engine = EarlyExitEngine(bundle, threads=threads, confusion=True)
+    engine = EarlyExitEngine(bundle, threads=threads, confusion=bundle.confusion or False)
     results = Predictions()
     for batch in _batches(files, batch_size):
         pixels, names = [], []
@@ -124,6 +124,8 @@ def _answers(
 
 
 def _confusions(answers: Answers) -> list[float | None]:
-    """Confusion of each answer; None at the first exit, where nothing disagrees yet."""
-    values = [] if answers.confusions is None else to_numpy(answers.confusions).tolist()
+    """Confusion of each answer; None at the first exit, where nothing disagrees yet, and where it is not told."""
+    if answers.confusions is None:
+        return [None] * len(answers.labels)
+    values = to_numpy(answers.confusions).tolist()
     return [value if isfinite(value) else None for value in values]

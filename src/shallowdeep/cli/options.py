@@ -1,0 +1,21 @@
+"""Options that several subcommands share, with their help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BatchSize = Annotated[int, typer.Option(help="Images at a time.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda ...")]
+SkipBadImages = Annotated[bool, typer.Option("--skip-bad-images", help="Leave out what cannot be decoded.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Run code that the manifest names.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Source = Annotated[
+    Path, typer.Argument(help="Directory of a run, or an npz file of predictions.", metavar="RUN|FILE.npz")
+]
+Split = Annotated[str, typer.Option(help="Of a run: test, tune or train.")]
+Tune = Annotated[Path | None, typer.Option(help="Beside a file: another of labelled samples to fit on.")]
+Resamples = Annotated[int, typer.Option(help="For bootstrap intervals; 0 for none.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the resampling.")]
