@@ -28,6 +28,7 @@ from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.inference.risk import DISAGREEMENT, LEAST_RISK, last_passing, samples_needed
 
 STEPS = 100  # thresholds tested at most: each is one more chance to stop
+_BAD_LUCK = 2  # errors more than on tune that certify may have: few answers without an error may be luck
 
 Doubts = NDArray[np.float64]
 
@@ -168,7 +169,7 @@ def _thresholds(values: Doubts, wrong: NDArray[np.bool_], samples: int, error_ra
     found = np.quantile(values, np.linspace(0, 1, STEPS + 1)[1:], method="inverted_cdf")
     found = np.unique(found[np.isfinite(found)])
     given = values <= found[:, None]
-    counts, errors = given.sum(axis=1), (given & wrong).sum(axis=1) + 0.5  # no error on tune is no proof of none
+    counts, errors = given.sum(axis=1), (given & wrong).sum(axis=1) + _BAD_LUCK
     errors = np.minimum(errors, counts)
     expected = (counts * samples) // len(values)
     return found[bdtr(errors / counts * expected, expected, error_rate).argmin() :]
