@@ -57,7 +57,8 @@ def calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Find when to exit: by a threshold, a budget, or a promise on the accuracy lost. Writes RUN/policy.json."""
-    from shallowdeep.experiment.calibrating import Wish, calibrate_run
+    from shallowdeep.experiment.calibrating import calibrate_run
+    from shallowdeep.experiment.wish import Wish
     from shallowdeep.report.calibration_tables import calibration_tables
 
     wish = Wish(

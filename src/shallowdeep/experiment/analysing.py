@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shallowdeep.analysis.findings import findings
 from shallowdeep.analysis.overthinking import RESAMPLES
 from shallowdeep.analysis.recorded import Recorded
 from shallowdeep.checkpoint import load, read_manifest
-from shallowdeep.data.image_split import ImageSplit
-from shallowdeep.data.load import DataSplits
-from shallowdeep.errors import CheckpointError, ConfigurationError, DataError, UnknownNameError
+from shallowdeep.errors import CheckpointError, ConfigurationError, DataError
 from shallowdeep.exits.array_file import read_arrays
 from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
@@ -28,22 +21,19 @@ from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.experiment.config import CONFIG, read_config
 from shallowdeep.experiment.confusion_file import measured_statistics, read_statistics
 from shallowdeep.experiment.judging import SPLITS
+from shallowdeep.experiment.lazy_splits import UNREADABLE, Images, LazySplits, images_of
 from shallowdeep.experiment.preparation import DataProgress
+from shallowdeep.experiment.provenance import provenance
 from shallowdeep.experiment.run_directory import PREDICTIONS
-from shallowdeep.experiment.run_splits import own_splits, predict_split
+from shallowdeep.experiment.run_splits import predict_split
 from shallowdeep.files import write_json
-from shallowdeep.inference.turns import machine
 from shallowdeep.runtime import pick_device
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.observer import Observer
 
 ANALYSIS = "analysis.json"
-PACKAGES = ("shallowdeep", "torch", "numpy", "scikit-learn")
 
 SEEN = "The network was trained on these images: it knows them better than others."
-
-Images = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
-"""Places (n,) of samples to their images (n, H, W, 3)."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +139,7 @@ def analyse_file(path: Path, how: How, tune: Path | None = None) -> Analysed:
     head = {"source": str(path), "dataset": None, "split": "file"}
     images = recorded.images
     return Analysed(
-        {**head, **found, "policy": None, "promise": None, "provenance": _provenance(how, None, None)},
+        {**head, **found, "policy": None, "promise": None, "provenance": provenance(how.command, how.resamples)},
         recorded,
         images=None if images is None else lambda places: images[places],
     )
@@ -177,7 +167,7 @@ def analyse_run(
     manifest = read_manifest(run)
     network = load(run, trust=how.trust).to(pick_device(how.device))
     weights = str(manifest.weights["sha256"])
-    splits = _Splits(run, network, how, data_progress)
+    splits = LazySplits(run, network, data_progress, skip_bad_images=how.skip_bad_images)
     written: list[Path] = []
     predictions: dict[str, ExitPredictions] = {}
     for name in dict.fromkeys((how.split, "tune")):
@@ -207,34 +197,12 @@ def analyse_run(
         "notes": [*found["notes"], *([note] if note else []), *([SEEN] if how.split == "train" else [])],
         "policy": None if policy is None else _policy(policy),
         "promise": None if policy is None else _promises(policy),
-        "provenance": _provenance(how, None if config is None else config.seed, weights),
+        "provenance": provenance(how.command, how.resamples, None if config is None else config.seed, weights),
     }
-    images = _images(splits, how.split, shown.samples)
+    images = images_of(splits, how.split, shown.samples)
     written.append(run / ANALYSIS)
     write_json(written[-1], document)
     return Analysed(document, recorded, policy, network.cpu(), images), written
-
-
-class _Splits:
-    """A run's data, read when it is first wanted: predictions that are stored need none."""
-
-    def __init__(self, run: Path, network: ShallowDeepNetwork, how: How, progress: DataProgress | None) -> None:
-        self._run, self._network, self._how, self._progress = run, network, how, progress
-        self._known: DataSplits | None = None
-
-    def read(self) -> DataSplits:
-        """The splits.
-
-        Raises:
-            ShallowDeepError: the data cannot be read, or is no longer what it was.
-        """
-        if not (self._run / CONFIG).exists():
-            raise ConfigurationError(f"Expected {CONFIG} in {self._run}, which says what it was trained on, found none")
-        if self._known is None:
-            self._known = own_splits(
-                self._run, self._network, skip_bad_images=self._how.skip_bad_images, progress=self._progress
-            )
-        return self._known
 
 
 def _stored(run: Path, name: str, weights: str) -> ExitPredictions | None:
@@ -248,7 +216,7 @@ def _stored(run: Path, name: str, weights: str) -> ExitPredictions | None:
 
 
 def _statistics(
-    run: Path, network: ShallowDeepNetwork, splits: _Splits, how: How, *, weights: str, observer: Observer
+    run: Path, network: ShallowDeepNetwork, splits: LazySplits, how: How, *, weights: str, observer: Observer
 ) -> tuple[ConfusionStatistics | None, str | None]:
     """Return the statistics of confusion, or why there are none."""
     known = read_statistics(run, weights)
@@ -256,7 +224,7 @@ def _statistics(
         return known, None
     try:
         data = splits.read()
-    except (DataError, UnknownNameError, ConfigurationError, CheckpointError) as error:
+    except UNREADABLE as error:
         return None, f"Training images cannot be read: {error}"
     return measured_statistics(run, network, data, weights=weights, batch_size=how.batch_size, observer=observer), None
 
@@ -273,46 +241,3 @@ def _promises(policy: Policy) -> str | None:
     """Return the sentences of a policy's promises, on accuracy and on the answers it gives."""
     made = [policy.promise, None if policy.abstention is None else policy.abstention.promise]
     return " ".join(str(promise["sentence"]) for promise in made if promise) or None
-
-
-def _images(splits: _Splits, name: str, samples: int) -> Images | None:
-    """Return how to fetch the samples' images; None where the data cannot be read."""
-    try:
-        part = splits.read().split(name)
-    except (DataError, UnknownNameError, ConfigurationError, CheckpointError):
-        return None
-    kept = _kept(part, samples)
-
-    def fetch(places: NDArray[np.int64]) -> NDArray[np.uint8]:
-        images, _ = part.subset(kept[places]).fetch(np.arange(len(places)))
-        pixels: NDArray[np.uint8] = images.permute(0, 2, 3, 1).numpy()
-        return pixels
-
-    return fetch
-
-
-def _kept(part: ImageSplit, samples: int) -> NDArray[np.int64]:
-    """Return the places in a split of the samples predicted: all, or those that could be decoded."""
-    if samples == len(part):
-        return np.arange(samples)
-    kept: NDArray[np.int64] = part.fetch_kept(np.arange(len(part))).kept.numpy()
-    return kept
-
-
-def _provenance(how: How, seed: int | None, weights: str | None) -> dict[str, Any]:
-    """Return what is needed to get the same figures again."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {
-        "command": how.command,
-        "date": date.today().isoformat(),  # noqa: DTZ011 - the user's own day
-        "seed": seed,
-        "resamples": how.resamples,
-        "versions": {**versions, "python": platform.python_version()},
-        "machine": machine(1)["cpu"],
-        "weights": weights,
-    }

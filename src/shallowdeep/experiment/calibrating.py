@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,19 @@ from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import POLICY, policy_document, write_policy
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.exits.signals import DEFAULT_SIGNAL
 from shallowdeep.experiment.config import CONFIG, read_config
 from shallowdeep.experiment.confusion_file import measured_statistics
 from shallowdeep.experiment.preparation import DataProgress
 from shallowdeep.experiment.run_directory import PREDICTIONS
 from shallowdeep.experiment.run_splits import own_splits, predict_split
+from shallowdeep.experiment.wish import Wish, check_wish
 from shallowdeep.inference.abstention import (
     abstention_block,
     answered,
     check_enough_to_abstain,
-    check_error_rate,
     with_abstention,
 )
 from shallowdeep.inference.calibration import (
-    check_budget,
-    check_loss,
     threshold_curve,
     with_threshold,
     within_budget,
@@ -41,7 +38,6 @@ from shallowdeep.inference.calibration import (
 )
 from shallowdeep.inference.certification import check_enough
 from shallowdeep.inference.following import final_answers, outcome_block
-from shallowdeep.inference.risk import ACCURACY_GAP
 from shallowdeep.inference.temperature import fit_temperatures, label_losses
 from shallowdeep.report.tables import FEW_SAMPLES
 from shallowdeep.runtime import pick_device
@@ -50,41 +46,6 @@ from shallowdeep.training.observer import Observer
 
 SPLITS = ("tune", "certify", "test")
 Predictions = Mapping[str, ExitPredictions]
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a policy is asked for: exactly one of the first three.
-
-    Attributes:
-        threshold: the paper's rule.
-        budget: highest mean relative cost on ``tune``.
-        max_accuracy_loss: a fraction, promised with ``confidence``.
-        confidence: of the promise.
-        risk: ``accuracy-gap`` or ``disagreement``.
-        signal: what is compared with thresholds.
-        fallback: who answers when no exit is confident.
-        max_relative_cost: no sample costs more.
-        temperatures: fit one for each exit, used where each has its own threshold; None for all but the paper's rule.
-        abstain: largest error rate among answers, promised with ``confidence``; None to answer always.
-    """
-
-    threshold: float | None = None
-    budget: float | None = None
-    max_accuracy_loss: float | None = None
-    confidence: float = 0.95
-    risk: str = ACCURACY_GAP
-    signal: str = DEFAULT_SIGNAL
-    fallback: str = "final"
-    max_relative_cost: float | None = None
-    temperatures: bool | None = None
-    abstain: float | None = None
-
-    def __post_init__(self) -> None:
-        given = [name for name in ("threshold", "budget", "max_accuracy_loss") if getattr(self, name) is not None]
-        if len(given) != 1:
-            got = " and ".join(f"--{name.replace('_', '-')}" for name in given) or "none"
-            raise ConfigurationError(f"Expected one of --threshold, --budget and --max-accuracy-loss, got {got}")
 
 
 def calibrate_run(
@@ -128,7 +89,7 @@ def calibrate_run(
     if len(manifest.exits) == 1:
         raise ConfigurationError(f"Expected a run with internal classifiers, {run} holds a plain backbone")
     shape = Policy((None,) * (len(manifest.exits) - 1), wish.signal, wish.fallback, (), wish.max_relative_cost)
-    _check(wish, shape)
+    check_wish(wish, shape)
     if backbone is not None:
         read_manifest(backbone)  # a wrong one is told before hours of predicting
     if not (run / CONFIG).exists():
@@ -187,18 +148,6 @@ def calibrate_run(
             observer=observer, progress=data_progress,
         )  # fmt: skip
     return document, _write(run, policy, predictions)
-
-
-def _check(wish: Wish, shape: Policy) -> None:
-    """Refuse a wish that makes no sense before any data is read."""
-    if wish.threshold is not None:
-        with_threshold(shape, wish.threshold)
-    if wish.budget is not None:
-        check_budget(wish.budget)
-    if wish.abstain is not None:
-        check_error_rate(wish.abstain, wish.confidence)
-    if wish.max_accuracy_loss is not None:
-        check_loss(wish.max_accuracy_loss, wish.confidence, wish.risk)
 
 
 def _tempered(shape: Policy, wish: Wish, tune: ExitPredictions) -> tuple[Policy, dict[str, Any] | None]:
