@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -103,6 +104,18 @@ def test_killed_in_both_phases(killed: Callable[..., bool], workplace: Path) -> 
     assert run(command(workplace, "whole", *arguments)) == 0
     assert same_weights("killed", "whole")
     assert epochs_done("killed") == epochs_done("whole") == 20
+
+
+def test_killed_in_every_part_of_mixed(killed: Callable[..., bool], workplace: Path) -> None:
+    """Killed in the backbone's phase, between the phases and in the joint one, it ends as the uninterrupted run."""
+    arguments = ("--recipe", "mixed", "--exits", "2", "--epochs", "5")
+    for epoch in (1, 3, 4):  # three for the backbone, two joint ones
+        assert killed(lambda epoch=epoch: epochs_done("killed") == epoch, *command(workplace, "killed", *arguments))
+    assert run(command(workplace, "killed", *arguments)) == 0
+    assert run(command(workplace, "whole", *arguments)) == 0
+    assert same_weights("killed", "whole")
+    phases = [json.loads(line)["phase"] for line in Path("whole/history.jsonl").read_text().splitlines()]
+    assert phases == ["backbone"] * 3 + ["joint"] * 2
 
 
 def test_killed_at_any_moment(killed: Callable[..., bool], workplace: Path) -> None:

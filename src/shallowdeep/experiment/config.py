@@ -16,7 +16,14 @@ from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.files import replacing
 from shallowdeep.runtime import PRECISIONS
 from shallowdeep.sdn.placement import MINIMUM_GAP, even_fractions
-from shallowdeep.training.recipes import PRESETS, RECIPES, Hyperparameters, hyperparameters
+from shallowdeep.training.recipes import (
+    JOINT_RATE,
+    PRESETS,
+    RECIPES,
+    Hyperparameters,
+    hyperparameters,
+    mixed_epochs,
+)
 from shallowdeep.training.run import Phase
 
 CONFIG = "config.toml"
@@ -34,9 +41,9 @@ class TrainConfig:
     Attributes:
         data: name or path of the dataset.
         model: name of the network.
-        recipe: ``backbone``, ``ic-only`` or ``joint``.
+        recipe: ``backbone``, ``ic-only``, ``joint`` or ``mixed``.
         preset: hyper-parameters, ``short`` or ``paper``.
-        epochs: instead of the preset's, for the recipe's own phase; 0 keeps it.
+        epochs: instead of the preset's, for the recipe's own phase (both of ``mixed``); 0 keeps it.
         seed: of splits, initial weights, order and augmentation.
         init: RUN whose backbone is taken over, or "".
         weights: state-dict file for the backbone, or "".
@@ -245,7 +252,14 @@ def _check_together(config: TrainConfig) -> None:
 
 
 def phases_of(config: TrainConfig) -> list[Phase]:
-    """The recipe's phases with their hyper-parameters; ``epochs`` applies to the last."""
+    """The recipe's phases with their hyper-parameters; ``epochs`` applies to the last, of ``mixed`` to both.
+
+    ``mixed`` trains the backbone first and then everything, at a lower rate; where the backbone comes from a run or a
+    file, its first phase is done already, and all epochs are joint.
+
+    Raises:
+        ConfigurationError: too few epochs for two phases.
+    """
 
     def settings(recipe: str, epochs: int) -> Hyperparameters:
         chosen = hyperparameters(recipe, config.model, config.preset, epochs or None)
@@ -255,6 +269,15 @@ def phases_of(config: TrainConfig) -> list[Phase]:
         rate, batch = config.learning_rate or chosen.learning_rate, config.batch_size or chosen.batch_size
         return replace(chosen, learning_rate=rate, batch_size=batch)
 
+    if config.recipe == "mixed":
+        whole = settings("mixed", config.epochs)
+        if config.init or config.weights:
+            return [Phase("joint", whole)]
+        first, rest = mixed_epochs(whole.epochs)
+        alone = settings("backbone", first)
+        alone = replace(alone, learning_rate=config.learning_rate or alone.learning_rate, batch_size=whole.batch_size)
+        rate = JOINT_RATE * config.learning_rate if config.learning_rate else whole.learning_rate
+        return [Phase("backbone", alone), Phase("joint", replace(whole, epochs=rest, learning_rate=rate))]
     phases = [Phase(config.recipe, settings(config.recipe, config.epochs))]
     if config.train_backbone:
         phases.insert(0, Phase("backbone", settings("backbone", 0)))

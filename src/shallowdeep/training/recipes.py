@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.training.schedules import OneCycle, Schedule, Steps
 
-RECIPES = ("backbone", "ic-only", "joint")
+RECIPES = ("backbone", "ic-only", "joint", "mixed")
 PRESETS = ("short", "paper")
 OPTIMIZERS = ("sgd", "adam", "adamw")
+BACKBONE_SHARE = 0.6  # of the epochs of `mixed`
+JOINT_RATE = 0.3  # of the peak rate of `joint`, where a trained backbone comes in
 LARGEST_RATE = 1e6  # none near it trains anything; optimisers fail on rates beyond float32
 SOURCE_MARK = (
     ":"  # in names of networks that are not the project's: torchvision:NAME, timm:NAME, package.module:callable
@@ -80,7 +82,7 @@ def hyperparameters(recipe: str, model: str, preset: str = "short", epochs: int 
     """Hyper-parameters of a recipe for a model.
 
     Args:
-        recipe: one of `RECIPES`.
+        recipe: one of `RECIPES`; ``mixed`` is for its joint phase, see `mixed_epochs`.
         model: the model's name; the paper decays ResNet and MobileNet by 1e-4, VGG and WideResNet by 5e-4.
         preset: ``paper`` or ``short`` (one cycle, made for 8 to 30 epochs: SGD for the paper's networks, AdamW for
             those of other sources, which are of any kind); both train ``ic-only`` by the paper's.
@@ -95,6 +97,9 @@ def hyperparameters(recipe: str, model: str, preset: str = "short", epochs: int 
         raise UnknownNameError("recipe", recipe, RECIPES)
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
+    if recipe == "mixed":
+        joint = hyperparameters("joint", model, preset, epochs)
+        return replace(joint, learning_rate=JOINT_RATE * joint.learning_rate)
     if recipe == "ic-only":
         chosen = _PAPER_ADAM
     elif preset == "paper":
@@ -105,3 +110,20 @@ def hyperparameters(recipe: str, model: str, preset: str = "short", epochs: int 
     else:
         chosen = _SHORT_JOINT if recipe == "joint" else _SHORT_SGD
     return chosen if epochs is None else replace(chosen, epochs=epochs)
+
+
+def mixed_epochs(epochs: int) -> tuple[int, int]:
+    """Return how many of the epochs of ``mixed`` train the backbone alone, and how many then everything jointly.
+
+    Args:
+        epochs: in all, at least 2.
+
+    Raises:
+        ConfigurationError: there are not two to share.
+
+    Source: Kubaty et al., "How to train your multi-exit model", 2024.
+    """
+    if epochs < 2:  # noqa: PLR2004 - one for each phase
+        raise ConfigurationError(f"Expected at least 2 epochs for the recipe 'mixed', got {epochs}")
+    first = min(epochs - 1, max(1, round(BACKBONE_SHARE * epochs)))
+    return first, epochs - first
