@@ -126,12 +126,12 @@ def test_mixed_is_a_backbone_and_then_everything_at_a_lower_rate() -> None:
 
     def shown(**changes: Any) -> list[tuple[str, int, float]]:  # noqa: ANN401 - settings of any kind
         phases = phases_of(replace(BASE, recipe="mixed", **changes))
-        return [(phase.recipe, phase.settings.epochs, phase.settings.learning_rate) for phase in phases]
+        return [(phase.recipe, phase.settings.epochs, round(phase.settings.learning_rate, 9)) for phase in phases]
 
-    assert shown(epochs=10) == [("backbone", 6, 0.2), ("joint", 4, pytest.approx(0.03))]
-    assert shown(epochs=2, learning_rate=0.5) == [("backbone", 1, 0.5), ("joint", 1, pytest.approx(0.15))]
-    assert shown(preset="paper") == [("backbone", 60, 0.1), ("joint", 40, pytest.approx(0.03))]
-    assert shown(epochs=10, weights="mine.pth") == [("joint", 10, pytest.approx(0.03))]
+    assert shown(epochs=10) == [("backbone", 6, 0.2), ("joint", 4, 0.03)]
+    assert shown(epochs=2, learning_rate=0.5) == [("backbone", 1, 0.5), ("joint", 1, 0.15)]
+    assert shown(preset="paper") == [("backbone", 60, 0.1), ("joint", 40, 0.03)]
+    assert shown(epochs=10, weights="mine.pth") == [("joint", 10, 0.03)]
     with pytest.raises(ConfigurationError, match="at least 2 epochs for the recipe 'mixed', got 1"):
         shown(epochs=1)
 
