@@ -181,7 +181,7 @@ def test_bad_input_is_told_in_one_line(trained: Training, shell: Shell) -> None:
     )
     assert "at least 0 resamples, got -1" in refused(shell, "analyze", "run", "--trust", "--resamples", -1)
     assert "Expected no --tune beside a run" in refused(shell, "analyze", "run", "--trust", "--tune", recorded())
-    assert "no file at nowhere.npz" in refused(shell, "analyze", "nowhere.npz")
+    assert "an npz file of predictions, nowhere.npz does not exist" in refused(shell, "analyze", "nowhere.npz")
     logits = np.full((3, 40, 3), np.inf, np.float32)
     assert "Expected finite logits" in refused(shell, "analyze", recorded(logits=logits))
     Path("run/confusion.json").write_text("[]")

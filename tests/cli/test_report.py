@@ -52,6 +52,7 @@ def test_a_run_without_images_still_gets_a_page(trained: Training, shell: Shell)
     document(shell, "report", "run", "--trust", "--resamples", 0)
     page = Path("run/report.html").read_text(encoding="utf-8")
     assert "data:image/png;base64," not in page
+    assert "images cannot be read any more" in page
     assert not NO_NUMBERS.search(text_of(page))
 
 
@@ -85,6 +86,6 @@ def test_bad_input_is_told_in_one_line(shell: Shell, workplace: Path) -> None:
     assert workplace
     path = recorded()
     assert "Expected a file to write the report to" in refused(shell, "report", path, "--out", ".")
-    assert "no file at nowhere.npz" in refused(shell, "report", "nowhere.npz")
+    assert "nowhere.npz does not exist" in refused(shell, "report", "nowhere.npz")
     assert "Expected a saved network" in refused(shell, "report", "images")
     assert json.loads(shell("report", path, "--json", "--out", "deep/er.html")[1])["report"] == "deep/er.html"

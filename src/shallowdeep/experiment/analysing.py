@@ -102,6 +102,8 @@ def analyse_any(
         ConfigurationError: ``tune`` beside a run, which has its own.
         ShallowDeepError: what is there cannot be read.
     """
+    if not source.exists():
+        raise ConfigurationError(f"Expected a run's directory or an npz file of predictions, {source} does not exist")
     if source.is_dir():
         if tune is not None:
             raise ConfigurationError(f"Expected no --tune beside a run, which has its own, got {tune}")

@@ -58,7 +58,9 @@ def write_report(analysed: Analysed, path: Path, images: int) -> list[Path]:
             exit_names=recorded.exit_names, count=images,
             preprocessing=None if analysed.network is None else analysed.network.preprocessing,
         )  # fmt: skip
-        document["notes"] = [*document["notes"], *([note] if note else [])]
+        lost = "The images cannot be read any more: galleries show answers alone."
+        unread = analysed.network is not None and analysed.images is None
+        document["notes"] = [*document["notes"], *([note] if note else []), *([lost] if unread else [])]
     confidence = np.floor(_LEVELS * np.asarray(max_probability(pred.logits), dtype=np.float64)).astype(np.uint8)
     right = None if recorded.labels is None else np.asarray(correctness(pred))
     series = Series(confidence, right, np.asarray(pred.costs, dtype=np.float64), _marks(analysed.policy))
