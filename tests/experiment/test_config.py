@@ -93,6 +93,10 @@ def test_exits_are_a_number_or_fractions() -> None:
         ({"model": ""}, "Expected a model by --model, or a RUN by --init, got neither"),
         ({"recipe": "ic-only"}, "Expected --init RUN or --weights FILE for the recipe 'ic-only'"),
         ({"train_backbone": True}, "Expected the recipe 'ic-only' beside --train-backbone, got 'joint'"),
+        ({"recipe": "backbone", "equilibrium": True}, r"\(joint, mixed\) beside --equilibrium, got 'backbone'"),
+        ({"recipe": "ic-only", "weights": "w.pth", "distillation": 0.5}, r"beside --distillation, got 'ic-only'"),
+        ({"distillation": 1.0}, r"Expected a share of distillation in \[0, 1\), got 1.0"),
+        ({"distillation_temperature": 0.0}, "Expected a distillation temperature above 0, got 0.0"),
         ({"recipe": "backbone", "fractions": (0.5,)}, "Expected no --exits or --conv-heads for the recipe 'backbone'"),
     ],
 )

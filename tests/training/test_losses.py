@@ -7,7 +7,13 @@ import math
 import pytest
 import torch
 
-from shallowdeep.training.losses import exit_losses, exit_weights, weighted_loss
+from shallowdeep.training.losses import (
+    Distillation,
+    distilled_loss,
+    exit_losses,
+    exit_weights,
+    weighted_loss,
+)
 
 
 def test_weights_follow_the_papers_formula() -> None:
@@ -51,3 +57,32 @@ def test_half_precision_logits_give_a_float32_loss() -> None:
 def test_an_empty_share_costs_nothing() -> None:
     """A device whose images could all not be decoded adds 0, not NaN."""
     assert exit_losses(torch.zeros(2, 0, 3), torch.zeros(0, dtype=torch.long)).tolist() == [0.0, 0.0]
+
+
+def test_distilled_loss_equals_a_slow_loop() -> None:
+    """(1-w)·CE + w·T²·KL(final || exit), softened by T, for each internal classifier; the final exit's is plain."""
+    torch.manual_seed(0)
+    logits, labels, weights = torch.randn(3, 6, 4), torch.tensor([0, 3, 2, 1, 1, 0]), (0.15, 0.5, 1.0)
+    share, temperature = 0.4, 2.0
+    slow = 0.0
+    for k, weight in enumerate(weights):
+        for n, label in enumerate(labels.tolist()):
+            cross_entropy = -float(logits[k, n].log_softmax(-1)[label])
+            teacher, student = ((logits[e, n] / temperature).softmax(-1) for e in (2, k))
+            divergence = sum(float(t * (t / s).log()) for t, s in zip(teacher, student, strict=True))
+            taught = (1 - share) * cross_entropy + share * temperature**2 * divergence
+            slow += weight * (taught if k < 2 else cross_entropy) / 6
+    assert float(distilled_loss(logits, labels, weights, Distillation(share, temperature))) == pytest.approx(slow)
+
+
+def test_the_final_exit_learns_nothing_from_its_pupils() -> None:
+    """Its gradient is that of its own cross-entropy; without a share of teaching all is cross-entropy."""
+    torch.manual_seed(0)
+    logits, labels = torch.randn(3, 6, 4, requires_grad=True), torch.tensor([0, 3, 2, 1, 1, 0])
+    weights = (0.5, 0.5, 1.0)
+    (taught,) = torch.autograd.grad(distilled_loss(logits, labels, weights, Distillation(0.5, 3.0)), logits)
+    (plain,) = torch.autograd.grad(weighted_loss(logits, labels, weights), logits)
+    assert torch.allclose(taught[-1], plain[-1])
+    assert not torch.allclose(taught[0], plain[0])
+    (untaught,) = torch.autograd.grad(distilled_loss(logits, labels, weights, Distillation(0.0, 3.0)), logits)
+    assert torch.allclose(untaught, plain)

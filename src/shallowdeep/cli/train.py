@@ -65,6 +65,12 @@ def train(
     views: Annotated[
         int | None, typer.Option(callback=_above_zero, help="Augmented views ic-only caches. (default: 5)")
     ] = None,
+    equilibrium: Annotated[
+        bool | None, typer.Option("--equilibrium", help="The trunk gets the mean of the exits' gradients, not the sum.")
+    ] = None,
+    distillation: Annotated[
+        float | None, typer.Option(help="Share of the exits' loss that the final exit teaches, such as 0.5.")
+    ] = None,
     calibration_fraction: Annotated[float | None, typer.Option(help="Of the training part. (default: 0.1)")] = None,
     test_fraction: Annotated[float | None, typer.Option(help="Where there is no test part. (default: 0.2)")] = None,
     skip_bad_images: Annotated[
@@ -98,6 +104,7 @@ def train(
         "augmentation": augmentation,
         "fractions": None if exits is None else exit_fractions(exits), "conv_heads": conv_heads,
         "learning_rate": learning_rate, "batch_size": batch_size, "views": views,
+        "equilibrium": equilibrium, "distillation": distillation,
         "calibration_fraction": calibration_fraction, "test_fraction": test_fraction,
         "skip_bad_images": skip_bad_images, "memory_budget": memory_budget, "cache_budget": cache_budget,
         "precision": precision, "weights_dtype": weights_dtype, "device": device,

@@ -27,6 +27,7 @@ from shallowdeep.training.recipes import (
 from shallowdeep.training.run import Phase
 
 CONFIG = "config.toml"
+TOGETHER = ("joint", "mixed")
 MOST_EXITS = math.ceil(1 / MINIMUM_GAP) - 1  # internal classifiers that far apart
 _LEAST = {
     "epochs": 0, "seed": 0, "image_size": 0, "conv_heads": 0, "learning_rate": 0, "batch_size": 0, "views": 1,
@@ -58,6 +59,9 @@ class TrainConfig:
         learning_rate: peak, instead of the preset's; 0 keeps it.
         batch_size: instead of the preset's; 0 keeps it.
         views: augmented views in the feature cache of ``ic-only``.
+        equilibrium: let the trunk receive the mean of all downstream gradients, not their sum (``joint``, ``mixed``).
+        distillation: share of the internal classifiers' loss that the final exit teaches (``joint``, ``mixed``).
+        distillation_temperature: of that teaching.
         calibration_fraction: of the training part, held out.
         test_fraction: of the data, where there is no test part.
         skip_bad_images: leave out images that cannot be decoded.
@@ -87,6 +91,9 @@ class TrainConfig:
     learning_rate: float = 0.0
     batch_size: int = 0
     views: int = 5
+    equilibrium: bool = False
+    distillation: float = 0.0
+    distillation_temperature: float = 3.0
     calibration_fraction: float = 0.1
     test_fraction: float = 0.2
     skip_bad_images: bool = False
@@ -217,6 +224,10 @@ def _check_ranges(config: TrainConfig) -> None:
         if not least <= getattr(config, name) < math.inf:
             value = getattr(config, name)
             raise ConfigurationError(f"Expected {name.replace('_', ' ')} of at least {least}, got {value}")
+    if not 0 <= config.distillation < 1:
+        raise ConfigurationError(f"Expected a share of distillation in [0, 1), got {config.distillation}")
+    if not 0 < config.distillation_temperature < math.inf:
+        raise ConfigurationError(f"Expected a distillation temperature above 0, got {config.distillation_temperature}")
     for fraction in config.fractions:
         if not 0 < fraction < 1:
             raise ConfigurationError(f"Expected exit fractions in (0, 1), got {fraction}")
@@ -235,6 +246,12 @@ def _check_together(config: TrainConfig) -> None:
         raise ConfigurationError("Expected a model by --model, or a RUN by --init, got neither")
     if config.train_backbone and config.recipe != "ic-only":
         raise ConfigurationError(f"Expected the recipe 'ic-only' beside --train-backbone, got {config.recipe!r}")
+    for option in ("equilibrium", "distillation"):
+        if getattr(config, option) and config.recipe not in TOGETHER:
+            raise ConfigurationError(
+                f"Expected a recipe that trains exits and backbone together ({', '.join(TOGETHER)}) beside --{option}, "
+                f"got {config.recipe!r}"
+            )
     if config.recipe == "backbone" and (config.fractions or config.conv_heads):
         raise ConfigurationError(
             "Expected no --exits or --conv-heads for the recipe 'backbone', which has no such exits"
@@ -263,7 +280,10 @@ def phases_of(config: TrainConfig) -> list[Phase]:
 
     def settings(recipe: str, epochs: int) -> Hyperparameters:
         chosen = hyperparameters(recipe, config.model, config.preset, epochs or None)
-        chosen = replace(chosen, views=config.views)
+        chosen = replace(
+            chosen, views=config.views, equilibrium=config.equilibrium, distillation=config.distillation,
+            temperature=config.distillation_temperature,
+        )  # fmt: skip
         if recipe != config.recipe:
             return chosen
         rate, batch = config.learning_rate or chosen.learning_rate, config.batch_size or chosen.batch_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -44,3 +45,43 @@ def weighted_loss(logits: Tensor, labels: Tensor, weights: Sequence[float]) -> T
     """
     losses = exit_losses(logits, labels)
     return (losses * torch.tensor(weights, dtype=losses.dtype, device=losses.device)).sum()
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How much the final exit teaches the internal classifiers.
+
+    Attributes:
+        share: w, of their loss, in [0, 1].
+        temperature: T, above 0, that softens both answers.
+    """
+
+    share: float
+    temperature: float
+
+
+def distilled_loss(logits: Tensor, labels: Tensor, weights: Sequence[float], distillation: Distillation) -> Tensor:
+    """Weighted sum over exits, the internal classifiers taught by the final exit too.
+
+    ``(1-w)·CE_k + w·T²·KL(p_F^T || p_k^T)`` for each internal classifier, the final exit detached; its own loss stays
+    cross-entropy. The divergence is the mean over the batch.
+
+    Args:
+        logits: (E, N, C), unnormalised.
+        labels: (N,).
+        weights: E of them.
+        distillation: w and T.
+
+    Returns:
+        A scalar, float32.
+
+    Source: Zhang et al., "Be Your Own Teacher", ICCV 2019.
+    """
+    share, temperature = distillation.share, distillation.temperature
+    losses = exit_losses(logits, labels)
+    softened = F.log_softmax(logits.float() / temperature, dim=-1)
+    teacher = softened[-1].detach()
+    apart = (teacher.exp() * (teacher - softened[:-1])).sum(dim=-1).sum(dim=1) / max(len(labels), 1)  # (E-1,)
+    taught = (1 - share) * losses[:-1] + share * temperature**2 * apart
+    total = torch.cat([taught, losses[-1:]])
+    return (total * torch.tensor(weights, dtype=total.dtype, device=total.device)).sum()

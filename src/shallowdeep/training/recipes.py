@@ -37,6 +37,9 @@ class Hyperparameters:
         decay_all: see ``weight_decay``.
         schedule: learning rate over training.
         views: augmented copies of each image in the feature cache (``ic-only``).
+        equilibrium: give the trunk the mean of all downstream gradients instead of their sum (joint training).
+        distillation: share of the internal classifiers' loss that the final exit teaches, in [0, 1); 0 for none.
+        temperature: of that teaching.
     """
 
     epochs: int
@@ -49,6 +52,9 @@ class Hyperparameters:
     decay_all: bool
     schedule: Schedule
     views: int = 5
+    equilibrium: bool = False
+    distillation: float = 0.0
+    temperature: float = 3.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "views"):

@@ -19,7 +19,7 @@ from shallowdeep.files import replacing
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.caching import CACHES, Caching, filled_caches, plan_caches, planned_before
 from shallowdeep.training.loop import run_epochs
-from shallowdeep.training.losses import exit_weights
+from shallowdeep.training.losses import Distillation, exit_weights
 from shallowdeep.training.observer import Observer
 from shallowdeep.training.optimization import build_optimizer
 from shallowdeep.training.recipes import Hyperparameters
@@ -230,7 +230,8 @@ def _task(setting: _Setting, network: ShallowDeepNetwork, phase: Phase, progress
     return (
         NetworkTask(
             network, setting.data, batch_size=settings.batch_size, seed=setting.caching.seed, weights_at=weights_at,
-            precision=setting.caching.precision,
+            precision=setting.caching.precision, equilibrium=settings.equilibrium,
+            distillation=Distillation(settings.distillation, settings.temperature) if settings.distillation else None,
         ),
         0,
     )  # fmt: skip

@@ -16,8 +16,9 @@ from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.training.equilibrium import Balanced
 from shallowdeep.training.feature_cache import FeatureCache
-from shallowdeep.training.losses import weighted_loss
+from shallowdeep.training.losses import Distillation, distilled_loss, weighted_loss
 
 EVALUATION_BATCH = 250
 
@@ -59,7 +60,11 @@ class NetworkTask:
         seed: int,
         weights_at: WeightsAt,
         precision: str,
+        equilibrium: bool = False,
+        distillation: Distillation | None = None,
     ) -> None:
+        self._module: nn.Module = Balanced(network) if equilibrium else network
+        self.distillation = distillation
         self.network, self.data, self.seed, self.batch_size = network, data, seed, batch_size
         self.weights_at, self.precision = weights_at, precision
         self.augmentation: Augmentation = get_augmentation(data.augmentation, data.preprocessing.size)
@@ -67,8 +72,8 @@ class NetworkTask:
 
     @property
     def module(self) -> nn.Module:
-        """The network."""
-        return self.network
+        """The network, or what balances its gradients."""
+        return self._module
 
     @property
     def steps(self) -> int:
@@ -83,8 +88,11 @@ class NetworkTask:
         )  # fmt: skip
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
-        """Weighted sum of the exits' cross-entropies."""
-        return weighted_loss(logits, labels, self.weights_at(epoch))
+        """Weighted sum of the exits' losses."""
+        weights = self.weights_at(epoch)
+        if self.distillation is None:
+            return weighted_loss(logits, labels, weights)
+        return distilled_loss(logits, labels, weights, self.distillation)
 
     def accuracies(self) -> list[float]:
         """One pass over ``tune``, without augmentation."""
