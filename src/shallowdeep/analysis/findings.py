@@ -114,9 +114,7 @@ def _fitted(tune: ExitPredictions | None, notes: list[str]) -> tuple[float, Traj
     fewest = min(int(errors.sum()), int((~errors).sum()))
     power = best_power(tune.logits, errors) if fewest else DEFAULT_POWER
     if fewest < FOLDS:
-        notes.append(
-            f"No trajectory predictor: tune has {fewest} errors or right answers, {FOLDS} are needed to fit one."
-        )
+        notes.append(f"No trajectory predictor: tune has {fewest} of errors or of right answers, {FOLDS} are needed.")
         return power, None
     return power, TrajectoryPredictor.fit(tune.logits, errors)
 

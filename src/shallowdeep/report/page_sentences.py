@@ -114,7 +114,7 @@ def _indicator(document: Mapping[str, Any]) -> Headline | None:
 
 def _rule(document: Mapping[str, Any]) -> Headline | None:
     rule = document["answer_rule"]
-    if rule is None or rule["gain"] is None:
+    if rule is None or rule["gain"] is None or not rule["changed"]:
         return None
     sentence = (
         f"Answering by the {rule['rule']} changes the accuracy by {points(rule['gain'])}"
