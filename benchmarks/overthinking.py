@@ -23,10 +23,12 @@ AGREES = {True: "agrees", False: "**does not agree**", None: "cannot be said"}
 
 
 def findings(run: Path, out: Path) -> dict[str, Any]:
-    """The ``analyze`` document of a run, after its page and figures were written to ``out``."""
-    command = [sys.executable, "-m", "shallowdeep", "report", str(run), "--out", str(out / f"{run.name}.html")]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    document: dict[str, Any] = json.loads((run / "analysis.json").read_text())
+    """The ``analyze`` document of a run; its page and figures are written to ``out``."""
+    program = [sys.executable, "-m", "shallowdeep"]
+    page = [*program, "report", str(run), "--out", str(out / f"{run.name}.html")]
+    subprocess.run(page, stdout=subprocess.DEVNULL, check=True)
+    analysed = subprocess.run([*program, "analyze", str(run), "--json"], stdout=subprocess.PIPE, check=True)
+    document: dict[str, Any] = json.loads(analysed.stdout)
     return document
 
 

@@ -71,6 +71,8 @@ def test_what_is_fitted_is_not_judged_on_the_same_samples(trained: Training, she
     on_tune = document(shell, "analyze", "run", "--trust", "--resamples", 0, "--split", "tune")
     assert on_tune["answer_rule"] is None
     assert "trajectory" not in (on_tune["error_indicators"] or {})
+    assert json.loads(Path("run/analysis-tune.json").read_text()) == on_tune
+    assert not Path("run/analysis.json").exists()  # which is of test
     on_train = document(shell, "analyze", "run", "--trust", "--resamples", 0, "--split", "train")
     assert any("trained on these images" in note for note in on_train["notes"])
 

@@ -29,6 +29,7 @@ def test_a_run_gets_a_page_and_figures(trained: Training, shell: Shell) -> None:
     trained("run", *JOINT)
     found = document(shell, "report", "run", "--trust", "--resamples", 50)
     assert found["report"] == "run/report.html"
+    assert not Path("run/analysis.json").exists()
     page = Path("run/report.html").read_text(encoding="utf-8")
     assert "data:image/png;base64," in page
     assert not re.search(r"""(src|href)\s*=\s*["']https?:""", page)
@@ -49,6 +50,7 @@ def test_a_run_without_images_still_gets_a_page(trained: Training, shell: Shell)
     trained("run", *JOINT)
     document(shell, "analyze", "run", "--trust", "--resamples", 0)
     Path("images").rename("elsewhere")
+    assert "which run was trained on, seen from" in refused(shell, "evaluate", "run", "--trust")
     document(shell, "report", "run", "--trust", "--resamples", 0)
     page = Path("run/report.html").read_text(encoding="utf-8")
     assert "data:image/png;base64," not in page

@@ -34,12 +34,14 @@ def analyze(
     as_json: AsJson = False,
 ) -> None:
     """Tell how a network overthinks: wasteful and destructive, its confusion, and what indicates its errors."""
-    from shallowdeep.experiment.analysing import How, analyse_any
+    from shallowdeep.experiment.analysing import How, analyse_any, write_analysis
     from shallowdeep.report.analysis_tables import analysis_tables
 
     how = How(split, resamples, seed, batch_size, device, skip_bad_images, trust, typed())
     with TerminalObserver() as observer:
         analysed, files = analyse_any(source, how, tune, observer=observer, data_progress=observer.data)
+    if source.is_dir():
+        files.append(write_analysis(source, analysed.document))
     show(analysed.document, analysis_tables(analysed.document), as_json=as_json)
     for path in files:
         notes().print(f"Written: {path}", soft_wrap=True)

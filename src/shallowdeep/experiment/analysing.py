@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,14 +46,14 @@ class Analysed:
         recorded: the predictions it is about.
         policy: the run's own, or None.
         network: on the CPU; None for a file.
-        images: of the samples, or None.
+        images: reads, when it is called, how to fetch the samples' images; None where there are none.
     """
 
     document: dict[str, Any]
     recorded: Recorded
     policy: Policy | None = None
     network: ShallowDeepNetwork | None = None
-    images: Images | None = None
+    images: Callable[[], Images | None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def analyse_file(path: Path, how: How, tune: Path | None = None) -> Analysed:
     return Analysed(
         {**head, **found, "policy": None, "promise": None, "provenance": provenance(how.command, how.resamples)},
         recorded,
-        images=None if images is None else lambda places: images[places],
+        images=lambda: None if images is None else lambda places: images[places],
     )
 
 
@@ -201,10 +202,22 @@ def analyse_run(
         "promise": None if policy is None else _promises(policy),
         "provenance": provenance(how.command, how.resamples, None if config is None else config.seed, weights),
     }
-    images = images_of(splits, how.split, shown.samples)
-    written.append(run / ANALYSIS)
-    write_json(written[-1], document)
-    return Analysed(document, recorded, policy, network.cpu(), images), written
+    return (
+        Analysed(document, recorded, policy, network.cpu(), lambda: images_of(splits, how.split, shown.samples)),
+        written,
+    )
+
+
+def write_analysis(run: Path, document: dict[str, Any]) -> Path:
+    """Write an analysis of a run into it, each split's to a file of its own, that of ``test`` to ``analysis.json``.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    split = document["split"]
+    path = run / (ANALYSIS if split == "test" else f"analysis-{split}.json")
+    write_json(path, document)
+    return path
 
 
 def _stored(run: Path, name: str, weights: str) -> ExitPredictions | None:

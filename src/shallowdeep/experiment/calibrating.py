@@ -96,14 +96,7 @@ def calibrate_run(
         raise ConfigurationError(f"Expected {CONFIG} in {run}, which says what was held out in training, found none")
     network = load(run, trust=trust)
     splits = own_splits(run, network, skip_bad_images=skip_bad_images, progress=data_progress)
-    shared = 2 if wish.max_accuracy_loss is not None and wish.abstain is not None else 1
-    if wish.abstain is not None:
-        check_enough_to_abstain(len(splits.certify) // shared, error_rate=wish.abstain, confidence=wish.confidence)
-    if wish.max_accuracy_loss is not None:
-        check_enough(
-            len(splits.certify) // shared, risk=wish.risk, eps=wish.max_accuracy_loss, delta=1 - wish.confidence,
-            held=(len(splits.train) + len(splits.calibration)) // shared,
-        )  # fmt: skip
+    _check_sizes(wish, splits)
     network.to(pick_device(device))
     predictions = {
         name: predict_split(network, splits.split(name), splits.preprocessing, batch_size, observer) for name in SPLITS
@@ -148,6 +141,19 @@ def calibrate_run(
             observer=observer, progress=data_progress,
         )  # fmt: skip
     return document, _write(run, policy, predictions)
+
+
+def _check_sizes(wish: Wish, splits: DataSplits) -> None:
+    """Refuse, before anything is predicted, promises that ``certify`` is too small for."""
+    parts = 2 if wish.max_accuracy_loss is not None and wish.abstain is not None else 1
+    samples = len(splits.certify) // parts
+    if wish.abstain is not None:
+        check_enough_to_abstain(samples, error_rate=wish.abstain, confidence=wish.confidence, parts=parts)
+    if wish.max_accuracy_loss is not None:
+        check_enough(
+            samples, risk=wish.risk, eps=wish.max_accuracy_loss, delta=1 - wish.confidence,
+            held=len(splits.train) + len(splits.calibration), parts=parts,
+        )  # fmt: skip
 
 
 def _tempered(shape: Policy, wish: Wish, tune: ExitPredictions) -> tuple[Policy, dict[str, Any] | None]:

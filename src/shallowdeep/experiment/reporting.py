@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 
 from shallowdeep.analysis.accuracy import correctness
 from shallowdeep.analysis.galleries import galleries
@@ -53,13 +54,14 @@ def write_report(analysed: Analysed, path: Path, images: int) -> list[Path]:
     pred = recorded.predictions
     shown: list[dict[str, Any]] = []
     if images and recorded.labels is not None:
+        pictures = analysed.images()
         shown, note = galleries(
-            analysed.network, pred, analysed.images, class_names=recorded.class_names,
+            analysed.network, pred, pictures, class_names=recorded.class_names,
             exit_names=recorded.exit_names, count=images,
             preprocessing=None if analysed.network is None else analysed.network.preprocessing,
         )  # fmt: skip
         lost = "The images cannot be read any more: galleries show answers alone."
-        unread = analysed.network is not None and analysed.images is None
+        unread = analysed.network is not None and pictures is None
         document["notes"] = [*document["notes"], *([note] if note else []), *([lost] if unread else [])]
     confidence = np.floor(_LEVELS * np.asarray(max_probability(pred.logits), dtype=np.float64)).astype(np.uint8)
     right = None if recorded.labels is None else np.asarray(correctness(pred))
@@ -71,8 +73,9 @@ def write_report(analysed: Analysed, path: Path, images: int) -> list[Path]:
     for name, figure in analysis_figures(document).items():
         for kind in ("png", "svg"):
             written.append(path.with_name(f"{path.stem}-{name}.{kind}"))
-            with replacing(written[-1]) as temporary:
-                figure.savefig(temporary, format=kind, dpi=150)
+            metadata = {"Date": None} if kind == "svg" else {}  # the same figures give the same file
+            with replacing(written[-1]) as temporary, rc_context({"svg.hashsalt": "shallowdeep"}):
+                figure.savefig(temporary, format=kind, dpi=150, metadata=metadata)
     return written
 
 

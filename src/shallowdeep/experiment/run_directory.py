@@ -27,7 +27,7 @@ _RESULTS = (
     "report-*.png",
     "report-*.svg",
     "confusion.json",
-    "analysis.json",
+    "analysis*.json",
     f"{PREDICTIONS}/*.npz",
 )
 _OWN = (*_RESULTS, DATA, MANIFEST, WEIGHTS, HISTORY, STATE, CACHES)

@@ -8,7 +8,7 @@ from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.loading import Batches
 from shallowdeep.data.preprocessing import Preprocessing
-from shallowdeep.errors import ConfigurationError
+from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.experiment.config import CONFIG, TrainConfig, read_config
 from shallowdeep.experiment.preparation import DataProgress, check_classes
@@ -53,11 +53,19 @@ def read_splits(
     path = run / CONFIG
     config = read_config(path) if path.exists() else TrainConfig(data=str(data))
     size = network.preprocessing.size if network.preprocessing is not None else 0
-    splits = load_dataset(
-        data or config.data, image_size=size, seed=config.seed, calibration_fraction=config.calibration_fraction,
-        test_fraction=config.test_fraction, skip_bad_images=skip_bad_images or config.skip_bad_images,
-        memory_budget=int(config.memory_budget * 2**30), preprocessing=network.preprocessing, progress=progress,
-    )  # fmt: skip
+    try:
+        splits = load_dataset(
+            data or config.data, image_size=size, seed=config.seed, calibration_fraction=config.calibration_fraction,
+            test_fraction=config.test_fraction, skip_bad_images=skip_bad_images or config.skip_bad_images,
+            memory_budget=int(config.memory_budget * 2**30), preprocessing=network.preprocessing, progress=progress,
+        )  # fmt: skip
+    except UnknownNameError as error:
+        if data is not None:
+            raise
+        raise ConfigurationError(
+            f"Expected {config.data}, which {run} was trained on, seen from {Path.cwd()}, found no such directory; its "
+            "path is the one that training was given"
+        ) from error
     if network.classes:
         check_classes(network.classes, str(run), splits.classes, data or config.data)
     return splits

@@ -25,6 +25,7 @@ from shallowdeep.exits.confusion import ConfusionStatistics, confusion
 from shallowdeep.exits.costs import costs_in_use
 from shallowdeep.exits.policy import Decisions, Policy, decide
 from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.inference.certification import SHARED
 from shallowdeep.inference.risk import DISAGREEMENT, LEAST_RISK, last_passing, samples_needed
 
 STEPS = 100  # thresholds tested at most: each is one more chance to stop
@@ -138,7 +139,7 @@ def check_error_rate(error_rate: float, confidence: float) -> None:
         raise ConfigurationError(f"Expected a confidence in (0, 1), got {confidence}")
 
 
-def check_enough_to_abstain(samples: int, *, error_rate: float, confidence: float) -> None:
+def check_enough_to_abstain(samples: int, *, error_rate: float, confidence: float, parts: int = 1) -> None:
     """Refuse a ``certify`` split on which not even flawless answers could be promised.
 
     Raises:
@@ -148,8 +149,7 @@ def check_enough_to_abstain(samples: int, *, error_rate: float, confidence: floa
     if samples < needed:
         raise ConfigurationError(
             f"Expected at least {needed:,} certify samples to promise at most {100 * error_rate:g} % errors among "
-            f"answers with {100 * confidence:g} % confidence, got {samples:,} (beside --max-accuracy-loss each promise "
-            "gets a half)"
+            f"answers with {100 * confidence:g} % confidence, got {samples:,}{SHARED if parts > 1 else ''}"
         )
 
 

@@ -24,6 +24,7 @@ SPACING = 0.01  # of relative cost between neighbours in the sequence: each test
 SURE = 0.5  # share of eps below which the bound of a policy with one threshold for all exits is trusted
 HOPELESS = 3.0  # standard errors on ``tune`` above eps, from where on no setting is worth a test
 CERTIFY_SHARE = 2 / 3  # of the calibration split
+SHARED = " (each of two promises has a half of certify)"
 LARGEST_SHARE = 0.5  # of the images for training that anyone would hold out
 _GUESS = 30.0  # samples at a loss rate of eps that a variance on ``tune`` is mixed with, so that none is 0
 
@@ -153,7 +154,7 @@ def certify_sequence(
     return Certified(last_passing(values, delta), tuple(values.tolist()))
 
 
-def check_enough(samples: int, *, risk: str, eps: float, delta: float, held: int | None = None) -> None:
+def check_enough(samples: int, *, risk: str, eps: float, delta: float, held: int | None = None, parts: int = 1) -> None:
     """Refuse a ``certify`` split on which not even a flawless policy could pass.
 
     Args:
@@ -162,6 +163,7 @@ def check_enough(samples: int, *, risk: str, eps: float, delta: float, held: int
         eps: largest mean loss to be promised.
         delta: 1 - confidence.
         held: images that ``train``, ``tune`` and ``certify`` were cut from; None where that is not known.
+        parts: how many promises share ``certify``; ``samples`` is what this one has.
 
     Raises:
         ConfigurationError: naming the size needed and what to do.
@@ -171,7 +173,7 @@ def check_enough(samples: int, *, risk: str, eps: float, delta: float, held: int
         return
     least = least_loss(risk, samples, delta)
     can = "no loss at all can be promised on these" if least is None else f"{100 * least:g} % is the least they allow"
-    share = None if held is None else ceil(100 * needed / (CERTIFY_SHARE * held)) / 100
+    share = None if held is None else ceil(100 * parts * needed / (CERTIFY_SHARE * held)) / 100
     if share is None:
         advice = "hold out more"
     elif share > LARGEST_SHARE:
@@ -180,6 +182,6 @@ def check_enough(samples: int, *, risk: str, eps: float, delta: float, held: int
         advice = f"train with --calibration-fraction {share:.2f} or more"
     raise ConfigurationError(
         f"Expected at least {needed:,} certify samples to promise {risk} of at most {100 * eps:g} % with "
-        f"{100 * (1 - delta):g} % confidence, got {samples:,}; {advice}; {can}; "
+        f"{100 * (1 - delta):g} % confidence, got {samples:,}{SHARED if parts > 1 else ''}; {advice}; {can}; "
         "--budget and --threshold promise nothing and need none"
     )
