@@ -31,6 +31,14 @@ def small_backbone(channels: int = 4) -> nn.Module:
     return nn.Sequential(*layers, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
 
 
+def deeper() -> nn.Module:
+    """A classifier with room for two internal classifiers."""
+    layers: list[nn.Module] = []
+    for before in (3, 4, 4):
+        layers += [nn.Conv2d(before, 4, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+
 def small_network(seed: int = 0) -> ShallowDeepNetwork:
     """A network with one internal classifier, named classes and random statistics."""
     torch.manual_seed(seed)
@@ -72,6 +80,20 @@ def test_a_network_comes_back_exactly(saved: Path) -> None:
     assert not any(module.training for module in again.modules())
     state = again.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+
+
+def test_cascades_come_back(tmp_path: Path) -> None:
+    """Marked in the manifest, their weights among the others; a file of format 1 says nothing of them."""
+    torch.manual_seed(0)
+    network = convert(deeper(), torch.zeros(1, 3, 16, 16), fractions=(0.3, 0.6), cascaded=True).eval()
+    network.preprocessing, network.classes = PREPROCESSING, ("ant", "bee", "cat")
+    save(network, tmp_path / "net", OBJECT)
+    loaded = load(tmp_path / "net", backbone=deeper())
+    assert [exit_.cascaded for exit_ in loaded.exits] == [False, True, False]
+    assert torch.equal(logits(loaded), logits(network))
+    save(small_network(), tmp_path / "old", OBJECT)
+    rewrite(tmp_path / "old", lambda d: [d.update(format_version=1), *(exit_.pop("cascaded") for exit_ in d["exits"])])
+    assert not load(tmp_path / "old", backbone=small_backbone()).cascaded
 
 
 def test_half_precision_halves_the_file_and_rounds(tmp_path: Path) -> None:
@@ -155,8 +177,8 @@ def test_damaged_manifests_are_refused(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda d: d.update(format_version=2), "Expected format version 1 or older in .*, got 2; a newer shallowdeep"),
-        (lambda d: d.update(format_version="x"), "Expected format version 1 or older"),
+        (lambda d: d.update(format_version=3), "Expected format version 2 or older in .*, got 3; a newer shallowdeep"),
+        (lambda d: d.update(format_version="x"), "Expected format version 2 or older"),
         (lambda d: d.update(format="other"), "Expected a document of format 'shallowdeep-network'"),
         (lambda d: d.pop("exits"), "lacks or garbles: 'exits'"),
         (lambda d: d.update(exits=[]), "without exits"),

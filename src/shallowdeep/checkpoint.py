@@ -30,7 +30,7 @@ from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import Exit, ShallowDeepNetwork
 
 FORMAT = "shallowdeep-network"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 has no cascaded internal classifiers
 MANIFEST, WEIGHTS = "model.json", "model.safetensors"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
@@ -200,6 +200,7 @@ def _with_exits(backbone: nn.Module, manifest: Manifest) -> ShallowDeepNetwork:
         torch.zeros(1, 3, size, size),
         fractions=[exit_.fraction for exit_ in internal],
         heads=[exit_.head for exit_ in internal],
+        cascaded=any(exit_.cascaded for exit_ in internal),
         at=[exit_.cut for exit_ in internal],
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.exits.ensembles import drawn
 
 from shallowdeep.errors import ConfigurationError, DataError, UnknownNameError
 from shallowdeep.exits.arrays import Array, to_numpy
@@ -37,7 +39,7 @@ def slow(policy: Policy, logits: np.ndarray[Any, Any], costs: list[float] | None
             heads = np.stack(
                 [logits[j, n : n + 1] / np.float32(policy.temperature_at(j)) for j in policy.in_use[: place + 1]]
             )
-            confidence, scores = scan_exits(policy.signal, heads, len(policy.in_use))
+            confidence, scores = scan_exits(policy.signal, heads, len(policy.in_use), policy.ensemble)
             seen.append((float(confidence[-1, 0]), k, int(scores[-1, 0].argmax())))
             final = k == policy.exits - 1
             sure = not final and seen[-1][0] >= np.float32(policy.threshold_at(k))
@@ -65,10 +67,12 @@ policies = st.builds(
 
 @pytest.mark.parametrize("asarray", LIBRARIES)
 @settings(deadline=None, max_examples=60)
-@given(policy=policies, seed=st.integers(0, 100))
-def test_agrees_with_a_slow_loop(asarray: Callable[..., Array], policy: Policy, seed: int) -> None:
-    """For any signal, fallback, temperatures, switched-off exits and cost limit, in both libraries."""
+@given(policy=policies, seed=st.integers(0, 100), weighted=st.booleans())
+def test_agrees_with_a_slow_loop(asarray: Callable[..., Array], policy: Policy, seed: int, weighted: bool) -> None:
+    """For any signal, ensemble, fallback, temperatures, switched-off exits and cost limit, in both libraries."""
     logits = logits_of(seed)
+    if weighted and policy.signal == "ensemble":
+        policy = replace(policy, ensemble=drawn(len(policy.in_use), logits.shape[-1], seed))
     costs = costs_in_use(COSTS, [0.01] * 3, policy.in_use).tolist()
     if policy.max_relative_cost is not None and costs[0] > policy.max_relative_cost:
         with pytest.raises(ConfigurationError, match="Expected a highest relative cost of at least"):

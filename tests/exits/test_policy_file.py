@@ -37,7 +37,7 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"format": "other"}, "got another"),
-        ({"format_version": 3}, "a newer shallowdeep reads it"),
+        ({"format_version": 4}, "a newer shallowdeep reads it"),
         ({"thresholds": ["high"]}, "lacks or garbles"),
         ({"thresholds": [-1.0, None, 0.2]}, "Expected thresholds of at least 0"),
         ({"signal": "mood"}, "Expected the name of a signal"),

@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.exits.ensembles import drawn
 from torch import Tensor, nn
 
 from shallowdeep.checkpoint import Architecture
@@ -69,11 +70,11 @@ def residual() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
 
 
-def tiny(build: Callable[[], nn.Sequential] = plain) -> ShallowDeepNetwork:
+def tiny(build: Callable[[], nn.Sequential] = plain, *, cascaded: bool = False) -> ShallowDeepNetwork:
     """A network with three internal classifiers whose confidences spread widely."""
     torch.manual_seed(0)
     backbone = build()
-    network = convert(backbone, torch.zeros(1, 3, SIZE, SIZE), fractions=(0.2, 0.5, 0.8)).eval()
+    network = convert(backbone, torch.zeros(1, 3, SIZE, SIZE), fractions=(0.2, 0.5, 0.8), cascaded=cascaded).eval()
     with torch.no_grad():
         logits = network(images(200, seed=99))  # (E, N, C)
         last = [*(f"internal_classifiers.{k}.linear" for k in range(3)), f"backbone.{len(backbone) - 1}"]
@@ -118,7 +119,7 @@ def reference(network: ShallowDeepNetwork, policy: Policy, x: Tensor) -> tuple[D
 def clear(policy: Policy, logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Samples that rounding cannot move: no confidence near its threshold, no near tie of the top two logits."""
     used = np.stack([logits[k] / np.float32(policy.temperature_at(k)) for k in policy.in_use])
-    confidence, scores = scan_exits(policy.signal, used, len(policy.in_use))
+    confidence, scores = scan_exits(policy.signal, used, len(policy.in_use), policy.ensemble)
     limits = np.array([policy.threshold_at(k) for k in policy.in_use])[:, None]
     ordered = np.sort(scores, axis=-1)
     surest = np.sort(confidence, axis=0)
@@ -169,6 +170,15 @@ policies = st.builds(
     temperatures=st.sampled_from([(), (1.5, 0.7, 1.2, 2.0)]),
     abstention=st.sampled_from([None, Abstention("confidence", 0.4), Abstention("confusion", 0.3)]),
 )
+
+
+def weighted(policy: Policy, seed: int) -> Policy:
+    """The policy, for odd seeds with weights for its ensemble."""
+    if policy.signal != "ensemble" or not seed % 2:
+        return policy
+    return replace(policy, ensemble=drawn(len(policy.in_use), 5, seed))
+
+
 unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -178,7 +188,7 @@ def test_torch_agrees_with_all_exits_then_policy(
     network: ShallowDeepNetwork, policy: Policy, count: int, seed: int, limit: float | None
 ) -> None:
     """Eager PyTorch, with cost limits too."""
-    policy = replace(policy, max_relative_cost=limit)
+    policy = replace(weighted(policy, seed), max_relative_cost=limit)
     x = images(count, seed)
     if limit is not None and policy.in_use == (3,):
         with pytest.raises(ConfigurationError, match="Expected a highest relative cost of at least"):
@@ -189,15 +199,16 @@ def test_torch_agrees_with_all_exits_then_policy(
 
 @pytest.fixture(scope="module")
 def exported(network: ShallowDeepNetwork, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """ONNX bundles of four kinds, each with its network."""
+    """ONNX bundles of five kinds, each with its network."""
     directory, origin = tmp_path_factory.mktemp("kinds"), Origin(Architecture("", 5, SIZE), weights="")
-    shortcuts = tiny(residual)
+    shortcuts, chained = tiny(residual), tiny(residual, cascaded=True)
     every = shared_threshold(NEVER, 4)
     made: Exported = {"all exits": (network, bundle)}
     for kind, one, policy in (
         ("fused", network, Policy((NEVER, None, NEVER))),
         ("limited", network, Policy(every.thresholds, max_relative_cost=LIMIT)),
         ("residual", shortcuts, every),
+        ("cascaded", chained, every),
     ):
         made[kind] = one, write_bundle(one, policy, directory / kind, "onnxruntime", origin, static=False)
     return made
@@ -208,7 +219,7 @@ def exported(network: ShallowDeepNetwork, bundle: Bundle, tmp_path_factory: pyte
     policy=policies,
     count=st.sampled_from(BATCHES),
     seed=st.integers(0, 20),
-    kind=st.sampled_from(["all exits", "fused", "limited", "residual"]),
+    kind=st.sampled_from(["all exits", "fused", "limited", "residual", "cascaded"]),
 )
 def test_onnxruntime_agrees_with_all_exits_then_policy(
     exported: Exported, policy: Policy, count: int, seed: int, kind: str
@@ -220,6 +231,7 @@ def test_onnxruntime_agrees_with_all_exits_then_policy(
     if kind == "limited":
         given_ = tuple(0.7 if value is None else value for value in policy.thresholds)  # it takes no other exits
         policy = replace(policy, thresholds=given_, max_relative_cost=LIMIT)
+    policy = weighted(policy, seed)
     engine = EarlyExitEngine(bundle, policy, threads=1, confusion=statistics_of(network))
     check(engine, network, images(count, seed))
 
@@ -278,13 +290,52 @@ def test_compaction_changes_no_answer(
         assert check(EarlyExitEngine(network, policy), network, x) > 50
 
 
+@unhurried
+@given(policy=policies, count=st.sampled_from(BATCHES), seed=st.integers(0, 20))
+def test_cascaded_classifiers_read_those_before_them(policy: Policy, count: int, seed: int) -> None:
+    """Eager PyTorch hands logits on through compaction; policies that leave out what others read are refused."""
+    network = chained()
+    internal = policy.in_use[:-1]
+    if internal != tuple(range(len(internal))):
+        with pytest.raises(ConfigurationError, match="Expected no exit switched off before one in use"):
+            EarlyExitEngine(network, policy, confusion=statistics_of(network))
+        return
+    check(
+        EarlyExitEngine(network, weighted(policy, seed), confusion=statistics_of(network)), network, images(count, seed)
+    )
+
+
+@cache
+def chained() -> ShallowDeepNetwork:
+    """The tiny network with cascaded classifiers."""
+    return tiny(cascaded=True)
+
+
+def test_cascades_matter(exported: Exported) -> None:
+    """The tests above would pass if the classifiers ignored what they are handed: without it, logits differ."""
+    network, bundle = exported["cascaded"]
+    x = images(5)
+    engine = EarlyExitEngine(bundle, threads=1)
+    features, first = engine.backend.run(0, engine.backend.accept(x))
+    with torch.no_grad():
+        expected = network(x).numpy()
+    assert np.abs(engine.backend.run(1, features, first)[1] - expected[1]).max() < NEAR
+    assert np.abs(engine.backend.run(1, features, first[::-1].copy())[1] - expected[1]).max() > 0.1
+
+
 def test_finished_samples_leave_the_batch(network: ShallowDeepNetwork) -> None:
     """Later segments get the survivors alone, and none when nobody is left."""
     policy = shared_threshold(0.8, 4)
     engine = EarlyExitEngine(network, policy)
     sizes = []
     run = engine.backend.run
-    engine.backend.run = lambda number, x: (sizes.append(len(x)), run(number, x))[1]  # type: ignore[method-assign,func-returns-value]
+
+    def counted(number: int, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        sizes.append(len(x))
+        result: tuple[Tensor, Tensor] = run(number, x, previous)
+        return result
+
+    engine.backend.run = counted  # type: ignore[method-assign]
     exits = to_numpy(engine(images(63)).exits)
     assert sizes == [63, *(int((exits > k).sum()) for k in range(3))]
     sizes.clear()

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim.swa_utils import AveragedModel
 
+from shallowdeep.errors import ConfigurationError
 from shallowdeep.models.registry import build
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -397,6 +398,17 @@ def test_conv_heads_cost_what_they_do() -> None:
     assert [exit_.head for exit_ in network.exits[:-1]] == ["conv", "pooled"]
     assert network.exits[0].macs == 6912 + 1152 + 160
     exact(network, copy.deepcopy(network.backbone), 8)
+
+
+def test_cascades_cost_what_they_do() -> None:
+    """Each classifier but the first reads the five logits before it: 25 MACs more; a single one has nothing to read."""
+    network = convert(Tiny(), EXAMPLE, fractions=(0.2, 0.5), cascaded=True)
+    assert [exit_.cascaded for exit_ in network.exits] == [False, True, False]
+    assert network.cascaded
+    assert [exit_.macs for exit_ in network.exits[:-1]] == [6912 + 320, 6912 + 9216 + 640 + 25]
+    exact(network, copy.deepcopy(network.backbone), 8)
+    with pytest.raises(ConfigurationError, match="Expected at least two internal classifiers to cascade, got one"):
+        convert(Tiny(), EXAMPLE, fractions=(0.2,), cascaded=True)
 
 
 def test_default_exits_adapt_to_short_networks() -> None:

@@ -26,7 +26,7 @@ def cut(shape: tuple[int, ...], layout: Layout) -> CutPoint:
         ((1, 6, 8, 8), Layout(MAP), "conv", ConvReduction, 3 * 16),
         ((1, 6, 1, 1), Layout(MAP), "conv", PooledReduction, 6),
         ((1, 5, 6), Layout(TOKENS, class_token=True), "pooled", TokenReduction, 6),
-        ((1, 5, 6), Layout(TOKENS), "conv", TokenReduction, 6),
+        ((1, 5, 6), Layout(TOKENS), "pooled", TokenReduction, 6),
         ((1, 6), Layout(VECTOR), "pooled", VectorReduction, 6),
     ],
 )
@@ -55,3 +55,27 @@ def test_unknown_heads_are_refused() -> None:
     """The message names the heads there are."""
     with pytest.raises(ConfigurationError, match="pooled, conv, got 'deep'"):
         attach(cut((1, 6), Layout(VECTOR)), 10, 0, "deep")
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "what"), [((1, 5, 6), Layout(TOKENS), "token sequences"), ((1, 6), Layout(VECTOR), "vectors")]
+)
+def test_convolutions_are_for_maps(shape: tuple[int, ...], layout: Layout, what: str) -> None:
+    """Asked for elsewhere, they are refused by name and place."""
+    with pytest.raises(ConfigurationError, match=f"Expected maps for a conv head, got {what} at x"):
+        attach(cut(shape, layout), 10, 10**6, "conv")
+
+
+def test_a_cascaded_classifier_reads_normalised_logits() -> None:
+    """It adds a linear map of them, each row normalised, and lets no gradient back; without them their share is 0."""
+    torch.manual_seed(0)
+    classifier = attach(cut((1, 6, 8, 8), Layout(MAP)), 10, 10**6, cascaded=True)
+    x, previous = torch.randn(3, 6, 8, 8), torch.randn(3, 10, requires_grad=True)
+    alone, both = classifier(x), classifier(x, previous)
+    assert classifier.cascade is not None
+    rows = previous.detach()
+    normalised = (rows - rows.mean(1, keepdim=True)) / torch.sqrt(rows.var(1, unbiased=False, keepdim=True) + 1e-5)
+    torch.testing.assert_close(both - alone, normalised @ classifier.cascade.weight.T)
+    both.sum().backward()
+    assert previous.grad is None
+    assert classifier.cascade.weight.grad is not None

@@ -14,12 +14,12 @@ from shallowdeep.training.equilibrium import Balanced, scaled_gradient
 from shallowdeep.training.losses import exit_losses
 
 
-def tiny() -> ShallowDeepNetwork:
+def tiny(*, cascaded: bool = False) -> ShallowDeepNetwork:
     """Four convolutions and two internal classifiers."""
     torch.manual_seed(0)
     layers = [nn.Sequential(nn.Conv2d(8 if k else 3, 8, 3, padding=1), nn.ReLU(inplace=True)) for k in range(4)]
     backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
-    return convert(backbone, torch.zeros(1, 3, 8, 8), fractions=(0.3, 0.6)).eval()
+    return convert(backbone, torch.zeros(1, 3, 8, 8), fractions=(0.3, 0.6), cascaded=cascaded).eval()
 
 
 def batch() -> tuple[Tensor, Tensor]:
@@ -36,9 +36,10 @@ def gradients(module: nn.Module, network: ShallowDeepNetwork) -> dict[str, Tenso
     return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
 
 
-def test_answers_are_the_networks() -> None:
+@pytest.mark.parametrize("cascaded", [False, True])
+def test_answers_are_the_networks(*, cascaded: bool) -> None:
     """Bit for bit."""
-    network = tiny()
+    network = tiny(cascaded=cascaded)
     images, _ = batch()
     assert torch.equal(Balanced(network)(images), network(images))
 

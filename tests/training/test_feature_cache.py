@@ -29,13 +29,20 @@ def data(workplace: Path) -> DataSplits:
 
 @pytest.fixture
 def network() -> ShallowDeepNetwork:
+    """The network without cascades."""
+    return two_classifiers()
+
+
+def two_classifiers(*, cascaded: bool = False) -> ShallowDeepNetwork:
     """Two internal classifiers on (8, 16, 16) and (8, 8, 8) maps, the backbone frozen."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, padding=1), nn.ReLU()]
     backbone = nn.Sequential(
         *layers, nn.Conv2d(8, 8, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
     )
-    return convert(backbone, torch.zeros(1, 3, 16, 16), fractions=(0.4, 0.7)).freeze_backbone().train()
+    return (
+        convert(backbone, torch.zeros(1, 3, 16, 16), fractions=(0.4, 0.7), cascaded=cascaded).freeze_backbone().train()
+    )
 
 
 def filled(path: Path, network: ShallowDeepNetwork, data: DataSplits, views: int) -> FeatureCache:
@@ -74,8 +81,10 @@ def test_gradients_equal_those_through_the_frozen_trunk(
             torch.testing.assert_close(one, other, rtol=2**-9, atol=2**-10 * largest)
 
 
-def test_gradients_are_exactly_those_through_the_trunk(network: ShallowDeepNetwork, data: DataSplits) -> None:
+@pytest.mark.parametrize("cascaded", [False, True])
+def test_gradients_are_exactly_those_through_the_trunk(data: DataSplits, *, cascaded: bool) -> None:
     """Without the rounding to float16, heads on summaries get the very gradients that the whole network gives them."""
+    network = two_classifiers(cascaded=cascaded)
     heads = list(network.internal_classifiers.parameters())
     images = torch.cat([images for images, _ in augmented(data, 0)])
     expected = torch.autograd.grad(weighted_loss(network(images), data.train.labels, (1.0, 1.0, 0.0)), heads)

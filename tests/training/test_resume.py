@@ -108,7 +108,7 @@ def test_killed_in_both_phases(killed: Callable[..., bool], workplace: Path) -> 
 
 def test_killed_in_every_part_of_mixed(killed: Callable[..., bool], workplace: Path) -> None:
     """Killed in the backbone's phase, between the phases and in the joint one, it ends as the uninterrupted run."""
-    arguments = ("--recipe", "mixed", "--exits", "2", "--epochs", "5")
+    arguments = ("--recipe", "mixed", "--exits", "2", "--epochs", "5", "--cascade")
     for epoch in (1, 3, 4):  # three for the backbone, two joint ones
         assert killed(lambda epoch=epoch: epochs_done("killed") == epoch, *command(workplace, "killed", *arguments))
     assert run(command(workplace, "killed", *arguments)) == 0

@@ -22,7 +22,9 @@ def weights(run: str) -> dict[str, torch.Tensor]:
     return load_file(Path(run) / "model.safetensors")
 
 
-@pytest.mark.parametrize("extra", [(), ("--conv-heads", 1)], ids=["cached", "through the backbone"])
+@pytest.mark.parametrize(
+    "extra", [(), ("--cascade",), ("--conv-heads", 1)], ids=["cached", "cascaded", "through the backbone"]
+)
 def test_frozen_means_frozen(trained: Training, extra: tuple[object, ...]) -> None:
     """After `ic-only` every tensor of the backbone, statistics included, and the final logits are the same bits."""
     trained("start", "--recipe", "backbone", "--epochs", 2, model="tiny_nets:normed")

@@ -56,6 +56,9 @@ def train(
         str | None, typer.Option(help="Number of internal classifiers, or target shares of MACs: 0.2,0.5,0.8")
     ] = None,
     conv_heads: Annotated[int | None, typer.Option(help="How many of the first exits get a convolution.")] = None,
+    cascade: Annotated[
+        bool | None, typer.Option("--cascade", help="Exits read the logits of the exit before them too.")
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(callback=_above_zero, help="Peak, instead of the preset's.")
     ] = None,
@@ -103,6 +106,7 @@ def train(
         "mean": None if mean is None else three_numbers(mean), "std": None if std is None else three_numbers(std),
         "augmentation": augmentation,
         "fractions": None if exits is None else exit_fractions(exits), "conv_heads": conv_heads,
+        "cascade": cascade,
         "learning_rate": learning_rate, "batch_size": batch_size, "views": views,
         "equilibrium": equilibrium, "distillation": distillation,
         "calibration_fraction": calibration_fraction, "test_fraction": test_fraction,

@@ -12,7 +12,8 @@ from array_api_compat import array_namespace, device
 from shallowdeep.errors import ConfigurationError, DataError, UnknownNameError
 from shallowdeep.exits.abstention import Abstention
 from shallowdeep.exits.arrays import Array
-from shallowdeep.exits.signals import DEFAULT_SIGNAL, SIGNALS, scan_exits
+from shallowdeep.exits.ensemble import Ensemble
+from shallowdeep.exits.signals import DEFAULT_SIGNAL, ENSEMBLE, SIGNALS, scan_exits
 
 FALLBACKS = ("final", "most-confident")
 NEVER = 2.0  # a threshold above every signal's range
@@ -35,9 +36,10 @@ class Policy:
         found: how it was found: method, settings, splits.
         promise: what is guaranteed, by whom and with what assumptions; None for nothing.
         abstention: which answers are withheld; None for none.
+        ensemble: weights of the signal ``ensemble``, for the exits in use; None for equal ones.
 
     Raises:
-        ConfigurationError: a value out of range.
+        ConfigurationError: a value out of range, or an ensemble for other exits or another signal.
     """
 
     thresholds: tuple[float | None, ...]
@@ -49,6 +51,7 @@ class Policy:
     found: Mapping[str, Any] = field(default_factory=dict)
     promise: Mapping[str, Any] | None = None
     abstention: Abstention | None = None
+    ensemble: Ensemble | None = None
 
     def __post_init__(self) -> None:
         for what, name, known in (("signal", self.signal, SIGNALS), ("fallback rule", self.fallback, FALLBACKS)):
@@ -64,6 +67,17 @@ class Policy:
                 raise ConfigurationError(f"Expected temperatures above 0, got {temperature}")
         if self.max_relative_cost is not None and not 0 < self.max_relative_cost < inf:
             raise ConfigurationError(f"Expected a highest relative cost above 0, got {self.max_relative_cost}")
+        self._check_ensemble()
+
+    def _check_ensemble(self) -> None:
+        if self.ensemble is None:
+            return
+        if self.signal != ENSEMBLE:
+            raise ConfigurationError(f"Expected the signal {ENSEMBLE!r} beside an ensemble, got {self.signal!r}")
+        if self.ensemble.exits != len(self.in_use):
+            raise ConfigurationError(
+                f"Expected an ensemble of the {len(self.in_use)} exits in use, got one of {self.ensemble.exits}"
+            )
 
     @property
     def exits(self) -> int:
@@ -140,17 +154,19 @@ def decide(policy: Policy, logits: Array, costs: Sequence[float] | None = None) 
         costs: (K,) relative cost of each exit in use; needed where the policy limits it.
 
     Raises:
-        DataError: logits of another number of exits.
+        DataError: logits of another number of exits, or of classes than the policy's ensemble has.
         ConfigurationError: the policy's cost limit leaves no exit, or costs are needed and missing.
     """
     if logits.ndim != _LOGITS_AXES or logits.shape[0] != policy.exits:
         raise DataError(f"Expected logits of {policy.exits} exits (E, N, C), got {tuple(logits.shape)}")
     if policy.max_relative_cost is not None and costs is None:
         raise ConfigurationError("Expected costs for a policy that limits them, got none")
+    if policy.ensemble is not None and policy.ensemble.classes != logits.shape[-1]:
+        raise DataError(f"Expected logits of {policy.ensemble.classes} classes, got {logits.shape[-1]}")
     xp = array_namespace(logits)
     in_use = policy.in_use[: None if costs is None else policy.last_within(costs)]
     used = xp.stack([logits[k, :, :] / policy.temperature_at(k) for k in in_use])
-    confidence, scores = scan_exits(policy.signal, used, len(policy.in_use))  # (K, N), (K, N, C)
+    confidence, scores = scan_exits(policy.signal, used, len(policy.in_use), policy.ensemble)  # (K, N), (K, N, C)
     limits = [policy.threshold_at(k) for k in in_use]
     confident = confidence >= xp.asarray(limits, dtype=confidence.dtype, device=device(confidence))[:, None]
     last = xp.ones_like(confident[-1:, :])  # whoever comes this far stops here

@@ -10,11 +10,12 @@ from typing import Any
 from shallowdeep.documents import SEAL, check_format, digest, read_document, sealed
 from shallowdeep.errors import CheckpointError, ConfigurationError
 from shallowdeep.exits.abstention import Abstention
+from shallowdeep.exits.ensemble import Ensemble
 from shallowdeep.exits.policy import Policy
 from shallowdeep.files import write_json
 
 POLICY = "policy.json"
-FORMAT, FORMAT_VERSION = "shallowdeep-policy", 2
+FORMAT, FORMAT_VERSION = "shallowdeep-policy", 3
 
 
 def policy_document(policy: Policy) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def policy_from(document: Mapping[str, Any], source: str) -> Policy:
             found=document["found"],
             promise=document["promise"] if SEAL in document else None,  # whoever writes one by hand promises nothing
             abstention=_abstention(document),
+            ensemble=_ensemble(document),
         )
     except (KeyError, TypeError, ValueError, ConfigurationError) as error:
         raise CheckpointError(
@@ -88,6 +90,12 @@ def _abstention(document: Mapping[str, Any]) -> Abstention | None:
         return None
     promise = found["promise"] if SEAL in document else None
     return Abstention(str(found["indicator"]), float(found["threshold"]), promise)
+
+
+def _ensemble(document: Mapping[str, Any]) -> Ensemble | None:
+    """Return the ensemble's weights, if any; policies before format 3 have none."""
+    found = document.get("ensemble")
+    return None if found is None else Ensemble.from_dict(found)
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from array_api_compat import device
 
 from shallowdeep.errors import UnknownNameError
 from shallowdeep.exits.arrays import Array, namespace_of
+from shallowdeep.exits.ensemble import Ensemble
 
 
 def softmax(logits: Array) -> Array:
@@ -139,26 +140,34 @@ class PatienceScan:
 class EnsembleScan:
     """The largest probability of the geometric mean of all exits so far, which also gives the answer.
 
-    ``q_k = softmax(mean_{j<=k} log p_j)``: Zero Time Waste's ensemble with equal weights and no bias.
+    Args:
+        ensemble: its weights and biases; None for equal weights and no bias, ``q_k = softmax(mean_{j<=k} log p_j)``.
 
     Source: Wolczyk et al., "Zero Time Waste", NeurIPS 2021.
     """
 
-    def __init__(self) -> None:
-        self._total: Array | None = None
-        self._count = 0
+    def __init__(self, ensemble: Ensemble | None = None) -> None:
+        self._ensemble = ensemble
+        self._seen: list[Array] = []  # log p_j of the exits so far, (n, C) each
 
     def step(self, logits: Array) -> tuple[Array, Array]:
         """Confidence (n,), and log q_k up to a constant as scores."""
-        logarithms = log_softmax(logits)
-        self._total = logarithms if self._total is None else self._total + logarithms
-        self._count += 1
-        scores = self._total / self._count
+        self._seen.append(log_softmax(logits))
+        place = len(self._seen) - 1
+        if self._ensemble is None:
+            scores = sum(self._seen[1:], start=self._seen[0]) / len(self._seen)
+        else:
+            weights = self._ensemble.weights[place]
+            total = self._seen[0] * (weights[0] / len(weights))
+            for weight, logarithms in zip(weights[1:], self._seen[1:], strict=True):
+                total = total + logarithms * (weight / len(weights))
+            biases = self._ensemble.biases[place]
+            scores = total + namespace_of(logits).asarray(biases, dtype=logits.dtype, device=device(logits))
         return max_probability(scores), scores
 
     def keep(self, samples: Array) -> None:
-        """Keep these samples' sums."""
-        self._total = _rows(self._total, samples)
+        """Keep these samples' logarithms."""
+        self._seen = [logarithms[samples] for logarithms in self._seen]
 
 
 _ONE_EXIT: dict[str, Callable[[Array], Array]] = {
@@ -166,36 +175,41 @@ _ONE_EXIT: dict[str, Callable[[Array], Array]] = {
     "entropy": entropy_confidence,
     "margin": margin,
 }
-SIGNALS = (*_ONE_EXIT, "patience", "ensemble")
+PATIENCE, ENSEMBLE = "patience", "ensemble"
+SIGNALS = (*_ONE_EXIT, PATIENCE, ENSEMBLE)
 DEFAULT_SIGNAL = "max-probability"
 
 
-def scan_of(signal: str, exits_in_use: int) -> Scan:
+def scan_of(signal: str, exits_in_use: int, ensemble: Ensemble | None = None) -> Scan:
     """Return a fresh scan of the signal called ``signal``.
 
     Args:
         signal: one of `SIGNALS`.
         exits_in_use: K, the final one included.
+        ensemble: weights of the signal ``ensemble``; None for equal ones.
 
     Raises:
         UnknownNameError: no signal is called so.
     """
     if signal in _ONE_EXIT:
         return OneExitScan(_ONE_EXIT[signal])
-    if signal == "patience":
+    if signal == PATIENCE:
         return PatienceScan(exits_in_use)
-    if signal == "ensemble":
-        return EnsembleScan()
+    if signal == ENSEMBLE:
+        return EnsembleScan(ensemble)
     raise UnknownNameError("signal", signal, SIGNALS)
 
 
-def scan_exits(signal: str, logits: Array, exits_in_use: int | None = None) -> tuple[Array, Array]:
+def scan_exits(
+    signal: str, logits: Array, exits_in_use: int | None = None, ensemble: Ensemble | None = None
+) -> tuple[Array, Array]:
     """Return confidence and scores at every exit, as if every sample went all the way.
 
     Args:
         signal: one of `SIGNALS`.
         logits: (K, N, C) floating, of the first K exits in use, unnormalised.
         exits_in_use: how many there are in all; K when None.
+        ensemble: weights of the signal ``ensemble``; None for equal ones.
 
     Returns:
         confidence (K, N) in [0, 1]; scores (K, N, C), whose highest is the answer at that exit.
@@ -204,7 +218,7 @@ def scan_exits(signal: str, logits: Array, exits_in_use: int | None = None) -> t
         UnknownNameError: no signal is called so.
     """
     xp = namespace_of(logits)
-    scan = scan_of(signal, logits.shape[0] if exits_in_use is None else exits_in_use)
+    scan = scan_of(signal, logits.shape[0] if exits_in_use is None else exits_in_use, ensemble)
     steps = [scan.step(logits[k, :, :]) for k in range(logits.shape[0])]
     return xp.stack([confidence for confidence, _ in steps]), xp.stack([scores for _, scores in steps])
 

@@ -15,9 +15,10 @@ from shallowdeep.data.load import DataSplits
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import to_numpy
-from shallowdeep.exits.policy import Policy
+from shallowdeep.exits.policy import NEVER, Policy, shared_threshold
 from shallowdeep.exits.policy_file import POLICY, policy_document, write_policy
 from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.exits.signals import ENSEMBLE
 from shallowdeep.experiment.config import CONFIG, read_config
 from shallowdeep.experiment.confusion_file import measured_statistics
 from shallowdeep.experiment.preparation import DataProgress
@@ -37,6 +38,7 @@ from shallowdeep.inference.calibration import (
     within_loss,
 )
 from shallowdeep.inference.certification import check_enough
+from shallowdeep.inference.ensemble_fit import fit_ensemble
 from shallowdeep.inference.following import final_answers, outcome_block
 from shallowdeep.inference.temperature import fit_temperatures, label_losses
 from shallowdeep.report.tables import FEW_SAMPLES
@@ -104,12 +106,18 @@ def calibrate_run(
     weights = str(manifest.weights["sha256"])
     statistics = measured_statistics(run, network, splits, weights=weights, batch_size=batch_size, observer=observer)
     heads = head_costs(manifest.exits, manifest.backbone_macs)
+    cascaded = any(exit_.cascaded for exit_ in manifest.exits)
     base, temperatures = _tempered(shape, wish, predictions["tune"])
+    base = _with_ensemble(base, predictions["tune"])
     for_loss, for_abstention = _shared_out(predictions["certify"], wish)
-    policy = replace(_chosen(wish, base, (predictions["tune"], for_loss), heads), weights=weights)
+    chosen = _chosen(wish, base, (predictions["tune"], for_loss), heads, cascaded=cascaded)
+    policy = replace(chosen, weights=weights)
     origin = {"dataset": splits.name, "data_fingerprint": splits.fingerprint}
-    temperatures_from = "tune" if policy.temperatures else None
-    policy = replace(policy, found={**policy.found, **origin, "temperatures_from": temperatures_from})
+    fitted = {
+        "temperatures_from": "tune" if policy.temperatures else None,
+        "ensemble_from": "tune" if policy.ensemble else None,
+    }
+    policy = replace(policy, found={**policy.found, **origin, **fitted})
     given = {name: answered(policy, pred, heads, statistics) for name, pred in predictions.items()}
     if wish.abstain is not None:
         tested = answered(policy, for_abstention, heads, statistics)
@@ -158,7 +166,8 @@ def _check_sizes(wish: Wish, splits: DataSplits) -> None:
 
 def _tempered(shape: Policy, wish: Wish, tune: ExitPredictions) -> tuple[Policy, dict[str, Any] | None]:
     """Return the policy with temperatures where they are wanted, and what they change."""
-    wanted = wish.threshold is None if wish.temperatures is None else wish.temperatures
+    by_default = wish.threshold is None and wish.signal != ENSEMBLE  # an ensemble's weights do it already
+    wanted = by_default if wish.temperatures is None else wish.temperatures
     if not wanted:
         return shape, None
     logits, labels = to_numpy(tune.logits), to_numpy(tune.labels)
@@ -169,6 +178,15 @@ def _tempered(shape: Policy, wish: Wish, tune: ExitPredictions) -> tuple[Policy,
         "label_loss_before": list(label_losses(logits, labels, [1.0] * tune.exits)),
         "label_loss_after": list(label_losses(logits, labels, values)),
     }
+
+
+def _with_ensemble(base: Policy, tune: ExitPredictions) -> Policy:
+    """Return the policy's settings with the ensemble's weights, fitted to ``tune``, where the signal is one."""
+    if base.signal != ENSEMBLE:
+        return base
+    logits = np.stack([to_numpy(tune.logits)[k] / base.temperature_at(k) for k in range(tune.exits)])
+    everywhere = shared_threshold(NEVER, base.exits).thresholds
+    return replace(base, thresholds=everywhere, ensemble=fit_ensemble(logits, to_numpy(tune.labels)))
 
 
 def _shared_out(certify: ExitPredictions, wish: Wish) -> tuple[ExitPredictions, ExitPredictions]:
@@ -184,16 +202,23 @@ def _shared_out(certify: ExitPredictions, wish: Wish) -> tuple[ExitPredictions, 
     return first, second
 
 
-def _chosen(wish: Wish, base: Policy, known: tuple[ExitPredictions, ExitPredictions], heads: Sequence[float]) -> Policy:
+def _chosen(
+    wish: Wish,
+    base: Policy,
+    known: tuple[ExitPredictions, ExitPredictions],
+    heads: Sequence[float],
+    *,
+    cascaded: bool,
+) -> Policy:
     """Return the policy that the wish asks for, by ``tune`` and what of ``certify`` the loss is tested on."""
     tune, certify = known
     if wish.threshold is not None:
         return with_threshold(base, wish.threshold)
     if wish.budget is not None:
-        return within_budget(tune, base, heads, wish.budget)
+        return within_budget(tune, base, heads, wish.budget, cascaded=cascaded)
     return within_loss(
         tune, certify, base, heads,
-        loss=wish.max_accuracy_loss or 0.0, confidence=wish.confidence, risk=wish.risk,
+        loss=wish.max_accuracy_loss or 0.0, confidence=wish.confidence, risk=wish.risk, cascaded=cascaded,
     )  # fmt: skip
 
 

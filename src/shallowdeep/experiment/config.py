@@ -56,6 +56,7 @@ class TrainConfig:
         image_size: side in pixels; 0 for the network's own, or the nearer of 32 and 64.
         fractions: target shares of MACs of the internal classifiers; empty for the paper's.
         conv_heads: how many of the first internal classifiers get a convolution.
+        cascade: let each internal classifier but the first read the logits of the one before it too.
         learning_rate: peak, instead of the preset's; 0 keeps it.
         batch_size: instead of the preset's; 0 keeps it.
         views: augmented views in the feature cache of ``ic-only``.
@@ -88,6 +89,7 @@ class TrainConfig:
     image_size: int = 0
     fractions: tuple[float, ...] = ()
     conv_heads: int = 0
+    cascade: bool = False
     learning_rate: float = 0.0
     batch_size: int = 0
     views: int = 5
@@ -252,9 +254,9 @@ def _check_together(config: TrainConfig) -> None:
                 f"Expected a recipe that trains exits and backbone together ({', '.join(TOGETHER)}) beside --{option}, "
                 f"got {config.recipe!r}"
             )
-    if config.recipe == "backbone" and (config.fractions or config.conv_heads):
+    if config.recipe == "backbone" and (config.fractions or config.conv_heads or config.cascade):
         raise ConfigurationError(
-            "Expected no --exits or --conv-heads for the recipe 'backbone', which has no such exits"
+            "Expected no --exits, --conv-heads or --cascade for the recipe 'backbone', which has no such exits"
         )
     if bool(config.mean) != bool(config.std) or len(config.mean) not in {0, 3} or len(config.std) not in {0, 3}:
         raise ConfigurationError("Expected three numbers for --mean and three for --std, or neither")

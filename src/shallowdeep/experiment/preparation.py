@@ -149,10 +149,11 @@ def _check_logits(backbone: nn.Module, example: Tensor, count: int) -> None:
 
 
 def _with_exits(backbone: nn.Module, example: Tensor, config: TrainConfig) -> ShallowDeepNetwork:
-    fractions = config.fractions or None
-    network = convert(backbone, example, fractions=fractions)
+    fractions, cascaded = config.fractions or None, config.cascade
+    network = convert(backbone, example, fractions=fractions, cascaded=cascaded)
     if not config.conv_heads:
         return network
     internal = len(network.exits) - 1  # known only now
     conv = min(config.conv_heads, internal)
-    return convert(backbone, example, fractions=fractions, heads=["conv"] * conv + ["pooled"] * (internal - conv))
+    kinds = ["conv"] * conv + ["pooled"] * (internal - conv)
+    return convert(backbone, example, fractions=fractions, heads=kinds, cascaded=cascaded)

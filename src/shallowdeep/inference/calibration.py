@@ -35,7 +35,7 @@ def with_threshold(base: Policy, threshold: float) -> Policy:
     """Return the paper's policy: one threshold for all exits.
 
     Args:
-        base: signal, fallback, temperatures and cost limit; its thresholds do not matter.
+        base: signal, fallback, temperatures, ensemble and cost limit; its thresholds do not matter.
         threshold: at least 0; above 1 nobody leaves early.
 
     Raises:
@@ -55,14 +55,14 @@ def threshold_curve(
     Args:
         tune: predictions of all exits on the split that thresholds come from.
         shown: splits by name, to show them on.
-        base: signal, fallback, temperatures and cost limit.
+        base: signal, fallback, temperatures, ensemble and cost limit.
         head_costs: (E-1,) relative.
 
     Returns:
         ``chosen_on``, ``thresholds`` (rising), and for each split shown ``accuracy`` and ``relative_cost``.
     """
     logits = np.stack([to_numpy(tune.logits)[k] / base.temperature_at(k) for k in range(tune.exits)])
-    early = scan_exits(base.signal, logits)[0][:-1]
+    early = scan_exits(base.signal, logits, ensemble=base.ensemble)[0][:-1]
     beyond = float(np.nextafter(np.float32(1), np.float32(2)))
     steps = np.linspace(0, 1, _CURVE_STEPS + 1)
     inner = np.quantile(early, steps, method="inverted_cdf") if early.size else np.zeros(0)
@@ -78,21 +78,24 @@ def threshold_curve(
     return curve
 
 
-def within_budget(tune: ExitPredictions, base: Policy, head_costs: Sequence[float], budget: float) -> Policy:
+def within_budget(
+    tune: ExitPredictions, base: Policy, head_costs: Sequence[float], budget: float, *, cascaded: bool = False
+) -> Policy:
     """Return the policy of the best accuracy on ``tune`` whose mean cost there is within the budget.
 
     Args:
         tune: predictions of all exits.
-        base: signal, fallback, temperatures and cost limit.
+        base: signal, fallback, temperatures, ensemble and cost limit.
         head_costs: (E-1,) relative.
         budget: highest mean cost, relative to the backbone.
+        cascaded: whether internal classifiers read the logits of those before them.
 
     Raises:
         ConfigurationError: even leaving at the first exit costs more.
     """
     check_budget(budget)
     labels = to_numpy(tune.labels)
-    found = candidates(tune, head_costs, base, [labels])
+    found = candidates(tune, head_costs, base, [labels], cascaded=cascaded)
     chosen = best_within_budget(pareto_front(found, labels), budget)
     return replace(
         chosen.policy,
@@ -114,18 +117,20 @@ def within_loss(
     confidence: float = 0.95,
     risk: str = ACCURACY_GAP,
     seed: int = 0,
+    cascaded: bool = False,
 ) -> Policy:
     """Return the cheapest policy whose loss against the final exit can be promised to be small.
 
     Args:
         tune: predictions on the split that the sequence of policies is found on.
         certify: predictions on the split that it is tested on.
-        base: signal, fallback, temperatures and cost limit.
+        base: signal, fallback, temperatures, ensemble and cost limit.
         head_costs: (E-1,) relative.
         loss: eps, a fraction in (0, 1): 0.01 is one point.
         confidence: 1 - delta, in (0, 1).
         risk: ``accuracy-gap`` or ``disagreement``.
         seed: of the order in which ``certify`` is looked at.
+        cascaded: whether internal classifiers read the logits of those before them.
 
     Returns:
         A policy with its ``promise``; where no early exit passes, one that never exits early, with none.
@@ -138,7 +143,7 @@ def within_loss(
     delta = 1 - confidence
     check_enough(certify.samples, risk=risk, eps=loss, delta=delta)
     target = to_numpy(tune.labels) if risk == ACCURACY_GAP else final_answers(tune)
-    found = candidates(tune, head_costs, base, [target])
+    found = candidates(tune, head_costs, base, [target], cascaded=cascaded)
     wish: dict[str, Any] = {"risk": risk, "eps": loss, "delta": delta}
     sequence = sequence_to_test(found, tune, samples=certify.samples, **wish)
     policies = [candidate.policy for candidate in sequence]

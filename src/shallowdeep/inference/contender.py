@@ -66,10 +66,10 @@ class Contender:
         engine = self._engine()
         seconds: list[list[float]] = [[] for _ in engine.segments]
         for repeat in range(repeats):
-            x = engine.backend.accept(self.batch(first + repeat * size, size))
+            x, logits = engine.backend.accept(self.batch(first + repeat * size, size)), None
             for number in range(len(engine.segments)):
                 started = time.perf_counter()
-                x, _ = engine.backend.run(number, x)
+                x, logits = engine.backend.run(number, x, logits)
                 seconds[number].append(time.perf_counter() - started)
         return [statistics.median(values) for values in seconds]
 
@@ -79,10 +79,10 @@ class Contender:
         inside = 0.0
         run = engine.backend.run
 
-        def timed(number: int, x: Floats) -> tuple[Floats, Floats]:
+        def timed(number: int, x: Floats, previous: Floats | None = None) -> tuple[Floats, Floats]:
             nonlocal inside
             started = time.perf_counter()
-            result = run(number, x)
+            result = run(number, x, previous)
             inside += time.perf_counter() - started
             return result
 

@@ -96,8 +96,9 @@ class EarlyExitEngine:
         probe = xp.sum(x)  # infinite or not a number where any value is; looked at when the device is waited for anyway
         in_use = self.policy.in_use
         passage = Passage(self.policy, self.segments, x, Watch(in_use, self._statistics) if self._watched else None)
+        logits = None
         for number in range(len(self.segments) if len(x) else 0):
-            following, logits = self.backend.run(number, x)
+            following, logits = self.backend.run(number, x, logits)
             # A bundle may have exits that this policy does not use: their heads are run, their logits not looked at.
             open_ = passage.step(number, logits) if self.segments[number].exit in in_use else passage.open
             if number == 0 and not isfinite(float(probe)) and not bool(xp.all(xp.isfinite(x))):
@@ -106,7 +107,8 @@ class EarlyExitEngine:
                 break
             x = following
             if open_ < len(x) and self._pays(x, open_, self.segments[number]):
-                x = keep(x, passage.compact())
+                staying = passage.compact()
+                x, logits = keep(x, staying), keep(logits, staying)
         return passage.answers()
 
     def _pays(self, x: Array, staying: int, segment: Segment) -> bool:

@@ -67,7 +67,8 @@ def write_bundle(
         raise ConfigurationError("Expected a network with preprocessing set, got None; set network.preprocessing first")
     _check_free(directory, overwrite=overwrite)
     check_weights(policy, origin.weights, "the network")
-    segments = plan_segments(policy, network.costs, head_costs(network.exits, network.backbone_macs))
+    heads = head_costs(network.exits, network.backbone_macs)
+    segments = plan_segments(policy, network.costs, heads, cascaded=network.cascaded)
     module = backend_module(backend)
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shallowdeep.errors import ConversionError
+from shallowdeep.inference.backends.onnx_runtime import PREVIOUS
 from shallowdeep.inference.planner import Segment
 from shallowdeep.models.failure import one_line
 from shallowdeep.runtime import evaluating
@@ -46,19 +47,26 @@ class PooledHead(nn.Module):
         with torch.no_grad():
             self.linear.weight.copy_(torch.cat([mix * weight, (1 - mix) * weight], dim=1))
             self.linear.bias.copy_(classifier.linear.bias)
+        self.cascade = classifier.cascade
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, previous: Tensor | None = None) -> Tensor:
         """Logits (N, C)."""
         if self.reduction.channels_last:
             x = x.permute(0, 3, 1, 2)
         largest = F.max_pool2d(x, self.reduction.kernel, self.reduction.stride)
         mean = F.avg_pool2d(x, self.reduction.kernel, self.reduction.stride)
         logits: Tensor = self.linear(torch.cat([largest, mean], dim=1).flatten(1))
-        return logits
+        if self.cascade is None or previous is None:
+            return logits
+        share: Tensor = self.cascade(F.layer_norm(previous, previous.shape[-1:]))
+        return logits + share
 
 
 class SegmentModule(nn.Module):
-    """One segment as a module: (n, ...) → (features, logits), or logits alone for the last exit."""
+    """One segment as a module: (n, ...), and logits (n, C) of the exit before where its head is cascaded.
+
+    It returns (features, logits), or logits alone for the last exit.
+    """
 
     def __init__(self, network: ShallowDeepNetwork, segment: Segment) -> None:
         super().__init__()
@@ -67,11 +75,11 @@ class SegmentModule(nn.Module):
         final = segment.exit == len(network.exits) - 1
         self.head = None if final else inference_head(network.internal_classifiers[segment.exit])
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor] | Tensor:
+    def forward(self, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor] | Tensor:
         """Run the stages, and the exit's head."""
         for stage in self.stages:
             x = stage(self.backbone, x)
-        return x if self.head is None else (x, self.head(x))
+        return x if self.head is None else (x, self.head(x, previous))
 
 
 def inference_head(classifier: nn.Module) -> nn.Module:
@@ -95,16 +103,17 @@ def export_segments(network: ShallowDeepNetwork, segments: Sequence[Segment], di
     """
     names = []
     with evaluating(network), torch.no_grad():
-        x = _example(network)
+        x, previous = _example(network), None
         for number, segment in enumerate(segments):
             module = SegmentModule(network, segment).eval()
-            outputs = module(x)
+            inputs = [x, previous] if previous is not None and network.exits[segment.exit].cascaded else [x]
+            outputs = module(*inputs)
             names.append(f"segment-{number}.onnx")
             both = isinstance(outputs, tuple)
-            _export(module, x, directory / names[-1], ["features", "logits"] if both else ["logits"])
+            _export(module, inputs, directory / names[-1], ["features", "logits"] if both else ["logits"])
             if number:
                 keep_maps_blocked(directory / names[-1])
-            x = outputs[0] if isinstance(outputs, tuple) else outputs
+            x, previous = outputs if isinstance(outputs, tuple) else (outputs, None)
     return tuple(names)
 
 
@@ -139,7 +148,7 @@ def keep_maps_blocked(path: Path) -> bool:
 def export_static(network: ShallowDeepNetwork, directory: Path) -> str:
     """Write the unmodified backbone; returns the file's name."""
     with evaluating(network), torch.no_grad():
-        _export(network.backbone, _example(network), directory / STATIC, ["logits"])
+        _export(network.backbone, [_example(network)], directory / STATIC, ["logits"])
     return STATIC
 
 
@@ -150,8 +159,9 @@ def _example(network: ShallowDeepNetwork) -> Tensor:
     return torch.zeros(_EXAMPLES, 3, size, size)
 
 
-def _export(module: nn.Module, example: Tensor, path: Path, outputs: list[str]) -> None:
-    """Write one module with the input ``x`` and a batch of any size."""
+def _export(module: nn.Module, examples: Sequence[Tensor], path: Path, outputs: list[str]) -> None:
+    """Write one module with the input ``x``, of two examples ``previous`` too, and a batch of any size."""
+    batch = torch.export.Dim("batch")
     chatter = logging.getLogger("torch.onnx")
     level = chatter.level
     chatter.setLevel(logging.ERROR)
@@ -159,8 +169,9 @@ def _export(module: nn.Module, example: Tensor, path: Path, outputs: list[str]) 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter's own, about its own calls
             torch.onnx.export(
-                module, (example.contiguous(),), path, input_names=[_INPUT], output_names=outputs, dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False, verbose=False,
+                module, tuple(example.contiguous() for example in examples), path,
+                input_names=[_INPUT, PREVIOUS][: len(examples)], output_names=outputs, dynamo=True,
+                dynamic_shapes=tuple({0: batch} for _ in examples), external_data=False, verbose=False,
             )  # fmt: skip
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         raise ConversionError(f"Expected {path.name} to be exported to ONNX, got {one_line(error)}") from error

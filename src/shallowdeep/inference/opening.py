@@ -89,7 +89,8 @@ def _open_network(
     if backend == TORCH:
         from shallowdeep.inference.backends.torch_eager import TorchEager
 
-        segments = plan_segments(policy, network.costs, head_costs(network.exits, network.backbone_macs))
+        heads = head_costs(network.exits, network.backbone_macs)
+        segments = plan_segments(policy, network.costs, heads, cascaded=network.cascaded)
         size = network.preprocessing.size if network.preprocessing is not None else None
         return Opened(TorchEager(network, segments), segments, policy, size, network.backbone_macs)
     backend_module(backend)  # refused before anything is written

@@ -85,7 +85,7 @@ class Passage:
     def __init__(self, policy: Policy, segments: Sequence[Segment], images: Array, watch: Watch | None = None) -> None:
         xp, place = namespace_of(images), device(images)
         self._policy, self._segments, self._xp, self._device = policy, segments, xp, place
-        self._scan = scan_of(policy.signal, len(policy.in_use))
+        self._scan = scan_of(policy.signal, len(policy.in_use), policy.ensemble)
         self.open = len(images)
         self._rows: Array | None = None  # (m,) places in the batch of the open; None while all are, in order
         self._at: Array | None = None  # (m,) places of the open among the present; None while these are the same

@@ -13,9 +13,11 @@ from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.costs import costs_in_use
+from shallowdeep.exits.ensemble import Ensemble
 from shallowdeep.exits.policy import NEVER, Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.exits.signals import scan_exits
+from shallowdeep.inference.ensemble_fit import fit_ensemble
 from shallowdeep.inference.following import Followed, follow
 from shallowdeep.inference.stopping_rules import price_path
 
@@ -32,9 +34,9 @@ class Candidate:
     """A policy and what it does on ``tune``.
 
     Args:
-        policy: thresholds fitted to all of ``tune``.
-        answers: (N,) integers, what it answers there; where thresholds were fitted, by thresholds fitted to other
-            samples, so that a mean over them does not flatter.
+        policy: thresholds and ensemble fitted to all of ``tune``.
+        answers: (N,) integers, what it answers there, with thresholds and ensemble that were fitted to other samples,
+            so that a mean over them does not flatter.
         relative_cost: mean over ``tune`` of ``policy`` itself, so that a budget is kept there.
         fitted: whether each exit has a threshold of its own.
     """
@@ -46,7 +48,12 @@ class Candidate:
 
 
 def candidates(
-    tune: ExitPredictions, head_costs: Sequence[float], base: Policy, targets: Sequence[Answers]
+    tune: ExitPredictions,
+    head_costs: Sequence[float],
+    base: Policy,
+    targets: Sequence[Answers],
+    *,
+    cascaded: bool = False,
 ) -> list[Candidate]:
     """Return policies to choose from: no early exit, one threshold for all exits, and one for each.
 
@@ -57,9 +64,11 @@ def candidates(
     Args:
         tune: predictions of all exits on the split to choose on.
         head_costs: (E-1,) relative cost of each internal classifier alone.
-        base: signal, fallback, temperatures and cost limit; its thresholds do not matter.
+        base: signal, fallback, temperatures, ensemble and cost limit; its thresholds do not matter.
         targets: (N,) integers each: the answers that per-exit thresholds are to give as often as they can, such as
             the labels, or the final exit's answers.
+        cascaded: whether internal classifiers read the logits of those before them, so that only the last can be
+            switched off.
 
     Returns:
         In no order; none twice.
@@ -67,10 +76,11 @@ def candidates(
     Raises:
         ConfigurationError: not even the first exit is within the cost limit.
     """
-    found = [_candidate(safest(base, tune, head_costs), tune, head_costs)]
-    found += [_candidate(policy, tune, head_costs) for policy in _shared(replace(base, temperatures=()), tune)]
+    folds = _folds(base, tune)
+    found = [_candidate(safest(base, tune, head_costs), tune, head_costs, folds)]
+    found += [_candidate(policy, tune, head_costs, folds) for policy in _shared(replace(base, temperatures=()), tune)]
     for target in targets:
-        found += _fitted(base, tune, head_costs, target)
+        found += _fitted(base, tune, head_costs, target, folds=folds, cascaded=cascaded)
     return list({candidate.policy.thresholds: candidate for candidate in reversed(found)}.values())[::-1]
 
 
@@ -78,7 +88,9 @@ def safest(base: Policy, tune: ExitPredictions, head_costs: Sequence[float]) -> 
     """Return the policy that never exits early: the backbone; under a cost limit, as far as that allows."""
     backbone = float(costs_in_use(to_numpy(tune.costs), head_costs, [tune.exits - 1])[0])
     within = base.max_relative_cost is None or backbone <= base.max_relative_cost
-    return replace(base, thresholds=(None if within else NEVER,) * (tune.exits - 1))
+    if within:
+        return replace(base, thresholds=(None,) * (tune.exits - 1), ensemble=None)
+    return replace(base, thresholds=(NEVER,) * (tune.exits - 1))
 
 
 def pareto(values: ArrayLike, costs: ArrayLike) -> list[int]:
@@ -126,10 +138,49 @@ def best_within_budget(front: Sequence[Candidate], budget: float) -> Candidate:
     )
 
 
-def _candidate(policy: Policy, tune: ExitPredictions, head_costs: Sequence[float]) -> Candidate:
-    """Return a policy that was not fitted to labels."""
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """A part of ``tune`` that is judged by what was fitted to the rest.
+
+    Args:
+        out: indices of the part.
+        part: its predictions.
+        rest: predictions of the others.
+        kept: their indices.
+        ensemble: fitted to them; None where the policy has none.
+    """
+
+    out: NDArray[Any]
+    part: ExitPredictions
+    kept: NDArray[Any]
+    rest: ExitPredictions
+    ensemble: Ensemble | None
+
+
+def _folds(base: Policy, tune: ExitPredictions) -> list[_Fold]:
+    """Return FOLDS parts of ``tune``; none where there are not as many samples."""
+    if tune.samples < FOLDS:
+        return []
+    order = seeded_order(tune.samples, 0)
+    logits, labels = to_numpy(tune.logits), to_numpy(tune.labels)
+    folds = []
+    for fold in range(FOLDS):
+        out, kept = order[fold::FOLDS], np.setdiff1d(order, order[fold::FOLDS])
+        part, rest = (ExitPredictions(logits[:, rows], labels[rows], tune.costs) for rows in (out, kept))
+        ensemble = None if base.ensemble is None else fit_ensemble(_tempered(base, rest), labels[kept])
+        folds.append(_Fold(out, part, kept, rest, ensemble))
+    return folds
+
+
+def _candidate(policy: Policy, tune: ExitPredictions, head_costs: Sequence[float], folds: Sequence[_Fold]) -> Candidate:
+    """Return a policy whose thresholds were not fitted to labels."""
     followed = follow(policy, tune, head_costs)
-    return Candidate(policy, followed.labels, followed.relative_cost)
+    answers = followed.labels
+    if policy.ensemble is not None and folds:
+        answers = answers.copy()
+        for fold in folds:
+            answers[fold.out] = follow(replace(policy, ensemble=fold.ensemble), fold.part, head_costs).labels
+    return Candidate(policy, answers, followed.relative_cost)
 
 
 def _shared(base: Policy, tune: ExitPredictions) -> list[Policy]:
@@ -143,36 +194,47 @@ def _shared(base: Policy, tune: ExitPredictions) -> list[Policy]:
     return [replace(base, thresholds=shared_threshold(value, tune.exits).thresholds) for value in values]
 
 
-def _fitted(base: Policy, tune: ExitPredictions, head_costs: Sequence[float], target: Answers) -> list[Candidate]:
+def _fitted(
+    base: Policy,
+    tune: ExitPredictions,
+    head_costs: Sequence[float],
+    target: Answers,
+    *,
+    folds: Sequence[_Fold],
+    cascaded: bool,
+) -> list[Candidate]:
     """Return per-exit thresholds for every price on cost, their answers by cross-validation."""
     confidence, answers = _scan(base, tune)
-    if tune.exits == 1 or tune.samples < FOLDS:
+    if tune.exits == 1 or not folds:
         return []
-    rewards, costs = answers == target, to_numpy(tune.costs)
-    order = seeded_order(tune.samples, 0)
-    rows = price_path(confidence, rewards, costs)
+    costs = to_numpy(tune.costs)
+    rows = price_path(confidence, answers == target, costs)
     judged = np.empty((len(rows), tune.samples), dtype=answers.dtype)
-    for fold in range(FOLDS):
-        out, kept = order[fold::FOLDS], np.setdiff1d(order, order[fold::FOLDS])
-        part = ExitPredictions(to_numpy(tune.logits)[:, out], to_numpy(tune.labels)[out], costs)
-        for place, row in enumerate(price_path(confidence[:, kept], rewards[:, kept], costs)):
-            judged[place, out] = follow(_with(base, row), part, head_costs).labels
+    for fold in folds:
+        inner = replace(base, ensemble=fold.ensemble)
+        signal, given = _scan(inner, fold.rest)
+        for place, row in enumerate(price_path(signal, given == target[fold.kept], costs)):
+            judged[place, fold.out] = follow(_with(inner, row), fold.part, head_costs).labels
     removable = np.array_equal(confidence[-1], scan_exits(base.signal, _tempered(base, tune)[-1:])[0][-1])
     found = []
     for row, honest in zip(rows, judged, strict=True):
         policy = _with(base, row)
         followed = follow(policy, tune, head_costs)
         if removable:  # the signal at an exit does not depend on the exits before it
-            policy = _without_idle_exits(policy, followed)
+            policy = _without_idle_exits(policy, followed, cascaded=cascaded)
             followed = follow(policy, tune, head_costs)
         found.append(Candidate(policy, honest, followed.relative_cost, fitted=True))
     return found
 
 
-def _without_idle_exits(policy: Policy, followed: Followed) -> Policy:
-    """Return the policy with exits switched off where next to nobody leaves: their heads need not be run."""
-    shares = followed.exit_shares(policy.exits)
-    kept = (None if share < IDLE_SHARE else value for share, value in zip(shares, policy.thresholds, strict=False))
+def _without_idle_exits(policy: Policy, followed: Followed, *, cascaded: bool) -> Policy:
+    """Return the policy with exits switched off where next to nobody leaves: their heads need not be run.
+
+    Cascaded heads are read by later ones: of these, the last alone.
+    """
+    busy = [share >= IDLE_SHARE for share in followed.exit_shares(policy.exits)[:-1]]
+    needed = [any(busy[place:]) if cascaded else is_busy for place, is_busy in enumerate(busy)]
+    kept = (value if runs else None for runs, value in zip(needed, policy.thresholds, strict=True))
     return replace(policy, thresholds=tuple(kept))
 
 
@@ -189,5 +251,5 @@ def _tempered(base: Policy, tune: ExitPredictions) -> NDArray[Any]:
 
 def _scan(base: Policy, tune: ExitPredictions) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the signal (E, N) and the answers (E, N) at every exit, all exits in use."""
-    confidence, scores = scan_exits(base.signal, _tempered(base, tune))
+    confidence, scores = scan_exits(base.signal, _tempered(base, tune), ensemble=base.ensemble)
     return confidence, scores.argmax(axis=-1)

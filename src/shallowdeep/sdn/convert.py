@@ -26,6 +26,7 @@ def convert(
     *,
     fractions: Sequence[float] | None = None,
     heads: Sequence[str] | str = "pooled",
+    cascaded: bool = False,
     minimum_gap: float = MINIMUM_GAP,
     at: Sequence[str] | None = None,
 ) -> ShallowDeepNetwork:
@@ -43,6 +44,7 @@ def convert(
         fractions: target shares of the backbone's MACs, increasing. Default: the paper's six, or as many of
             them as the network has places for.
         heads: kind of internal classifier, ``pooled`` or ``conv``, one for all or one each.
+        cascaded: let each internal classifier but the first read the logits of the one before it too.
         minimum_gap: least share of MACs between two internal classifiers, in [0, 1).
         at: names of cut points, in execution order, to use instead of placing by ``fractions``, as saved networks do.
 
@@ -53,7 +55,8 @@ def convert(
     Raises:
         ConversionError: the backbone cannot be traced, cannot run on the example, does not return logits (N, C), has no
             cut point or fewer than asked for.
-        ConfigurationError: a fraction outside (0, 1), an unknown head, or numbers of settings that differ.
+        ConfigurationError: a fraction outside (0, 1), an unknown head, a convolution asked for where there is no map,
+            a cascade of one internal classifier, or numbers of settings that differ.
 
     Source: Kaya et al. 2019, section 3; placement by measured cost is ours.
     """
@@ -75,15 +78,18 @@ def convert(
             raise ConfigurationError(
                 f"Expected one {what} for each of {len(chosen)} internal classifiers, got {len(values)}"
             )
+    if cascaded and len(chosen) == 1:
+        raise ConfigurationError("Expected at least two internal classifiers to cascade, got one")
     parameters = sum(p.numel() for p in backbone.parameters())
     like = next((p for p in backbone.parameters() if p.is_floating_point()), example_input)
     classifiers = [
-        attach(cut, classes, parameters, kind).to(device=like.device, dtype=like.dtype).train(backbone.training)
-        for cut, kind in zip(chosen, kinds, strict=True)
+        attach(cut, classes, parameters, kind, cascaded=cascaded and number > 0)
+        .to(device=like.device, dtype=like.dtype)
+        .train(backbone.training)
+        for number, (cut, kind) in enumerate(zip(chosen, kinds, strict=True))
     ]
     total = sum(p.macs for p in profiles.values())
-    kinds = [classifier.kind for classifier in classifiers]
-    exits = _exits(chosen, targets, kinds, _passed(chosen, classifiers, like), total)
+    exits = _exits(chosen, targets, classifiers, _passed(chosen, classifiers, like), total)
     network = ShallowDeepNetwork(backbone, split(traced, profiles, chosen), classifiers, exits, total)
     _check_equal(network, example_input)
     return network
@@ -123,11 +129,15 @@ def _named(cuts: Sequence[CutPoint], names: Sequence[str]) -> list[CutPoint]:
 
 
 def _exits(
-    cuts: Sequence[CutPoint], fractions: Sequence[float], heads: Sequence[str], passed: Sequence[int], total: int
+    cuts: Sequence[CutPoint],
+    fractions: Sequence[float],
+    classifiers: Sequence[InternalClassifier],
+    passed: Sequence[int],
+    total: int,
 ) -> list[Exit]:
     exits = [
-        Exit(cut.module, cut.name, fraction, cut.depth, cut.macs + added, head)
-        for cut, fraction, head, added in zip(cuts, fractions, heads, passed, strict=True)
+        Exit(cut.module, cut.name, fraction, cut.depth, cut.macs + added, head.kind, head.cascade is not None)
+        for cut, fraction, head, added in zip(cuts, fractions, classifiers, passed, strict=True)
     ]
     return [*exits, Exit("final", "", 1.0, 1.0, total + (passed[-1] if passed else 0))]
 
@@ -135,7 +145,7 @@ def _exits(
 def _passed(cuts: Sequence[CutPoint], classifiers: Sequence[InternalClassifier], like: Tensor) -> list[int]:
     """MACs of the internal classifiers up to and including each."""
     each = (
-        count_macs(classifier, torch.zeros(cut.shape, device=like.device, dtype=like.dtype))
+        count_macs(classifier, like.new_zeros(cut.shape), like.new_zeros(1, classifier.linear.out_features))
         for cut, classifier in zip(cuts, classifiers, strict=True)
     )
     return list(accumulate(each))

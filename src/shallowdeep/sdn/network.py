@@ -33,6 +33,7 @@ class Exit:
         depth: share of the backbone's MACs in fact done there.
         macs: MACs to reach the exit, internal classifiers passed on the way included, per sample.
         head: kind of internal classifier.
+        cascaded: whether it reads the logits of the internal classifier before it too.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Exit:
     depth: float
     macs: int
     head: str = "pooled"
+    cascaded: bool = False
 
 
 class ShallowDeepNetwork(nn.Module):
@@ -93,6 +95,11 @@ class ShallowDeepNetwork(nn.Module):
         """Relative cost of each exit: its MACs over the backbone's. The last passes 1 by the internal classifiers."""
         return tuple(exit_.macs / self.backbone_macs for exit_ in self.exits)
 
+    @property
+    def cascaded(self) -> bool:
+        """Whether internal classifiers read the logits of those before them, which must then be run."""
+        return any(exit_.cascaded for exit_ in self.exits)
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits of all exits.
 
@@ -102,11 +109,12 @@ class ShallowDeepNetwork(nn.Module):
         Returns:
             (E, N, C), unnormalised.
         """
-        x = images
+        x, previous = images, None
         logits = []
         for stage, classifier in zip(self.stages, self.internal_classifiers, strict=False):
             x = stage(self.backbone, x)
-            logits.append(classifier(x))
+            previous = classifier(x, previous)
+            logits.append(previous)
         logits.append(self.stages[-1](self.backbone, x))
         return torch.stack(logits)  # (E, N, C)
 

@@ -29,13 +29,14 @@ class Balanced(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of all exits (E, N, C), as the network gives them."""
-        network, x = self.network, images
+        network, x, previous = self.network, images, None
         exits = len(network.exits)
         logits = []
         for place, (stage, classifier) in enumerate(zip(network.stages, network.internal_classifiers, strict=False)):
             x = stage(network.backbone, x)
             later = exits - place - 1
-            logits.append(classifier(scaled_gradient(x, 1 / (later + 1))))
+            previous = classifier(scaled_gradient(x, 1 / (later + 1)), previous)
+            logits.append(previous)
             x = scaled_gradient(x, later / (later + 1))
         logits.append(network.stages[-1](network.backbone, x))
         return torch.stack(logits)

@@ -123,7 +123,10 @@ class HeadBank(nn.Module):
     def forward(self, summaries: Sequence[Tensor]) -> Tensor:
         """Logits (E-1, B, C)."""
         heads = cast("Iterable[InternalClassifier]", self.heads)
-        return torch.stack([head.classify(x) for head, x in zip(heads, summaries, strict=True)])
+        logits: list[Tensor] = []
+        for head, x in zip(heads, summaries, strict=True):
+            logits.append(head.classify(x, logits[-1] if logits else None))
+        return torch.stack(logits)
 
 
 class CachedHeadsTask:

@@ -38,8 +38,13 @@ class Backend(Protocol):
     def accept(self, images: Array) -> Array:
         """Images (N, 3, H, W) as float32 of this runtime's library and device."""
 
-    def run(self, number: int, x: Array) -> tuple[Array, Array]:
-        """Run segment ``number`` on (n, ...), the images or what the segment before returned.
+    def run(self, number: int, x: Array, previous: Array | None = None) -> tuple[Array, Array]:
+        """Run segment ``number``.
+
+        Args:
+            number: of the segment.
+            x: (n, ...), the images or what the segment before returned.
+            previous: (n, C), logits of the exit before, which cascaded internal classifiers read; None at the first.
 
         Returns:
             What the next segment reads, (n, ...), and the exit's logits (n, C); the last segment returns the logits

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
 Floats = NDArray[np.float32]
+PREVIOUS = "previous"  # the input for the logits of the exit before
 SHARED, OWN, OWN_IDLE = "shared", "own", "own-idle"
 POOLS = (SHARED, OWN, OWN_IDLE)  # one for the process; one a session, which spins; one a session, which does not
 
@@ -53,8 +54,8 @@ class OnnxRuntime:
     """Segments as ONNX Runtime sessions.
 
     Args:
-        paths: one file a segment; each has the input ``x`` and the outputs ``features``, ``logits``, the last
-            ``logits`` alone.
+        paths: one file a segment; each has the input ``x``, where its head is cascaded ``previous`` too, and the
+            outputs ``features``, ``logits``, the last ``logits`` alone.
         threads: of the pool; None for one a core.
         pool: one of `POOLS`.
     """
@@ -63,14 +64,16 @@ class OnnxRuntime:
         _share_memory()
         self._sessions = [session(path, threads, pool, _segment_options) for path in paths]
         self._outputs = [[output.name for output in opened.get_outputs()] for opened in self._sessions]
+        self._cascaded = [any(entry.name == PREVIOUS for entry in opened.get_inputs()) for opened in self._sessions]
 
     def accept(self, images: Array) -> Floats:
         """Images as a contiguous float32 array on the host."""
         return np.ascontiguousarray(to_numpy(images), dtype=np.float32)
 
-    def run(self, number: int, x: Floats) -> tuple[Floats, Floats]:
+    def run(self, number: int, x: Floats, previous: Floats | None = None) -> tuple[Floats, Floats]:
         """Run one session."""
-        outputs = self._sessions[number].run(self._outputs[number], {"x": x})
+        inputs = {"x": x, PREVIOUS: previous} if self._cascaded[number] else {"x": x}
+        outputs = self._sessions[number].run(self._outputs[number], inputs)
         return outputs[0], outputs[-1]
 
 

@@ -39,7 +39,7 @@ class TorchEager:
         return torch.as_tensor(images, dtype=torch.float32, device=device)
 
     @torch.inference_mode()
-    def run(self, number: int, x: Tensor) -> tuple[Tensor, Tensor]:
+    def run(self, number: int, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Run the stages of one segment, and the exit's head."""
         network, segment = self._network, self._segments[number]
         if network.training:  # somebody trained it meanwhile
@@ -48,7 +48,7 @@ class TorchEager:
             x = stage(network.backbone, x)
         if segment.exit == len(network.exits) - 1:
             return x, x
-        return x, network.internal_classifiers[segment.exit](x)
+        return x, network.internal_classifiers[segment.exit](x, previous)
 
 
 def open_bundle(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> TorchEager:
