@@ -97,10 +97,12 @@ def test_exits_are_a_number_or_fractions() -> None:
         ({"recipe": "ic-only", "weights": "w.pth", "distillation": 0.5}, r"beside --distillation, got 'ic-only'"),
         ({"distillation": 1.0}, r"Expected a share of distillation in \[0, 1\), got 1.0"),
         ({"distillation_temperature": 0.0}, "Expected a distillation temperature above 0, got 0.0"),
-        (
-            {"recipe": "backbone", "fractions": (0.5,)},
-            "Expected no --exits, --conv-heads or --cascade for the recipe 'backbone'",
-        ),
+        ({"recipe": "ic-only", "weights": "w.pth", "exit_weight": 0.5}, r"beside --exit-weight, got 'ic-only'"),
+        ({"exit_weight": -0.5}, "Expected exit weight of at least 0, got -0.5"),
+        ({"recipe": "backbone", "fractions": (0.5,)}, "Expected no --exits for the recipe 'backbone'"),
+        ({"recipe": "backbone", "cascade": True}, "Expected no --cascade for the recipe 'backbone'"),
+        ({"recipe": "backbone", "deep_heads": 1}, "Expected no --deep-heads for the recipe 'backbone'"),
+        ({"conv_heads": 1, "deep_heads": 1}, "Expected one kind of heads, got --conv-heads and --deep-heads"),
     ],
 )
 def test_settings_out_of_range_or_at_odds_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -157,7 +157,7 @@ def test_numbers_of_settings_must_agree() -> None:
     with pytest.raises(ConfigurationError, match="minimum_gap"):
         convert(backbone, EXAMPLE, minimum_gap=1.0)
     with pytest.raises(ConfigurationError, match="head among pooled, conv"):
-        convert(backbone, EXAMPLE, heads="deep")
+        convert(backbone, EXAMPLE, heads="wide")
 
 
 def test_forward_that_depends_on_something_else_is_refused() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -14,6 +17,7 @@ from shallowdeep.sdn.feature_reduction import (
     PooledReduction,
     TokenReduction,
     VectorReduction,
+    deep_convolutions,
     pooled_side,
 )
 
@@ -87,8 +91,8 @@ def test_maps_that_are_not_square_follow_the_size_rule() -> None:
     assert pooled_side(64, 8, 16, 10, 0) == 1
 
 
-@pytest.mark.parametrize("kind", [PooledReduction, ConvReduction])
-def test_channels_last_maps_are_permuted(kind: type[PooledReduction] | type[ConvReduction]) -> None:
+@pytest.mark.parametrize("kind", [PooledReduction, partial(ConvReduction, widths=(3,))])
+def test_channels_last_maps_are_permuted(kind: Any) -> None:  # noqa: ANN401 - a class or a partial of one
     """An (N, H, W, C) map gives what the permuted (N, C, H, W) map gives."""
     x = torch.randn(2, 14, 7, 6)
     last, first = kind(6, 14, 7, 4, channels_last=True).eval(), kind(6, 14, 7, 4).eval()
@@ -98,10 +102,13 @@ def test_channels_last_maps_are_permuted(kind: type[PooledReduction] | type[Conv
 
 
 def test_conv_reduction_by_hand() -> None:
-    """A 3x3 stride-2 convolution to half the channels, norm, ReLU, then pooling of what is left."""
-    reduction = ConvReduction(6, 9, 9, 4).eval()
-    x = torch.randn(2, 6, 9, 9)
-    maps = F.relu(F.conv2d(x, reduction.conv.weight, stride=2, padding=1) / (1 + reduction.norm.eps) ** 0.5)
+    """Averaged windows, two 3x3 stride-2 convolutions, each with norm and ReLU, then pooling of what is left."""
+    reduction = ConvReduction(6, 37, 37, 4, (8, 3), shrink=2).eval()
+    x = torch.randn(2, 6, 37, 37)
+    maps = F.avg_pool2d(x, 2)
+    for place in (0, 3):
+        weight = reduction.convolutions.get_parameter(f"{place}.weight")
+        maps = F.relu(F.conv2d(maps, weight, stride=2, padding=1) / (1 + 1e-5) ** 0.5)
     expected = reduction.pooling.combine(reduction.pooling.summarise(maps))
     torch.testing.assert_close(reduction.combine(reduction.summarise(x)), expected)
     assert reduction.features == 3 * 16
@@ -123,3 +130,22 @@ def test_vectors_are_taken_as_they_are() -> None:
     x = torch.randn(2, 5)
     reduction = VectorReduction(5)
     assert torch.equal(reduction.combine(reduction.summarise(x)), x)
+
+
+@pytest.mark.parametrize(
+    ("shape", "parameters", "macs", "expected"),
+    [
+        ((16, 32, 32), 10**6, 1e9, (1, (32, 64))),  # ResNet-56's first exits
+        ((32, 16, 16), 10**6, 1e9, (1, (64,))),
+        ((64, 8, 8), 10**6, 1e9, (1, (64,))),  # small already: channels are kept
+        ((64, 56, 56), 10**7, 1e9, (2, (128, 256))),  # averaged to 28 first
+        ((64, 8, 8), 300_000, 1e9, (1, (32,))),  # 36,864 weights are more than a tenth of them
+        ((16, 32, 32), 10**6, 39e6, (1, (16, 16))),  # 2.36 M MACs are more than 6 % of them, .74 M are not
+        ((512, 1, 9), 10, 1.0, (1, (128,))),  # nothing fits: the smallest
+    ],
+)
+def test_deep_convolutions_fit_the_backbone(
+    shape: tuple[int, int, int], parameters: int, macs: float, expected: tuple[int, tuple[int, ...]]
+) -> None:
+    """Down to 8 pixels by halves, with as many channels as a tenth of the parameters and 6 % of the MACs allow."""
+    assert deep_convolutions(*shape, parameters, macs) == expected

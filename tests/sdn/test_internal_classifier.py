@@ -25,6 +25,8 @@ def cut(shape: tuple[int, ...], layout: Layout) -> CutPoint:
         ((1, 8, 8, 6), Layout(MAP_LAST), "pooled", PooledReduction, 6 * 16),
         ((1, 6, 8, 8), Layout(MAP), "conv", ConvReduction, 3 * 16),
         ((1, 6, 1, 1), Layout(MAP), "conv", PooledReduction, 6),
+        ((1, 6, 8, 8), Layout(MAP), "deep", ConvReduction, 6 * 4),
+        ((1, 16, 16, 6), Layout(MAP_LAST), "deep", ConvReduction, 12 * 4),
         ((1, 5, 6), Layout(TOKENS, class_token=True), "pooled", TokenReduction, 6),
         ((1, 5, 6), Layout(TOKENS), "pooled", TokenReduction, 6),
         ((1, 6), Layout(VECTOR), "pooled", VectorReduction, 6),
@@ -53,8 +55,8 @@ def test_class_token_is_read_alone() -> None:
 
 def test_unknown_heads_are_refused() -> None:
     """The message names the heads there are."""
-    with pytest.raises(ConfigurationError, match="pooled, conv, got 'deep'"):
-        attach(cut((1, 6), Layout(VECTOR)), 10, 0, "deep")
+    with pytest.raises(ConfigurationError, match="pooled, conv, deep, got 'wide'"):
+        attach(cut((1, 6), Layout(VECTOR)), 10, 0, "wide")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_unknown_heads_are_refused() -> None:
 )
 def test_convolutions_are_for_maps(shape: tuple[int, ...], layout: Layout, what: str) -> None:
     """Asked for elsewhere, they are refused by name and place."""
-    with pytest.raises(ConfigurationError, match=f"Expected maps for a conv head, got {what} at x"):
+    with pytest.raises(ConfigurationError, match=f"Expected maps for a head of kind 'conv', got {what} at x"):
         attach(cut(shape, layout), 10, 10**6, "conv")
 
 

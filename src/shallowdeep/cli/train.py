@@ -56,6 +56,9 @@ def train(
         str | None, typer.Option(help="Number of internal classifiers, or target shares of MACs: 0.2,0.5,0.8")
     ] = None,
     conv_heads: Annotated[int | None, typer.Option(help="How many of the first exits get a convolution.")] = None,
+    deep_heads: Annotated[
+        int | None, typer.Option(help="How many of the first exits get convolutions down to 8 pixels.")
+    ] = None,
     cascade: Annotated[
         bool | None, typer.Option("--cascade", help="Exits read the logits of the exit before them too.")
     ] = None,
@@ -70,6 +73,9 @@ def train(
     ] = None,
     equilibrium: Annotated[
         bool | None, typer.Option("--equilibrium", help="The trunk gets the mean of the exits' gradients, not the sum.")
+    ] = None,
+    exit_weight: Annotated[
+        float | None, typer.Option(help="Of every exit's loss but the last. (default: the paper's rising weights)")
     ] = None,
     distillation: Annotated[
         float | None, typer.Option(help="Share of the exits' loss that the final exit teaches, such as 0.5.")
@@ -106,9 +112,9 @@ def train(
         "mean": None if mean is None else three_numbers(mean), "std": None if std is None else three_numbers(std),
         "augmentation": augmentation,
         "fractions": None if exits is None else exit_fractions(exits), "conv_heads": conv_heads,
-        "cascade": cascade,
+        "deep_heads": deep_heads, "cascade": cascade,
         "learning_rate": learning_rate, "batch_size": batch_size, "views": views,
-        "equilibrium": equilibrium, "distillation": distillation,
+        "equilibrium": equilibrium, "exit_weight": exit_weight, "distillation": distillation,
         "calibration_fraction": calibration_fraction, "test_fraction": test_fraction,
         "skip_bad_images": skip_bad_images, "memory_budget": memory_budget, "cache_budget": cache_budget,
         "precision": precision, "weights_dtype": weights_dtype, "device": device,

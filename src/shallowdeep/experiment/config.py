@@ -30,8 +30,12 @@ CONFIG = "config.toml"
 TOGETHER = ("joint", "mixed")
 MOST_EXITS = math.ceil(1 / MINIMUM_GAP) - 1  # internal classifiers that far apart
 _LEAST = {
-    "epochs": 0, "seed": 0, "image_size": 0, "conv_heads": 0, "learning_rate": 0, "batch_size": 0, "views": 1,
-    "memory_budget": 0, "cache_budget": 0,
+    "epochs": 0, "seed": 0, "image_size": 0, "conv_heads": 0, "deep_heads": 0, "learning_rate": 0,
+    "batch_size": 0, "views": 1, "exit_weight": 0, "memory_budget": 0, "cache_budget": 0,
+}  # fmt: skip
+
+_OF_EXITS = {
+    "--exits": "fractions", "--conv-heads": "conv_heads", "--deep-heads": "deep_heads", "--cascade": "cascade",
 }  # fmt: skip
 
 
@@ -56,11 +60,14 @@ class TrainConfig:
         image_size: side in pixels; 0 for the network's own, or the nearer of 32 and 64.
         fractions: target shares of MACs of the internal classifiers; empty for the paper's.
         conv_heads: how many of the first internal classifiers get a convolution.
+        deep_heads: how many of them get convolutions down to 8 pixels a side.
         cascade: let each internal classifier but the first read the logits of the one before it too.
         learning_rate: peak, instead of the preset's; 0 keeps it.
         batch_size: instead of the preset's; 0 keeps it.
         views: augmented views in the feature cache of ``ic-only``.
         equilibrium: let the trunk receive the mean of all downstream gradients, not their sum (``joint``, ``mixed``).
+        exit_weight: of every internal classifier's loss, beside 1 for the final exit's (``joint``, ``mixed``); 0 for
+            the paper's weights, which rise in training.
         distillation: share of the internal classifiers' loss that the final exit teaches (``joint``, ``mixed``).
         distillation_temperature: of that teaching.
         calibration_fraction: of the training part, held out.
@@ -89,11 +96,13 @@ class TrainConfig:
     image_size: int = 0
     fractions: tuple[float, ...] = ()
     conv_heads: int = 0
+    deep_heads: int = 0
     cascade: bool = False
     learning_rate: float = 0.0
     batch_size: int = 0
     views: int = 5
     equilibrium: bool = False
+    exit_weight: float = 0.0
     distillation: float = 0.0
     distillation_temperature: float = 3.0
     calibration_fraction: float = 0.1
@@ -215,6 +224,7 @@ def checked(config: TrainConfig) -> TrainConfig:
             raise ConfigurationError(f"Expected the model of {config.init}, {saved!r}, got {config.model!r}")
         config = replace(config, model=saved)
     _check_together(config)
+    _check_exits(config)
     return config
 
 
@@ -248,16 +258,6 @@ def _check_together(config: TrainConfig) -> None:
         raise ConfigurationError("Expected a model by --model, or a RUN by --init, got neither")
     if config.train_backbone and config.recipe != "ic-only":
         raise ConfigurationError(f"Expected the recipe 'ic-only' beside --train-backbone, got {config.recipe!r}")
-    for option in ("equilibrium", "distillation"):
-        if getattr(config, option) and config.recipe not in TOGETHER:
-            raise ConfigurationError(
-                f"Expected a recipe that trains exits and backbone together ({', '.join(TOGETHER)}) beside --{option}, "
-                f"got {config.recipe!r}"
-            )
-    if config.recipe == "backbone" and (config.fractions or config.conv_heads or config.cascade):
-        raise ConfigurationError(
-            "Expected no --exits, --conv-heads or --cascade for the recipe 'backbone', which has no such exits"
-        )
     if bool(config.mean) != bool(config.std) or len(config.mean) not in {0, 3} or len(config.std) not in {0, 3}:
         raise ConfigurationError("Expected three numbers for --mean and three for --std, or neither")
     if config.mean and (config.init or config.pretrained):
@@ -268,6 +268,21 @@ def _check_together(config: TrainConfig) -> None:
             "Expected --init RUN or --weights FILE for the recipe 'ic-only', which leaves the backbone as it is, "
             f"got {untrained}; give one, or --train-backbone"
         )
+
+
+def _check_exits(config: TrainConfig) -> None:
+    """Refuse options of internal classifiers that do not apply."""
+    for option in ("equilibrium", "exit_weight", "distillation"):
+        if getattr(config, option) and config.recipe not in TOGETHER:
+            raise ConfigurationError(
+                f"Expected a recipe that trains exits and backbone together ({', '.join(TOGETHER)}) beside "
+                f"--{option.replace('_', '-')}, got {config.recipe!r}"
+            )
+    for option, setting in _OF_EXITS.items():
+        if config.recipe == "backbone" and getattr(config, setting):
+            raise ConfigurationError(f"Expected no {option} for the recipe 'backbone', which has no such exits")
+    if config.conv_heads and config.deep_heads:
+        raise ConfigurationError("Expected one kind of heads, got --conv-heads and --deep-heads")
 
 
 def phases_of(config: TrainConfig) -> list[Phase]:
@@ -283,8 +298,8 @@ def phases_of(config: TrainConfig) -> list[Phase]:
     def settings(recipe: str, epochs: int) -> Hyperparameters:
         chosen = hyperparameters(recipe, config.model, config.preset, epochs or None)
         chosen = replace(
-            chosen, views=config.views, equilibrium=config.equilibrium, distillation=config.distillation,
-            temperature=config.distillation_temperature,
+            chosen, views=config.views, equilibrium=config.equilibrium, exit_weight=config.exit_weight,
+            distillation=config.distillation, temperature=config.distillation_temperature,
         )  # fmt: skip
         if recipe != config.recipe:
             return chosen

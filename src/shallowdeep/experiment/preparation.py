@@ -22,6 +22,7 @@ from shallowdeep.models.registry import build, pretrained_preprocessing, resolve
 from shallowdeep.models.weights import load_weights, read_state_dict
 from shallowdeep.runtime import evaluating, seed_everything
 from shallowdeep.sdn.convert import convert
+from shallowdeep.sdn.internal_classifier import CONV, DEEP, POOLED
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 INITIALISATION_IMAGES = 5_000
@@ -151,9 +152,10 @@ def _check_logits(backbone: nn.Module, example: Tensor, count: int) -> None:
 def _with_exits(backbone: nn.Module, example: Tensor, config: TrainConfig) -> ShallowDeepNetwork:
     fractions, cascaded = config.fractions or None, config.cascade
     network = convert(backbone, example, fractions=fractions, cascaded=cascaded)
-    if not config.conv_heads:
+    kind, wanted = (DEEP, config.deep_heads) if config.deep_heads else (CONV, config.conv_heads)
+    if not wanted:
         return network
     internal = len(network.exits) - 1  # known only now
-    conv = min(config.conv_heads, internal)
-    kinds = ["conv"] * conv + ["pooled"] * (internal - conv)
+    convolved = min(wanted, internal)
+    kinds = [kind] * convolved + [POOLED] * (internal - convolved)
     return convert(backbone, example, fractions=fractions, heads=kinds, cascaded=cascaded)

@@ -43,7 +43,7 @@ def convert(
         example_input: (N, 3, H, W) float; the size the network is for. Only the first image is used.
         fractions: target shares of the backbone's MACs, increasing. Default: the paper's six, or as many of
             them as the network has places for.
-        heads: kind of internal classifier, ``pooled`` or ``conv``, one for all or one each.
+        heads: kind of internal classifier, ``pooled``, ``conv`` or ``deep``, one for all or one each; see `attach`.
         cascaded: let each internal classifier but the first read the logits of the one before it too.
         minimum_gap: least share of MACs between two internal classifiers, in [0, 1).
         at: names of cut points, in execution order, to use instead of placing by ``fractions``, as saved networks do.
@@ -81,14 +81,14 @@ def convert(
     if cascaded and len(chosen) == 1:
         raise ConfigurationError("Expected at least two internal classifiers to cascade, got one")
     parameters = sum(p.numel() for p in backbone.parameters())
+    total = sum(p.macs for p in profiles.values())
     like = next((p for p in backbone.parameters() if p.is_floating_point()), example_input)
     classifiers = [
-        attach(cut, classes, parameters, kind, cascaded=cascaded and number > 0)
+        attach(cut, classes, parameters, kind, backbone_macs=total, cascaded=cascaded and number > 0)
         .to(device=like.device, dtype=like.dtype)
         .train(backbone.training)
         for number, (cut, kind) in enumerate(zip(chosen, kinds, strict=True))
     ]
-    total = sum(p.macs for p in profiles.values())
     exits = _exits(chosen, targets, classifiers, _passed(chosen, classifiers, like), total)
     network = ShallowDeepNetwork(backbone, split(traced, profiles, chosen), classifiers, exits, total)
     _check_equal(network, example_input)

@@ -6,6 +6,9 @@ Each has two halves. ``summarise`` has no parameters, so that its output can be 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -14,6 +17,8 @@ from torch.nn import functional as F
 
 PAPER_SIDES = frozenset({1, 2, 4, 8, 16, 32})  # sides of the maps in the paper's networks
 LARGEST_SHARE = 0.05  # of the backbone's parameters, for one head beyond the paper's sizes
+LARGEST_DEEP_SIDE, SMALLEST_DEEP_SIDE = 32, 8  # pixels, where the convolutions of a deep head begin and end
+LARGEST_DEEP_PARAMETERS, LARGEST_DEEP_COST = 0.10, 0.06  # of the backbone's, for the convolutions of one deep head
 
 
 class FeatureReduction(Protocol):
@@ -104,20 +109,43 @@ class PooledReduction(nn.Module):
 
 
 class ConvReduction(nn.Module):
-    """A 3x3 stride-2 convolution to C/2 channels, then a `PooledReduction`; a stronger, dearer head.
+    """3x3 stride-2 convolutions, each with BatchNorm and ReLU, then a `PooledReduction`; a stronger, dearer head.
 
     It is no function of pooled maps, so it trains through the frozen trunk.
+
+    Args:
+        channels: C.
+        height: H.
+        width: W.
+        side: bins along each side of the pooled map.
+        widths: channels after each convolution, at least one.
+        shrink: side of the windows averaged before, to begin with a smaller map; 1 for none.
+        channels_last: the map comes as (N, H, W, C), else (N, C, H, W).
     """
 
     cacheable = False
 
-    def __init__(self, channels: int, height: int, width: int, side: int, *, channels_last: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int,
+        height: int,
+        width: int,
+        side: int,
+        widths: Sequence[int],
+        *,
+        shrink: int = 1,
+        channels_last: bool = False,
+    ) -> None:
         super().__init__()
-        narrow = max(1, channels // 2)
         self.channels_last = channels_last
-        self.conv = nn.Conv2d(channels, narrow, 3, stride=2, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(narrow)
-        self.pooling = PooledReduction(narrow, (height + 1) // 2, (width + 1) // 2, side)
+        self.shrink = shrink
+        height, width = height // shrink, width // shrink
+        layers: list[nn.Module] = []
+        for before, after in pairwise((channels, *widths)):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+            height, width = (height + 1) // 2, (width + 1) // 2
+        self.convolutions = nn.Sequential(*layers)
+        self.pooling = PooledReduction(widths[-1], height, width, side)
         self.features = self.pooling.features
 
     def summarise(self, x: Tensor) -> Tensor:
@@ -126,8 +154,36 @@ class ConvReduction(nn.Module):
 
     def combine(self, summary: Tensor) -> Tensor:
         """Convolved and pooled, (N, F)."""
-        maps = F.relu(self.norm(self.conv(summary)))
-        return self.pooling.combine(self.pooling.summarise(maps))
+        maps = summary if self.shrink == 1 else F.avg_pool2d(summary, self.shrink)
+        return self.pooling.combine(self.pooling.summarise(self.convolutions(maps)))
+
+
+def deep_convolutions(
+    channels: int, height: int, width: int, backbone_parameters: int, backbone_macs: float
+) -> tuple[int, tuple[int, ...]]:
+    """Return how a deep head begins: the side of the windows averaged first, and the channels of its convolutions.
+
+    Maps are averaged to at most 32 pixels a side; convolutions of stride 2 follow until the shorter side is at most 8,
+    at least one. Each doubles the channels (on maps that are as small already it keeps them), or keeps, halves or
+    quarters them: the most that leaves the convolutions with 10 % of the backbone's parameters and 6 % of its MACs.
+
+    Source: ours; early exits of residual networks have 16 or 32 channels, from which no linear layer makes classes.
+    """
+    shrink = max(1, math.ceil(min(height, width) / LARGEST_DEEP_SIDE))
+    sides = [(height // shrink, width // shrink)]
+    while min(sides[-1]) > SMALLEST_DEEP_SIDE or len(sides) == 1:
+        sides.append(((sides[-1][0] + 1) // 2, (sides[-1][1] + 1) // 2))
+    growths = (1.0, 0.5, 0.25) if min(sides[0]) <= SMALLEST_DEEP_SIDE else (2.0, 1.0, 0.5, 0.25)
+
+    def chain(growth: float) -> tuple[int, ...]:
+        return tuple(max(1, round(channels * growth**step)) for step in range(1, len(sides)))
+
+    for growth in growths:
+        weights = [9 * before * after for before, after in pairwise((channels, *chain(growth)))]
+        macs = sum(count * side[0] * side[1] for count, side in zip(weights, sides[1:], strict=True))
+        if sum(weights) <= LARGEST_DEEP_PARAMETERS * backbone_parameters and macs <= LARGEST_DEEP_COST * backbone_macs:
+            return shrink, chain(growth)
+    return shrink, chain(growths[-1])
 
 
 class TokenReduction(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import cast
 
 from torch import Tensor, nn
@@ -15,11 +17,13 @@ from shallowdeep.sdn.feature_reduction import (
     PooledReduction,
     TokenReduction,
     VectorReduction,
+    deep_convolutions,
     pooled_side,
 )
 from shallowdeep.sdn.layout import MAP, MAP_LAST, TOKENS
 
-HEADS = ("pooled", "conv")
+POOLED, CONV, DEEP = HEADS = ("pooled", "conv", "deep")
+_DEEP_SIDE = 2  # of the pooled map behind the convolutions of a deep head
 
 
 class InternalClassifier(nn.Module):
@@ -28,26 +32,23 @@ class InternalClassifier(nn.Module):
     Args:
         reduction: a module that is a `FeatureReduction`.
         classes: C.
+        kind: which of `HEADS` it is; token sequences and vectors have the pooled kind only.
         cascaded: read the layer-normalised logits of the internal classifier before it too; no gradient flows back
             into them.
 
     Source: Wolczyk et al., "Zero Time Waste", NeurIPS 2021, section 3.1 (cascade connections).
     """
 
-    def __init__(self, reduction: nn.Module, classes: int, *, cascaded: bool = False) -> None:
+    def __init__(self, reduction: nn.Module, classes: int, kind: str = POOLED, *, cascaded: bool = False) -> None:
         super().__init__()
         self.reduction = reduction
+        self.kind = kind
         self.linear = nn.Linear(self._reduction.features, classes)
         self.cascade = nn.Linear(classes, classes, bias=False) if cascaded else None
 
     @property
     def _reduction(self) -> FeatureReduction:
         return cast("FeatureReduction", self.reduction)
-
-    @property
-    def kind(self) -> str:
-        """Which of `HEADS` it is; token sequences and vectors have the pooled kind only."""
-        return "conv" if isinstance(self.reduction, ConvReduction) else "pooled"
 
     @property
     def cacheable(self) -> bool:
@@ -78,38 +79,60 @@ class InternalClassifier(nn.Module):
 
 
 def attach(
-    cut: CutPoint, classes: int, backbone_parameters: int, head: str = "pooled", *, cascaded: bool = False
+    cut: CutPoint,
+    classes: int,
+    backbone_parameters: int,
+    head: str = POOLED,
+    *,
+    backbone_macs: float = math.inf,
+    cascaded: bool = False,
 ) -> InternalClassifier:
     """The internal classifier for a cut point.
 
     Args:
         cut: where it stands; its layout decides how the tensor is read.
         classes: C.
-        backbone_parameters: bounds the head's size beyond the paper's map sizes.
-        head: ``pooled`` (the paper's on maps) or ``conv``; the latter is for maps, and those of a single pixel get
-            the former.
+        backbone_parameters: bounds the head's size beyond the paper's map sizes, and that of a deep head.
+        head: ``pooled`` (the paper's on maps); ``conv``, one convolution to C/2 channels before pooling; ``deep``,
+            convolutions down to 8 pixels a side (see `deep_convolutions`). Convolutions are for maps; those of a
+            single pixel get the pooled kind.
+        backbone_macs: bounds what a deep head costs.
         cascaded: read the logits of the internal classifier before it too.
 
     Raises:
-        ConfigurationError: ``head`` is none of `HEADS`, or ``conv`` where there is no map.
+        ConfigurationError: ``head`` is none of `HEADS`, or a convolution where there is no map.
     """
     if head not in HEADS:
         raise ConfigurationError(f"Expected a head among {', '.join(HEADS)}, got {head!r}")
-    return InternalClassifier(_reduction(cut, classes, backbone_parameters, head), classes, cascaded=cascaded)
-
-
-def _reduction(cut: CutPoint, classes: int, backbone_parameters: int, head: str) -> nn.Module:
-    """The feature reduction for a cut point."""
     axes = cut.layout.axes
-    if head == "conv" and axes not in (MAP, MAP_LAST):
-        what = "token sequences" if axes == TOKENS else "vectors"
-        raise ConfigurationError(f"Expected maps for a conv head, got {what} at {cut.module}")
+    if axes in (MAP, MAP_LAST):
+        size = dict(zip(axes, cut.shape, strict=True))
+        kind = head if min(size["H"], size["W"]) > 1 else POOLED
+        bounds = (backbone_parameters, backbone_macs)
+        reduction = _map_reduction(kind, size, classes, bounds, channels_last=axes == MAP_LAST)
+        return InternalClassifier(reduction, classes, kind, cascaded=cascaded)
+    what = "token sequences" if axes == TOKENS else "vectors"
+    if head != POOLED:
+        raise ConfigurationError(f"Expected maps for a head of kind {head!r}, got {what} at {cut.module}")
+    channels = cut.shape[-1]
     if axes == TOKENS:
-        return TokenReduction(cut.shape[-1], class_token=cut.layout.class_token)
-    if axes not in (MAP, MAP_LAST):
-        return VectorReduction(cut.shape[-1])
-    size = dict(zip(axes, cut.shape, strict=True))
+        return InternalClassifier(
+            TokenReduction(channels, class_token=cut.layout.class_token), classes, cascaded=cascaded
+        )
+    return InternalClassifier(VectorReduction(channels), classes, cascaded=cascaded)
+
+
+def _map_reduction(
+    kind: str, size: Mapping[str, int], classes: int, bounds: tuple[int, float], *, channels_last: bool
+) -> nn.Module:
+    """The reduction of a map of ``size`` C, H, W, on a backbone with ``bounds`` parameters and MACs."""
     channels, height, width = size["C"], size["H"], size["W"]
-    side = pooled_side(channels, height, width, classes, backbone_parameters)
-    kind = ConvReduction if head == "conv" and min(height, width) > 1 else PooledReduction
-    return kind(channels, height, width, side, channels_last=axes == MAP_LAST)
+    side = pooled_side(channels, height, width, classes, bounds[0])
+    if kind == CONV:
+        narrow = max(1, channels // 2)
+        return ConvReduction(channels, height, width, side, (narrow,), channels_last=channels_last)
+    if kind == DEEP:
+        shrink, widths = deep_convolutions(channels, height, width, *bounds)
+        side = min(side, _DEEP_SIDE)
+        return ConvReduction(channels, height, width, side, widths, shrink=shrink, channels_last=channels_last)
+    return PooledReduction(channels, height, width, side, channels_last=channels_last)

@@ -38,6 +38,7 @@ class Hyperparameters:
         schedule: learning rate over training.
         views: augmented copies of each image in the feature cache (``ic-only``).
         equilibrium: give the trunk the mean of all downstream gradients instead of their sum (joint training).
+        exit_weight: of every internal classifier's loss; 0 for the paper's rising weights (joint training).
         distillation: share of the internal classifiers' loss that the final exit teaches, in [0, 1); 0 for none.
         temperature: of that teaching.
     """
@@ -53,6 +54,7 @@ class Hyperparameters:
     schedule: Schedule
     views: int = 5
     equilibrium: bool = False
+    exit_weight: float = 0.0
     distillation: float = 0.0
     temperature: float = 3.0
 

@@ -225,6 +225,8 @@ def _task(setting: _Setting, network: ShallowDeepNetwork, phase: Phase, progress
     def weights_at(epoch: int) -> Sequence[float]:
         if phase.recipe == "ic-only":
             return (*[1.0] * len(internal), 0.0)
+        if settings.exit_weight:
+            return (*[settings.exit_weight] * len(internal), 1.0)
         return (*exit_weights(internal, epoch + 1, settings.epochs), 1.0)
 
     return (
