@@ -2,9 +2,9 @@
 
     python benchmarks/step_speed.py [--rounds 20] [--profile]
 
-Every contender does what `train --recipe joint` does on a CPU but for the one thing in its name; all run in one process,
-step by step in turn, on random images, which cost what real ones cost. Ratios are times per image: above 1 the
-contender is faster than the default. With --profile the operators of the default step are listed by time instead.
+Every contender does what `train --recipe joint` does on a CPU but for the one thing in its name; all take turns in one
+process, step by step, on random images, which cost what real ones cost. Ratios are times per image: above 1 the
+contender is faster than the default. With --profile the operators of the default step are listed by time.
 """
 
 from __future__ import annotations

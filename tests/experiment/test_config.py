@@ -18,6 +18,7 @@ from shallowdeep.experiment.config import (
     read_config,
     write_config,
 )
+from shallowdeep.training.recipes import BEST_BATCH, BEST_EXIT_WEIGHT
 
 BASE = TrainConfig(data="mnist5k", model="resnet20")
 
@@ -93,7 +94,7 @@ def test_exits_are_a_number_or_fractions() -> None:
         ({"model": ""}, "Expected a model by --model, or a RUN by --init, got neither"),
         ({"recipe": "ic-only"}, "Expected --init RUN or --weights FILE for the recipe 'ic-only'"),
         ({"train_backbone": True}, "Expected the recipe 'ic-only' beside --train-backbone, got 'joint'"),
-        ({"recipe": "backbone", "equilibrium": True}, r"\(joint, mixed\) beside --equilibrium, got 'backbone'"),
+        ({"recipe": "backbone", "equilibrium": True}, r"\(joint, mixed, best\) beside --equilibrium, got 'backbone'"),
         ({"recipe": "ic-only", "weights": "w.pth", "distillation": 0.5}, r"beside --distillation, got 'ic-only'"),
         ({"distillation": 1.0}, r"Expected a share of distillation in \[0, 1\), got 1.0"),
         ({"distillation_temperature": 0.0}, "Expected a distillation temperature above 0, got 0.0"),
@@ -143,6 +144,21 @@ def test_mixed_is_a_backbone_and_then_everything_at_a_lower_rate() -> None:
     assert shown(epochs=10, weights="mine.pth") == [("joint", 10, 0.03)]
     with pytest.raises(ConfigurationError, match="at least 2 epochs for the recipe 'mixed', got 1"):
         shown(epochs=1)
+
+
+def test_best_is_joint_with_what_helps() -> None:
+    """Constant weights of exits and smaller batches; settings given win; a backbone that is there gets a lower rate."""
+
+    def shown(**changes: Any) -> tuple[str, int, float, float]:  # noqa: ANN401 - settings of any kind
+        (phase,) = phases_of(replace(BASE, recipe="best", **changes))
+        chosen = phase.settings
+        return phase.recipe, chosen.batch_size, chosen.exit_weight, round(chosen.learning_rate, 9)
+
+    assert shown() == ("best", BEST_BATCH, BEST_EXIT_WEIGHT, 0.1)
+    assert shown(exit_weight=0.25, batch_size=32, learning_rate=0.2) == ("best", 32, 0.25, 0.2)
+    assert shown(weights="mine.pth") == ("best", BEST_BATCH, BEST_EXIT_WEIGHT, 0.03)
+    assert shown(weights="mine.pth", learning_rate=0.2) == ("best", BEST_BATCH, BEST_EXIT_WEIGHT, 0.2)
+    assert shown(model="timm:vit_tiny_patch16_224")[1:] == (64, BEST_EXIT_WEIGHT, 1e-3)
 
 
 def test_every_setting_is_described() -> None:

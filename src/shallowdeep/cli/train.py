@@ -25,7 +25,9 @@ def train(
     model: Annotated[
         str | None, typer.Option(help="A name from `shallowdeep models`, torchvision:NAME, timm:NAME, module:callable.")
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="backbone, ic-only, joint or mixed. (default: joint)")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="backbone, ic-only, joint, mixed or best. (default: joint)")
+    ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Hyper-parameters: short (one cycle) or paper. (default: short)")
     ] = None,

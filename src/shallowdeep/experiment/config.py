@@ -27,7 +27,7 @@ from shallowdeep.training.recipes import (
 from shallowdeep.training.run import Phase
 
 CONFIG = "config.toml"
-TOGETHER = ("joint", "mixed")
+TOGETHER = ("joint", "mixed", "best")
 MOST_EXITS = math.ceil(1 / MINIMUM_GAP) - 1  # internal classifiers that far apart
 _LEAST = {
     "epochs": 0, "seed": 0, "image_size": 0, "conv_heads": 0, "deep_heads": 0, "learning_rate": 0,
@@ -46,7 +46,7 @@ class TrainConfig:
     Attributes:
         data: name or path of the dataset.
         model: name of the network.
-        recipe: ``backbone``, ``ic-only``, ``joint`` or ``mixed``.
+        recipe: ``backbone``, ``ic-only``, ``joint``, ``mixed`` or ``best``.
         preset: hyper-parameters, ``short`` or ``paper``.
         epochs: instead of the preset's, for the recipe's own phase (both of ``mixed``); 0 keeps it.
         seed: of splits, initial weights, order and augmentation.
@@ -60,14 +60,14 @@ class TrainConfig:
         image_size: side in pixels; 0 for the network's own, or the nearer of 32 and 64.
         fractions: target shares of MACs of the internal classifiers; empty for the paper's.
         conv_heads: how many of the first internal classifiers get a convolution.
-        deep_heads: how many of them get convolutions down to 8 pixels a side.
+        deep_heads: how many of them get convolutions down to 8 pixels a side; ``best`` gives all of them some.
         cascade: let each internal classifier but the first read the logits of the one before it too.
         learning_rate: peak, instead of the preset's; 0 keeps it.
         batch_size: instead of the preset's; 0 keeps it.
         views: augmented views in the feature cache of ``ic-only``.
         equilibrium: let the trunk receive the mean of all downstream gradients, not their sum (``joint``, ``mixed``).
         exit_weight: of every internal classifier's loss, beside 1 for the final exit's (``joint``, ``mixed``); 0 for
-            the paper's weights, which rise in training.
+            the recipe's: in ``best`` a constant, else the paper's weights, which rise in training.
         distillation: share of the internal classifiers' loss that the final exit teaches (``joint``, ``mixed``).
         distillation_temperature: of that teaching.
         calibration_fraction: of the training part, held out.
@@ -289,7 +289,8 @@ def phases_of(config: TrainConfig) -> list[Phase]:
     """The recipe's phases with their hyper-parameters; ``epochs`` applies to the last, of ``mixed`` to both.
 
     ``mixed`` trains the backbone first and then everything, at a lower rate; where the backbone comes from a run or a
-    file, its first phase is done already, and all epochs are joint.
+    file, its first phase is done already, and all epochs are joint. ``best`` trains everything from the start, at that
+    lower rate where the backbone comes from somewhere.
 
     Raises:
         ConfigurationError: too few epochs for two phases.
@@ -298,7 +299,8 @@ def phases_of(config: TrainConfig) -> list[Phase]:
     def settings(recipe: str, epochs: int) -> Hyperparameters:
         chosen = hyperparameters(recipe, config.model, config.preset, epochs or None)
         chosen = replace(
-            chosen, views=config.views, equilibrium=config.equilibrium, exit_weight=config.exit_weight,
+            chosen, views=config.views, equilibrium=config.equilibrium,
+            exit_weight=config.exit_weight or chosen.exit_weight,
             distillation=config.distillation, temperature=config.distillation_temperature,
         )  # fmt: skip
         if recipe != config.recipe:
@@ -315,7 +317,10 @@ def phases_of(config: TrainConfig) -> list[Phase]:
         alone = replace(alone, learning_rate=config.learning_rate or alone.learning_rate, batch_size=whole.batch_size)
         rate = JOINT_RATE * config.learning_rate if config.learning_rate else whole.learning_rate
         return [Phase("backbone", alone), Phase("joint", replace(whole, epochs=rest, learning_rate=rate))]
-    phases = [Phase(config.recipe, settings(config.recipe, config.epochs))]
+    chosen = settings(config.recipe, config.epochs)
+    if config.recipe == "best" and (config.init or config.weights) and not config.learning_rate:
+        chosen = replace(chosen, learning_rate=JOINT_RATE * chosen.learning_rate)
+    phases = [Phase(config.recipe, chosen)]
     if config.train_backbone:
         phases.insert(0, Phase("backbone", settings("backbone", 0)))
     return phases

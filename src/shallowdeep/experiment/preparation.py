@@ -22,6 +22,7 @@ from shallowdeep.models.registry import build, pretrained_preprocessing, resolve
 from shallowdeep.models.weights import load_weights, read_state_dict
 from shallowdeep.runtime import evaluating, seed_everything
 from shallowdeep.sdn.convert import convert
+from shallowdeep.sdn.feature_reduction import PooledReduction
 from shallowdeep.sdn.internal_classifier import CONV, DEEP, POOLED
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -152,10 +153,17 @@ def _check_logits(backbone: nn.Module, example: Tensor, count: int) -> None:
 def _with_exits(backbone: nn.Module, example: Tensor, config: TrainConfig) -> ShallowDeepNetwork:
     fractions, cascaded = config.fractions or None, config.cascade
     network = convert(backbone, example, fractions=fractions, cascaded=cascaded)
-    kind, wanted = (DEEP, config.deep_heads) if config.deep_heads else (CONV, config.conv_heads)
-    if not wanted:
+    kinds = _head_kinds(config, network)
+    if set(kinds) == {POOLED}:
         return network
-    internal = len(network.exits) - 1  # known only now
-    convolved = min(wanted, internal)
-    kinds = [kind] * convolved + [POOLED] * (internal - convolved)
     return convert(backbone, example, fractions=fractions, heads=kinds, cascaded=cascaded)
+
+
+def _head_kinds(config: TrainConfig, network: ShallowDeepNetwork) -> list[str]:
+    """The kind of each internal classifier; how many there are is known only once the network was converted."""
+    internal = network.internal_classifiers
+    kind, wanted = (DEEP, config.deep_heads) if config.deep_heads else (CONV, config.conv_heads)
+    if config.recipe == "best" and not wanted:  # deep wherever there is a map
+        return [DEEP if isinstance(head.reduction, PooledReduction) else POOLED for head in internal]
+    convolved = min(wanted, len(internal))
+    return [kind] * convolved + [POOLED] * (len(internal) - convolved)

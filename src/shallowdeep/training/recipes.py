@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.training.schedules import OneCycle, Schedule, Steps
 
-RECIPES = ("backbone", "ic-only", "joint", "mixed")
+RECIPES = ("backbone", "ic-only", "joint", "mixed", "best")
 PRESETS = ("short", "paper")
 OPTIMIZERS = ("sgd", "adam", "adamw")
 BACKBONE_SHARE = 0.6  # of the epochs of `mixed`
 JOINT_RATE = 0.3  # of the peak rate of `joint`, where a trained backbone comes in
+BEST_EXIT_WEIGHT, BEST_BATCH = 0.5, 64  # of `best`: see results/training
 LARGEST_RATE = 1e6  # none near it trains anything; optimisers fail on rates beyond float32
 SOURCE_MARK = (
     ":"  # in names of networks that are not the project's: torchvision:NAME, timm:NAME, package.module:callable
@@ -90,7 +91,8 @@ def hyperparameters(recipe: str, model: str, preset: str = "short", epochs: int 
     """Hyper-parameters of a recipe for a model.
 
     Args:
-        recipe: one of `RECIPES`; ``mixed`` is for its joint phase, see `mixed_epochs`.
+        recipe: one of `RECIPES`; ``mixed`` is for its joint phase, see `mixed_epochs`; ``best`` is ``joint`` with what
+            the ablation in results/training found to help.
         model: the model's name; the paper decays ResNet and MobileNet by 1e-4, VGG and WideResNet by 5e-4.
         preset: ``paper`` or ``short`` (one cycle, made for 8 to 30 epochs: SGD for the paper's networks, AdamW for
             those of other sources, which are of any kind); both train ``ic-only`` by the paper's.
@@ -105,9 +107,12 @@ def hyperparameters(recipe: str, model: str, preset: str = "short", epochs: int 
         raise UnknownNameError("recipe", recipe, RECIPES)
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
-    if recipe == "mixed":
+    if recipe in {"mixed", "best"}:
         joint = hyperparameters("joint", model, preset, epochs)
-        return replace(joint, learning_rate=JOINT_RATE * joint.learning_rate)
+        if recipe == "mixed":
+            return replace(joint, learning_rate=JOINT_RATE * joint.learning_rate)
+        batch = BEST_BATCH if joint.optimizer == "sgd" else joint.batch_size
+        return replace(joint, exit_weight=BEST_EXIT_WEIGHT, batch_size=batch)
     if recipe == "ic-only":
         chosen = _PAPER_ADAM
     elif preset == "paper":
