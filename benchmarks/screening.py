@@ -1,45 +1,79 @@
 """Screen training options on resnet20 and 10,000 CIFAR-10 images: accuracy at budgets, on images no choice may spoil.
 
-    python benchmarks/screening.py DATA OUT.json [--seeds 3] [--epochs 8] [--only NAME ...]
+    python benchmarks/screening.py DATA OUT.json [--seeds 3] [--epochs 8] [--workers 2] [--only NAME ...]
+    python benchmarks/screening.py --table OUT.json
 
 DATA is the folder of CIFAR-10 as Parquet files. 10,000 of its training images are trained on (a tenth of them held out
-for calibration), 10,000 others stand in for a test split; the test images are not touched. Every run is added to
-OUT.json when it is done, so that the command goes on where it was stopped.
+for calibration), 10,000 others stand in for a test split: policies for budgets are chosen on 2,000 of these as
+`calibrate --budget` does, and shown on the other 8,000. The test images are not touched. Workers train side by side,
+with one thread each. Every run is added to OUT.json when it is done, so that the command goes on where it was stopped;
+--table prints means over seeds, and differences from `joint` and `best` with their standard errors.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-TRAIN, HELD_OUT = 10_000, 10_000  # images
+from shallowdeep.checkpoint import read_manifest
+from shallowdeep.exits.policy import NEVER, Policy, shared_threshold
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.files import write_json
+from shallowdeep.inference.ensemble_fit import fit_ensemble
+from shallowdeep.inference.following import outcome_block
+from shallowdeep.inference.search import best_within_budget, candidates, pareto_front
+from shallowdeep.inference.temperature import fit_temperatures
+from shallowdeep.sdn.head_costs import head_costs
+
+TRAIN, HELD_OUT, CHOSEN_ON = 10_000, 10_000, 2_000  # images
 BUDGETS = (0.25, 0.5, 0.75)
-OPTIONS: dict[str, list[str]] = {
-    "backbone": ["--recipe", "backbone"],
-    "joint": ["--recipe", "joint"],
-    "joint, equilibrium": ["--recipe", "joint", "--equilibrium"],
-    "joint, equilibrium, rate .2": ["--recipe", "joint", "--equilibrium", "--learning-rate", "0.2"],
-    "joint, distillation": ["--recipe", "joint", "--distillation", "0.5"],
-    "mixed": ["--recipe", "mixed"],
-    "mixed, equilibrium": ["--recipe", "mixed", "--equilibrium"],
-    "mixed, equilibrium, distillation": ["--recipe", "mixed", "--equilibrium", "--distillation", "0.5"],
-    "joint, conv heads": ["--recipe", "joint", "--conv-heads", "3"],
+SIGNALS = ("max-probability", "ensemble")
+BEST, JOINT = ("--recipe", "best"), ("--recipe", "joint")
+DEEP, WEIGHT, BATCH = ("--deep-heads", "6"), ("--exit-weight", "0.5"), ("--batch-size", "64")
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "joint": JOINT,
+    "best": BEST,
+    "backbone": ("--recipe", "backbone"),
+    "backbone, batch 64": ("--recipe", "backbone", *BATCH),
+    "joint + batch 64": (*JOINT, *BATCH),
+    "joint + deep heads": (*JOINT, *DEEP),
+    "joint + exit weight .5": (*JOINT, *WEIGHT),
+    "joint + conv heads": (*JOINT, "--conv-heads", "6"),
+    "joint + cascade": (*JOINT, "--cascade"),
+    "joint + equilibrium": (*JOINT, "--equilibrium"),
+    "joint + distillation": (*JOINT, "--distillation", "0.5"),
+    "mixed": ("--recipe", "mixed"),
+    "best - batch 64": (*BEST, "--batch-size", "128"),
+    "best - deep heads": (*JOINT, *WEIGHT, *BATCH),
+    "best - exit weight .5": (*JOINT, *DEEP, *BATCH),
+    "best + cascade": (*BEST, "--cascade"),
+    "best + equilibrium": (*BEST, "--equilibrium"),
+    "best + distillation": (*BEST, "--distillation", "0.5"),
+    "best, mixed": ("--recipe", "mixed", *DEEP, *WEIGHT, *BATCH),
 }
+Results = list[dict[str, Any]]
 
 
 def shallowdeep(*arguments: str) -> dict[str, Any]:
-    """The JSON document of a command."""
+    """The JSON document of a command that runs with one thread."""
     command = [sys.executable, "-m", "shallowdeep", *arguments, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True, env=environment
+    )
     document: dict[str, Any] = json.loads(done.stdout)
     return document
 
@@ -54,43 +88,120 @@ def subset(data: Path, folder: Path) -> None:
 
 
 def judged(run: Path) -> dict[str, Any]:
-    """Accuracy of every exit, and what a policy for each budget gives, both on the images held out."""
+    """Accuracy of every exit, and accuracy and cost of the policy for each budget, by each signal."""
     exits = shallowdeep("evaluate", str(run))["exits"]
     found: dict[str, Any] = {"exits": [round(exit_["accuracy"], 4) for exit_ in exits]}
-    if len(exits) > 1:
+    if len(exits) == 1:
+        return found
+    manifest = read_manifest(run)
+    heads = head_costs(manifest.exits, manifest.backbone_macs)
+    cascaded = any(exit_.cascaded for exit_ in manifest.exits)
+    held_out = ExitPredictions.load(run / "predictions" / "test.npz")
+    chosen_on, shown = (
+        ExitPredictions(held_out.logits[:, rows], held_out.labels[rows], held_out.costs)
+        for rows in (slice(CHOSEN_ON), slice(CHOSEN_ON, None))
+    )
+    for signal in SIGNALS:
+        base = base_policy(signal, chosen_on)
+        front = pareto_front(
+            candidates(chosen_on, heads, base, [chosen_on.labels], cascaded=cascaded), chosen_on.labels
+        )
         for budget in BUDGETS:
-            block = shallowdeep("calibrate", str(run), "--budget", str(budget))["test"]
-            found[f"at {budget}"] = [round(block["accuracy"], 4), round(block["relative_cost"], 4)]
+            block = outcome_block(best_within_budget(front, budget).policy, shown, heads)
+            found[f"{signal} at {budget}"] = [round(block["accuracy"], 4), round(block["relative_cost"], 4)]
     return found
 
 
-def main() -> None:
+def base_policy(signal: str, pred: ExitPredictions) -> Policy:
+    """Signal with temperatures, or with an ensemble's weights, as `calibrate` fits them."""
+    if signal == "ensemble":
+        whole = fit_ensemble(pred.logits, pred.labels)
+        return shared_threshold(NEVER, pred.exits, signal=signal, ensemble=whole)
+    temperatures = fit_temperatures(pred.logits, pred.labels)
+    return shared_threshold(NEVER, pred.exits, signal=signal, temperatures=temperatures)
+
+
+def screen(arguments: argparse.Namespace) -> None:
     """Train and judge what is not in the file yet."""
+    results: Results = json.loads(arguments.out.read_text()) if arguments.out.exists() else []
+    done = {(result["option"], result["seed"], result["epochs"]) for result in results}
+    lock = threading.Lock()
+    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(arguments.workers) as workers:
+        data = Path(directory, "cifar10")
+        subset(arguments.data, data)
+
+        def run_one(name: str, seed: int) -> None:
+            run = Path(directory, f"{name}-{seed}")
+            trained = shallowdeep(
+                "train", "--data", str(data), "--model", "resnet20", "--out", str(run), *OPTIONS[name],
+                "--epochs", str(arguments.epochs), "--seed", str(seed),
+            )  # fmt: skip
+            result = {"option": name, "seed": seed, "epochs": arguments.epochs, "seconds": trained["seconds"]}
+            result |= judged(run)
+            with lock:
+                results.append(result)
+                write_json(arguments.out, results)
+                print(json.dumps(result), flush=True)
+
+        wanted = product(range(arguments.seeds), arguments.only)
+        jobs = [
+            workers.submit(run_one, name, seed) for seed, name in wanted if (name, seed, arguments.epochs) not in done
+        ]
+        for job in jobs:
+            job.result()
+
+
+def columns(result: dict[str, Any]) -> dict[str, float]:
+    """What a table shows of a run, in per cent."""
+    shown = {"first exit": result["exits"][0], "final exit": result["exits"][-1]} if len(result["exits"]) > 1 else {}
+    shown = shown or {"final exit": result["exits"][-1]}
+    for signal in SIGNALS:
+        for budget in BUDGETS:
+            if f"{signal} at {budget}" in result:
+                shown[f"{signal} at {budget}"] = result[f"{signal} at {budget}"][0]
+    return {name: 100 * value for name, value in shown.items()}
+
+
+def table(results: Results) -> str:
+    """Means over seeds, and differences from `joint` and `best` over the seeds both have, with standard errors."""
+    runs = {(result["option"], result["seed"]): columns(result) for result in results}
+    names = list(columns(next(result for result in results if result["option"] == "joint")))
+    lines = [f"| option | seeds | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}"]
+    for option in dict.fromkeys(result["option"] for result in results):
+        mine = {seed: shown for (name, seed), shown in runs.items() if name == option}
+        cells = []
+        for name in names:
+            values = [shown[name] for shown in mine.values() if name in shown]
+            cell = f"{statistics.mean(values):.1f}" if values else "-"
+            reference = "best" if option.startswith("best") else "joint"
+            apart = [
+                shown[name] - runs[reference, seed][name]
+                for seed, shown in mine.items()
+                if name in shown and (reference, seed) in runs
+            ]
+            if option != reference and len(apart) > 1:
+                error = statistics.stdev(apart) / len(apart) ** 0.5
+                cell += f" ({statistics.mean(apart):+.1f} ± {error:.1f})"
+            cells.append(cell)
+        lines.append(f"| {option} | {len(mine)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Screen, or print the table of what was screened."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, help="the dataset, or with --table nothing but OUT.json", nargs="?")
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", nargs="*", choices=OPTIONS, default=list(OPTIONS))
+    parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
-    results: list[dict[str, Any]] = json.loads(arguments.out.read_text()) if arguments.out.exists() else []
-    done = {(result["option"], result["seed"], result["epochs"]) for result in results}
-    with tempfile.TemporaryDirectory() as directory:
-        subset(arguments.data, Path(directory, "cifar10"))
-        for seed in range(arguments.seeds):
-            for name in arguments.only:
-                if (name, seed, arguments.epochs) in done:
-                    continue
-                run = Path(directory, "run")
-                common = ["--data", str(Path(directory, "cifar10")), "--model", "resnet20", "--out", str(run)]
-                trained = shallowdeep(
-                    "train", *common, *OPTIONS[name], "--epochs", str(arguments.epochs), "--seed", str(seed)
-                )
-                result = {"option": name, "seed": seed, "epochs": arguments.epochs, "seconds": trained["seconds"]}
-                results.append({**result, **judged(run)})
-                arguments.out.write_text(json.dumps(results, indent=1) + "\n")
-                print(json.dumps(results[-1]), flush=True)
-                shutil.rmtree(run)
+    if arguments.table:
+        print(table(json.loads(arguments.out.read_text())))
+        return
+    screen(arguments)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,20 @@ def test_internal_classifiers_learn(trained: Training) -> None:
     assert [line["learning_rate"] for line in history] == pytest.approx([1e-3] * 12 + [1e-4] * 8)
 
 
+def test_a_constant_exit_weight_weighs_every_internal_classifier(trained: Training) -> None:
+    """Where nothing learns, the loss is linear in the weight: final + weight times the others."""
+    losses = []
+    for weight in (0.5, 1.0, 2.0):
+        name = f"run-{weight}"
+        trained(
+            name, "--recipe", "joint", "--epochs", 1, "--exits", 2, "--exit-weight", weight, "--learning-rate", 1e-9
+        )
+        losses.append(json.loads(Path(name, "history.jsonl").read_text())["loss"])
+    half, one, two = losses
+    assert two - one == pytest.approx(2 * (one - half), abs=1e-5)
+    assert one - half > 0.5  # half of two losses of about ln 3
+
+
 def test_the_first_of_two_phases_is_the_backbone_recipe(shell: Shell, workplace: Path) -> None:
     """`ic-only --train-backbone` trains, bit for bit, the backbone that `backbone` would."""
     base = ("train", "--data", workplace / "images", "--model", "tiny_nets:normed", "--out")
