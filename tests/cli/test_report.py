@@ -84,10 +84,17 @@ def test_plain_backbones_and_flawless_exits(trained: Training, shell: Shell) -> 
 
 
 def test_bad_input_is_told_in_one_line(shell: Shell, workplace: Path) -> None:
-    """A directory for a page, a file that is none, a folder that is no run."""
+    """A file that is none, a folder that is no run."""
     assert workplace
-    path = recorded()
-    assert "Expected a file to write the report to" in refused(shell, "report", path, "--out", ".")
     assert "nowhere.npz does not exist" in refused(shell, "report", "nowhere.npz")
     assert "Expected a saved network" in refused(shell, "report", "images")
-    assert json.loads(shell("report", path, "--json", "--out", "deep/er.html")[1])["report"] == "deep/er.html"
+
+
+@pytest.mark.parametrize(
+    ("out", "page"), [("deep/er.html", "deep/er.html"), ("folder", "folder/report.html"), (".", "report.html")]
+)
+def test_a_page_goes_where_it_is_sent(shell: Shell, workplace: Path, out: str, page: str) -> None:
+    """To the file named, or into a folder, made if need be, by its own name."""
+    assert workplace
+    assert json.loads(shell("report", recorded(), "--json", "--out", out)[1])["report"] == page
+    assert Path(page).read_text(encoding="utf-8").startswith("<!doctype html>")

@@ -14,7 +14,7 @@ from shallowdeep.errors import BadImageError, ConfigurationError
 from shallowdeep.report.page import Series, page
 from shallowdeep.report.page_sentences import headlines
 from shallowdeep.report.page_series import level_of
-from shallowdeep.report.page_wording import NONE, finite, interval, percent, points
+from shallowdeep.report.page_wording import NONE, finite, interval, lowest_auroc, percent, points
 
 
 def test_headlines_give_intervals_and_chance() -> None:
@@ -47,6 +47,17 @@ def test_wording_of_numbers() -> None:
         "a": [None, 2.0, [None]],
         "b": [0, 1],
     }
+
+
+@pytest.mark.parametrize(
+    ("auroc", "bound", "lowest"), [(0.7, 0.5, 0.5), (0.7, 0.49, 0), (0.4, None, 0), (None, None, 0.5)]
+)
+def test_the_scale_of_auroc_holds_what_is_worse_than_guessing(
+    auroc: float | None, bound: float | None, lowest: float
+) -> None:
+    """It begins at guessing, or at 0 where an indicator or its interval lies below."""
+    block = {"auroc": auroc, "intervals": None if bound is None else {"auroc": [bound, 0.9]}}
+    assert lowest_auroc([block, {"auroc": 0.9}]) == lowest
 
 
 def test_page_has_a_title_a_language_and_nothing_to_load() -> None:

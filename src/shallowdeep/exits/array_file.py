@@ -46,7 +46,9 @@ def read_arrays(path: Path, needed: Sequence[str], wanted: Sequence[str] = ()) -
             there = {name.removesuffix(".npy") for name in archive.namelist()}
         missing = [name for name in needed if name not in there]
         if missing:
-            raise CheckpointError(f"Expected arrays {', '.join(needed)} in {path}, got a file without them")
+            raise CheckpointError(
+                f"Expected arrays {', '.join(needed)} in {path}, got a file without {', '.join(missing)}"
+            )
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in (*needed, *wanted) if name in there}
     except _UNREADABLE as error:

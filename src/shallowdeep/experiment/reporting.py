@@ -11,7 +11,6 @@ from matplotlib import rc_context
 
 from shallowdeep.analysis.accuracy import correctness
 from shallowdeep.analysis.galleries import galleries
-from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.signals import max_probability
 from shallowdeep.experiment.analysing import Analysed
@@ -24,15 +23,12 @@ _LEVELS = 255  # confidence is shown in as many steps
 
 
 def report_path(source: Path, out: Path | None) -> Path:
-    """Return where the page goes: ``out``, or into the run, or beside the file.
+    """Return where the page goes: ``out``, or into the run, or beside the file; into a folder by its own name.
 
-    Raises:
-        ConfigurationError: ``out`` is a directory.
+    A path without an extension is taken for a folder: browsers show no page of such a name.
     """
     path = out or (source / PAGE if source.is_dir() else source.with_suffix(".html"))
-    if path.is_dir():
-        raise ConfigurationError(f"Expected a file to write the report to, got the directory {path}")
-    return path
+    return path / PAGE if path.is_dir() or not path.suffix else path
 
 
 def write_report(analysed: Analysed, path: Path, images: int) -> list[Path]:

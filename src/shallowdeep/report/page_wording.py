@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,14 @@ def finite(value: object) -> Any:  # noqa: ANN401 - as nested as what comes in
 def percent(fraction: float | None, digits: int = 1) -> str:
     """Return a fraction as ``91.0 %``."""
     return NONE if fraction is None else f"{_signed(100 * fraction, digits)}{SPACE}%"
+
+
+def lowest_auroc(blocks: Collection[Mapping[str, Any]]) -> float:
+    """Return where the scale of AUROC begins: at 0.5, guessing, unless an indicator or its interval lies below."""
+    found = [block["auroc"] for block in blocks if block["auroc"] is not None]
+    bounds = [(block.get("intervals") or {}).get("auroc") for block in blocks]
+    found += [bound[0] for bound in bounds if bound is not None and bound[0] is not None]
+    return 0.5 if min(found, default=1.0) >= 0.5 else 0  # noqa: PLR2004 - guessing
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
