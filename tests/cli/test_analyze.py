@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,6 +163,7 @@ def test_files_of_other_programs_are_analysed(shell: Shell, workplace: Path) -> 
     status, output, _ = shell("analyze", path)
     assert status == 0
     assert "No labels" in output
+    assert re.search(r"Confusion: [+-]\d\.\d\d on average\.", output)
     assert "nan" not in output.lower()
 
 

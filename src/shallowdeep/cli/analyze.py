@@ -40,9 +40,9 @@ def analyze(
     how = How(split, resamples, seed, batch_size, device, skip_bad_images, trust, typed())
     with TerminalObserver() as observer:
         analysed, files = analyse_any(source, how, tune, observer=observer, data_progress=observer.data)
-    if source.is_dir():
-        files.append(write_analysis(source, analysed.document))
     show(analysed.document, analysis_tables(analysed.document), as_json=as_json)
+    if source.is_dir():  # last, so that a folder that cannot be written costs no answer
+        files.append(write_analysis(source, analysed.document))
     for path in files:
         notes().print(f"Written: {path}", soft_wrap=True)
     notes().print(f"Next: shallowdeep report {source}", soft_wrap=True)

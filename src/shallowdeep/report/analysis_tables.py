@@ -68,13 +68,7 @@ def _sentences(document: Mapping[str, Any]) -> list[str]:
         if ways[name] is not None
     ]
     found.append(f"Trajectories: {', '.join(kinds)}.")
-    level = document["confusion"]
-    if level is not None and level["right_mean"] is not None and level["wrong_mean"] is not None:
-        unit = "" if level["normalisation"] is None else " (z-scored by training data)"
-        found.append(
-            f"Confusion{unit}: {level['right_mean']:+.2f} on average where the final exit is right, "
-            f"{level['wrong_mean']:+.2f} where it is wrong."
-        )
+    found += _confusion(document["confusion"])
     if rule is not None:
         found.append(
             f"Answering by {rule['rule']} ({rule['chosen_on']}): {percent(rule['accuracy'], 2)} % instead of "
@@ -83,6 +77,21 @@ def _sentences(document: Mapping[str, Any]) -> list[str]:
     if document["promise"]:
         found.append(f"Promise: {document['promise']}")
     return found
+
+
+def _confusion(level: Mapping[str, Any] | None) -> list[str]:
+    """Return the sentence on confusion, or none; the mean of all where right and wrong are not told apart."""
+    if level is None or level["mean"] is None:
+        return []
+    unit = "" if level["normalisation"] is None else " (z-scored by training data)"
+    if level["right_mean"] is None or level["wrong_mean"] is None:
+        return [f"Confusion{unit}: {level['mean']:+.2f} on average."]
+    return [
+        (
+            f"Confusion{unit}: {level['right_mean']:+.2f} on average where the final exit is right, "
+            f"{level['wrong_mean']:+.2f} where it is wrong."
+        )
+    ]
 
 
 def _exits(document: Mapping[str, Any]) -> RenderableType:
