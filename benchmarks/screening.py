@@ -14,10 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -27,20 +24,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from budgets import BUDGETS, SIGNALS, at_budgets, document
 
 from shallowdeep.checkpoint import read_manifest
-from shallowdeep.exits.policy import NEVER, Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import write_json
-from shallowdeep.inference.ensemble_fit import fit_ensemble
-from shallowdeep.inference.following import outcome_block
-from shallowdeep.inference.search import best_within_budget, candidates, pareto_front
-from shallowdeep.inference.temperature import fit_temperatures
-from shallowdeep.sdn.head_costs import head_costs
 
 TRAIN, HELD_OUT, CHOSEN_ON = 10_000, 10_000, 2_000  # images
-BUDGETS = (0.25, 0.5, 0.75)
-SIGNALS = ("max-probability", "ensemble")
 BEST, JOINT = ("--recipe", "best"), ("--recipe", "joint")
 DEEP, WEIGHT, BATCH = ("--deep-heads", "6"), ("--exit-weight", "0.5"), ("--batch-size", "64")
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -69,13 +59,7 @@ Results = list[dict[str, Any]]
 
 def shallowdeep(*arguments: str) -> dict[str, Any]:
     """The JSON document of a command that runs with one thread."""
-    command = [sys.executable, "-m", "shallowdeep", *arguments, "--json"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True, env=environment
-    )
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document
+    return document(*arguments, threads=1)
 
 
 def subset(data: Path, folder: Path) -> None:
@@ -93,32 +77,13 @@ def judged(run: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"exits": [round(exit_["accuracy"], 4) for exit_ in exits]}
     if len(exits) == 1:
         return found
-    manifest = read_manifest(run)
-    heads = head_costs(manifest.exits, manifest.backbone_macs)
-    cascaded = any(exit_.cascaded for exit_ in manifest.exits)
     held_out = ExitPredictions.load(run / "predictions" / "test.npz")
     chosen_on, shown = (
         ExitPredictions(held_out.logits[:, rows], held_out.labels[rows], held_out.costs)
         for rows in (slice(CHOSEN_ON), slice(CHOSEN_ON, None))
     )
-    for signal in SIGNALS:
-        base = base_policy(signal, chosen_on)
-        front = pareto_front(
-            candidates(chosen_on, heads, base, [chosen_on.labels], cascaded=cascaded), chosen_on.labels
-        )
-        for budget in BUDGETS:
-            block = outcome_block(best_within_budget(front, budget).policy, shown, heads)
-            found[f"{signal} at {budget}"] = [round(block["accuracy"], 4), round(block["relative_cost"], 4)]
+    found |= at_budgets(read_manifest(run), chosen_on, shown)
     return found
-
-
-def base_policy(signal: str, pred: ExitPredictions) -> Policy:
-    """Signal with temperatures, or with an ensemble's weights, as `calibrate` fits them."""
-    if signal == "ensemble":
-        whole = fit_ensemble(pred.logits, pred.labels)
-        return shared_threshold(NEVER, pred.exits, signal=signal, ensemble=whole)
-    temperatures = fit_temperatures(pred.logits, pred.labels)
-    return shared_threshold(NEVER, pred.exits, signal=signal, temperatures=temperatures)
 
 
 def screen(arguments: argparse.Namespace) -> None:

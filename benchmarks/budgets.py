@@ -1,0 +1,56 @@
+"""What a trained run is worth at budgets: the policy that `calibrate --budget` picks, by each signal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from shallowdeep.checkpoint import Manifest
+from shallowdeep.exits.policy import NEVER, Policy, shared_threshold
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.inference.ensemble_fit import fit_ensemble
+from shallowdeep.inference.following import outcome_block
+from shallowdeep.inference.search import best_within_budget, candidates, pareto_front
+from shallowdeep.inference.temperature import fit_temperatures
+from shallowdeep.sdn.head_costs import head_costs
+
+BUDGETS = (0.25, 0.5, 0.75)
+SIGNALS = ("max-probability", "ensemble")
+
+
+def document(*arguments: str, threads: int | None = None) -> dict[str, Any]:
+    """The JSON document of a `shallowdeep` command; ``threads`` of its runtime, None for one a core."""
+    command = [sys.executable, "-m", "shallowdeep", *arguments, "--json"]
+    environment = os.environ if threads is None else {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True, env=environment
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def at_budgets(manifest: Manifest, chosen_on: ExitPredictions, shown: ExitPredictions) -> dict[str, Any]:
+    """Accuracy and relative cost on ``shown`` of the policy chosen on other samples, by ``SIGNAL at BUDGET``."""
+    heads = head_costs(manifest.exits, manifest.backbone_macs)
+    cascaded = any(exit_.cascaded for exit_ in manifest.exits)
+    found: dict[str, Any] = {}
+    for signal in SIGNALS:
+        base = _base_policy(signal, chosen_on)
+        labels = chosen_on.labels
+        front = pareto_front(candidates(chosen_on, heads, base, [labels], cascaded=cascaded), labels)
+        for budget in BUDGETS:
+            block = outcome_block(best_within_budget(front, budget).policy, shown, heads)
+            found[f"{signal} at {budget}"] = [round(block["accuracy"], 4), round(block["relative_cost"], 4)]
+    return found
+
+
+def _base_policy(signal: str, pred: ExitPredictions) -> Policy:
+    """Signal with temperatures, or with an ensemble's weights, as `calibrate` fits them."""
+    if signal == "ensemble":
+        whole = fit_ensemble(pred.logits, pred.labels)
+        return shared_threshold(NEVER, pred.exits, signal=signal, ensemble=whole)
+    temperatures = fit_temperatures(pred.logits, pred.labels)
+    return shared_threshold(NEVER, pred.exits, signal=signal, temperatures=temperatures)

@@ -1,0 +1,70 @@
+"""The best exits for given weights in ten minutes: heads and ensembles on a frozen backbone, against plain `ic-only`.
+
+    python benchmarks/frozen_view.py BACKBONE_RUN OUT.json [--only NAME ...]
+
+BACKBONE_RUN is a finished run of the recipe `backbone`; its weights stay as they are, bit for bit. Each contender is
+one `train --recipe ic-only --init BACKBONE_RUN ...`; seconds are of the whole command, caching included. Policies are
+chosen on `tune` and shown on test, by the signal `max-probability` (with temperatures) and by a fitted `ensemble`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from budgets import at_budgets, document
+from paired import machine
+
+from shallowdeep.checkpoint import read_manifest
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.experiment.config import CONFIG, read_config
+from shallowdeep.files import write_json
+
+CONTENDERS: dict[str, tuple[str, ...]] = {
+    "ic-only": (),
+    "cascade": ("--cascade",),
+    "conv heads": ("--conv-heads", "6", "--epochs", "6"),
+    "deep heads": ("--deep-heads", "6", "--epochs", "6"),
+    "deep heads, cascade": ("--deep-heads", "6", "--epochs", "6", "--cascade"),
+}
+
+
+def judged(run: Path) -> dict[str, Any]:
+    """Accuracy of every exit on test, and what policies chosen on `tune` give there."""
+    exits = document("evaluate", str(run))["exits"]
+    tune, test = (ExitPredictions.load(run / "predictions" / f"{name}.npz") for name in ("tune", "test"))
+    accuracies = [round(exit_["accuracy"], 4) for exit_ in exits]
+    costs = [round(exit_["relative_cost"], 4) for exit_ in exits]
+    return {"exits": accuracies, "relative_costs": costs, **at_budgets(read_manifest(run), tune, test)}
+
+
+def main() -> None:
+    """Train, judge and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("backbone", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--only", nargs="*", choices=CONTENDERS, default=list(CONTENDERS))
+    arguments = parser.parse_args()
+    config = read_config(arguments.backbone / CONFIG)
+    found: dict[str, Any] = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    with tempfile.TemporaryDirectory() as directory:
+        for name in arguments.only:
+            run = Path(directory, name)
+            started = time.perf_counter()
+            document(
+                "train", "--recipe", "ic-only", "--init", str(arguments.backbone), "--data", config.data,
+                "--seed", str(config.seed), "--out", str(run), *CONTENDERS[name],
+            )  # fmt: skip
+            seconds = time.perf_counter() - started
+            found[name] = {"options": list(CONTENDERS[name]), "seconds": round(seconds), **judged(run)}
+            found["machine"] = machine()
+            write_json(arguments.out, found)
+            print(name, json.dumps(found[name]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
