@@ -19,6 +19,7 @@ from shallowdeep.training.state import save_state
 LIMIT = 60  # seconds after which a child that does nothing fails the test
 
 JOINT = ("--recipe", "joint", "--exits", "2", "--epochs", "4")
+BEST = ("--recipe", "best", "--exits", "2", "--epochs", "4", "--distillation", "0.3", "--equilibrium")
 BACKBONE = ("--recipe", "backbone", "--epochs", "4")
 IC_ONLY = ("--recipe", "ic-only", "--exits", "2", "--epochs", "4", "--views", "2")
 
@@ -70,7 +71,7 @@ def command(workplace: Path, out: str, *arguments: str) -> list[str]:
     return ["train", *data, *model, *arguments, "--out", out, "--resume"]
 
 
-@pytest.mark.parametrize("arguments", [BACKBONE, JOINT], ids=["backbone", "joint"])
+@pytest.mark.parametrize("arguments", [BACKBONE, JOINT, BEST], ids=["backbone", "joint", "best"])
 def test_killed_in_two_epochs(killed: Callable[..., bool], workplace: Path, arguments: tuple[str, ...]) -> None:
     """Killed in the second epoch and in the third, it ends where the uninterrupted run does."""
     for epoch in (1, 2):
