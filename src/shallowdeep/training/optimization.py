@@ -7,6 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from shallowdeep.errors import UnknownNameError
+from shallowdeep.training.muon import MuonAndSgd
 from shallowdeep.training.recipes import OPTIMIZERS, Hyperparameters
 
 
@@ -16,6 +17,8 @@ def build_optimizer(module: nn.Module, settings: Hyperparameters) -> Optimizer:
     Raises:
         UnknownNameError: the optimiser is unknown.
     """
+    if settings.optimizer == "muon":
+        return MuonAndSgd(module, settings.learning_rate, settings.momentum, settings.weight_decay)
     trained = [p for p in module.parameters() if p.requires_grad]
     if settings.decay_all:
         groups = [{"params": trained, "weight_decay": settings.weight_decay}]
@@ -37,6 +40,6 @@ def build_optimizer(module: nn.Module, settings: Hyperparameters) -> Optimizer:
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """Give every parameter group the same learning rate."""
+    """Give every parameter group the learning rate, or its own share of it."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("scale", 1.0)

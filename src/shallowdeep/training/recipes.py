@@ -12,7 +12,7 @@ from shallowdeep.training.schedules import OneCycle, Schedule, Steps
 
 RECIPES = ("backbone", "ic-only", "joint", "mixed", "best")
 PRESETS = ("short", "paper")
-OPTIMIZERS = ("sgd", "adam", "adamw")
+OPTIMIZERS = ("sgd", "muon", "adam", "adamw")
 BACKBONE_SHARE = 0.6  # of the epochs of `mixed`
 JOINT_RATE = 0.3  # of the peak rate of `joint`, where a trained backbone comes in
 BEST_EXIT_WEIGHT, BEST_BATCH = 0.5, 64  # of `best`: see results/training
@@ -30,7 +30,8 @@ class Hyperparameters:
     Attributes:
         epochs: passes over the training split.
         batch_size: images a step, over all devices together.
-        optimizer: ``sgd`` (with momentum), ``adam``, or ``adamw`` (decoupled weight decay).
+        optimizer: ``sgd`` (with momentum), ``muon`` (for convolutions, beside SGD), ``adam``, or ``adamw`` (decoupled
+            weight decay).
         learning_rate: the peak.
         momentum: of SGD.
         nesterov: Nesterov's momentum.
