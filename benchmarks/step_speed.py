@@ -35,6 +35,7 @@ class Contender:
     precision: str = "bf16"
     channels_last: bool = True
     compiled: bool = False
+    optimizer: str = ""  # the preset's
     fused: bool = False
     averaged: bool = False
 
@@ -44,7 +45,8 @@ CONTENDERS = {
     "float32": Contender(precision="fp32"),
     "contiguous": Contender(channels_last=False),
     "torch.compile": Contender(compiled=True),
-    "fused SGD": Contender(fused=True),
+    "SGD": Contender(optimizer="sgd"),
+    "fused SGD": Contender(optimizer="sgd", fused=True),
     "batch 64": Contender(batch=64),
     "batch 512": Contender(batch=512),
     "24 pixels": Contender(side=24),
@@ -61,9 +63,10 @@ def stepper(contender: Contender) -> Callable[[], None]:
     if contender.channels_last:
         network.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
-    optimizer = build_optimizer(network, hyperparameters("joint", "resnet56"))
+    optimizer = build_optimizer(network, hyperparameters("joint", "resnet56", optimizer=contender.optimizer))
     for group in optimizer.param_groups:
-        group["fused"] = contender.fused
+        if contender.fused:
+            group["fused"] = True
     decay = get_ema_multi_avg_fn(0.99)  # type: ignore[no-untyped-call]  # torch leaves it so
     average = AveragedModel(network, multi_avg_fn=decay) if contender.averaged else None
     module = torch.compile(network) if contender.compiled else network
@@ -103,7 +106,7 @@ def main() -> None:
         "step-speed",
         {
             "what": "one joint training step of ResNet-56 with six internal classifiers; times per image",
-            "default": "bfloat16 autocast, channels_last, batch 128, 32 pixels, SGD not fused, eager",
+            "default": "bfloat16 autocast, channels_last, batch 128, 32 pixels, Muon, eager",
             "images_per_second": {name: round(1 / sorted(v)[len(v) // 2], 1) for name, v in each.items()},
             "faster_than_default": {
                 name: paired_ratio(each["default"], values) for name, values in each.items() if name != "default"

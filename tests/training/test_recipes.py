@@ -48,6 +48,19 @@ def test_networks_of_other_sources_train_by_adamw(recipe: str, model: str) -> No
     assert hyperparameters(recipe, model, "paper").optimizer == "sgd"
 
 
+def test_the_papers_networks_train_by_muon() -> None:
+    """Unless another optimiser is asked for, where there is a choice."""
+    assert hyperparameters("backbone", "vgg16").optimizer == "muon"
+    assert hyperparameters("joint", "timm:vit_tiny_patch16_224", optimizer="muon").optimizer == "muon"
+    assert hyperparameters("joint", "vgg16", optimizer="sgd").learning_rate == 0.1
+    assert hyperparameters("best", "vgg16", optimizer="sgd").learning_rate == 0.1
+    for recipe, preset in (("ic-only", "short"), ("joint", "paper")):
+        with pytest.raises(ConfigurationError, match="Expected no --optimizer beside the recipe 'ic-only' or the pre"):
+            hyperparameters(recipe, "vgg16", preset, optimizer="sgd")
+    with pytest.raises(UnknownNameError, match="optimizer, got 'moun'; nearest: muon"):
+        hyperparameters("joint", "vgg16", optimizer="moun")
+
+
 def test_epochs_replace_the_presets() -> None:
     """Given epochs are taken; the schedule, in shares of training, stays."""
     chosen = hyperparameters("joint", "vgg16", "paper", 7)
@@ -74,7 +87,7 @@ def test_numbers_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 def test_short_recipes_do_not_decay_biases_and_norms() -> None:
     """Only matrices and kernels are decayed outside the paper preset."""
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
-    groups = build_optimizer(network, hyperparameters("joint", "resnet56")).param_groups
+    groups = build_optimizer(network, hyperparameters("joint", "resnet56", optimizer="sgd")).param_groups
     assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(1, 5e-4), (3, 0.0)]
     groups = build_optimizer(network, hyperparameters("joint", "resnet56", "paper")).param_groups
     assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(4, 1e-4)]

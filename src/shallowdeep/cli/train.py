@@ -64,6 +64,9 @@ def train(
     cascade: Annotated[
         bool | None, typer.Option("--cascade", help="Exits read the logits of the exit before them too.")
     ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="sgd, muon or adamw. (default: muon; adamw for networks of other sources)")
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(callback=_above_zero, help="Peak, instead of the preset's.")
     ] = None,
@@ -114,7 +117,7 @@ def train(
         "mean": None if mean is None else three_numbers(mean), "std": None if std is None else three_numbers(std),
         "augmentation": augmentation,
         "fractions": None if exits is None else exit_fractions(exits), "conv_heads": conv_heads,
-        "deep_heads": deep_heads, "cascade": cascade,
+        "deep_heads": deep_heads, "cascade": cascade, "optimizer": optimizer,
         "learning_rate": learning_rate, "batch_size": batch_size, "views": views,
         "equilibrium": equilibrium, "exit_weight": exit_weight, "distillation": distillation,
         "calibration_fraction": calibration_fraction, "test_fraction": test_fraction,

@@ -62,6 +62,7 @@ class TrainConfig:
         conv_heads: how many of the first internal classifiers get a convolution.
         deep_heads: how many of them get convolutions down to 8 pixels a side; ``best`` gives all of them some.
         cascade: let each internal classifier but the first read the logits of the one before it too.
+        optimizer: ``sgd``, ``muon`` or ``adamw``, instead of the one that the preset ``short`` takes; "" keeps it.
         learning_rate: peak, instead of the preset's; 0 keeps it.
         batch_size: instead of the preset's; 0 keeps it.
         views: augmented views in the feature cache of ``ic-only``.
@@ -98,6 +99,7 @@ class TrainConfig:
     conv_heads: int = 0
     deep_heads: int = 0
     cascade: bool = False
+    optimizer: str = ""
     learning_rate: float = 0.0
     batch_size: int = 0
     views: int = 5
@@ -297,7 +299,9 @@ def phases_of(config: TrainConfig) -> list[Phase]:
     """
 
     def settings(recipe: str, epochs: int) -> Hyperparameters:
-        chosen = hyperparameters(recipe, config.model, config.preset, epochs or None)
+        heads_alone = recipe == "ic-only" and config.train_backbone  # the optimiser is the backbone's
+        optimizer = "" if heads_alone else config.optimizer
+        chosen = hyperparameters(recipe, config.model, config.preset, epochs or None, optimizer)
         chosen = replace(
             chosen, views=config.views, equilibrium=config.equilibrium,
             exit_weight=config.exit_weight or chosen.exit_weight,

@@ -79,6 +79,7 @@ def run_training(
         ShallowDeepError: any of its kinds, for bad settings, data, models or a full disk; nothing old is lost.
     """
     config = checked(config)
+    phases = phases_of(config)
     standing = claim(directory, config, resume=resume, overwrite=overwrite)
     if standing is Standing.FINISHED:
         observer.said(f"{directory} was trained to the end before: nothing to do")
@@ -94,7 +95,6 @@ def run_training(
         check_data(Path(config.init), data.fingerprint, config.data)
     network = prepare_network(config, data, trust=trust)
     require_space(directory, network)
-    phases = phases_of(config)
     accelerator.wait_for_everyone()  # every process has seen the directory as it was
     if accelerator.is_main_process:
         if standing is Standing.FRESH:

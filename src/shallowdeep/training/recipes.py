@@ -15,7 +15,7 @@ PRESETS = ("short", "paper")
 OPTIMIZERS = ("sgd", "muon", "adam", "adamw")
 BACKBONE_SHARE = 0.6  # of the epochs of `mixed`
 JOINT_RATE = 0.3  # of the peak rate of `joint`, where a trained backbone comes in
-BEST_EXIT_WEIGHT, BEST_BATCH = 0.5, 64  # of `best`: see results/training
+BEST_EXIT_WEIGHT = 0.5  # of `best`: see results/training
 LARGEST_RATE = 1e6  # none near it trains anything; optimisers fail on rates beyond float32
 SOURCE_MARK = (
     ":"  # in names of networks that are not the project's: torchvision:NAME, timm:NAME, package.module:callable
@@ -76,7 +76,8 @@ _SHORT_SGD = Hyperparameters(
     epochs=16, batch_size=128, optimizer="sgd", learning_rate=0.2, momentum=0.9, nesterov=True,
     weight_decay=5e-4, decay_all=False, schedule=OneCycle(0.2),
 )  # fmt: skip
-_SHORT_JOINT = replace(_SHORT_SGD, learning_rate=0.1)  # the exits' gradients add up in the trunk
+_SHORT_SGD_JOINT = replace(_SHORT_SGD, learning_rate=0.1)  # the exits' gradients add up in the trunk
+_SHORT_MUON = replace(_SHORT_SGD, optimizer="muon")  # whose steps do not grow with the gradients
 _SHORT_ADAMW = Hyperparameters(
     epochs=16, batch_size=64, optimizer="adamw", learning_rate=1e-3, momentum=0.9, nesterov=False,
     weight_decay=0.05, decay_all=False, schedule=OneCycle(0.2),
@@ -88,19 +89,23 @@ _PAPER_ADAM = Hyperparameters(
 _PAPER_LIGHT_DECAY = ("resnet", "mobilenet")  # the networks the paper decays by 1e-4
 
 
-def hyperparameters(recipe: str, model: str, preset: str = "short", epochs: int | None = None) -> Hyperparameters:
+def hyperparameters(
+    recipe: str, model: str, preset: str = "short", epochs: int | None = None, optimizer: str = ""
+) -> Hyperparameters:
     """Hyper-parameters of a recipe for a model.
 
     Args:
         recipe: one of `RECIPES`; ``mixed`` is for its joint phase, see `mixed_epochs`; ``best`` is ``joint`` with what
             the ablation in results/training found to help.
         model: the model's name; the paper decays ResNet and MobileNet by 1e-4, VGG and WideResNet by 5e-4.
-        preset: ``paper`` or ``short`` (one cycle, made for 8 to 30 epochs: SGD for the paper's networks, AdamW for
+        preset: ``paper`` or ``short`` (one cycle, made for 8 to 30 epochs: Muon for the paper's networks, AdamW for
             those of other sources, which are of any kind); both train ``ic-only`` by the paper's.
         epochs: instead of the preset's.
+        optimizer: ``sgd``, ``muon`` or ``adamw`` instead of the one that ``short`` takes; "" for that.
 
     Raises:
-        UnknownNameError: recipe or preset is unknown.
+        UnknownNameError: recipe, preset or optimiser is unknown.
+        ConfigurationError: an optimiser for a recipe or preset that has the paper's.
 
     Source: Kaya et al. 2019, appendix; the authors' code.
     """
@@ -109,21 +114,31 @@ def hyperparameters(recipe: str, model: str, preset: str = "short", epochs: int 
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, PRESETS)
     if recipe in {"mixed", "best"}:
-        joint = hyperparameters("joint", model, preset, epochs)
+        joint = hyperparameters("joint", model, preset, epochs, optimizer)
         if recipe == "mixed":
             return replace(joint, learning_rate=JOINT_RATE * joint.learning_rate)
-        batch = BEST_BATCH if joint.optimizer == "sgd" else joint.batch_size
-        return replace(joint, exit_weight=BEST_EXIT_WEIGHT, batch_size=batch)
+        return replace(joint, exit_weight=BEST_EXIT_WEIGHT)
+    if optimizer and (recipe == "ic-only" or preset == "paper"):
+        raise ConfigurationError(
+            f"Expected no --optimizer beside the recipe 'ic-only' or the preset 'paper', got {optimizer!r}"
+        )
     if recipe == "ic-only":
         chosen = _PAPER_ADAM
     elif preset == "paper":
         light = model.startswith(_PAPER_LIGHT_DECAY)
         chosen = replace(_PAPER_SGD, weight_decay=1e-4) if light else _PAPER_SGD
-    elif SOURCE_MARK in model:
-        chosen = _SHORT_ADAMW
     else:
-        chosen = _SHORT_JOINT if recipe == "joint" else _SHORT_SGD
+        chosen = _short(recipe, model, optimizer)
     return chosen if epochs is None else replace(chosen, epochs=epochs)
+
+
+def _short(recipe: str, model: str, optimizer: str) -> Hyperparameters:
+    """Hyper-parameters of the preset ``short`` for a recipe that trains the backbone."""
+    known = {"muon": _SHORT_MUON, "sgd": _SHORT_SGD_JOINT if recipe == "joint" else _SHORT_SGD, "adamw": _SHORT_ADAMW}
+    chosen = optimizer or ("adamw" if SOURCE_MARK in model else "muon")
+    if chosen not in known:
+        raise UnknownNameError("optimizer", chosen, known)
+    return known[chosen]
 
 
 def mixed_epochs(epochs: int) -> tuple[int, int]:
