@@ -19,7 +19,7 @@ from shallowdeep.training.state import save_state
 LIMIT = 60  # seconds after which a child that does nothing fails the test
 
 JOINT = ("--recipe", "joint", "--exits", "2", "--epochs", "4")
-BEST = ("--recipe", "best", "--exits", "2", "--epochs", "4", "--distillation", "0.3", "--equilibrium")
+BEST = ("--recipe", "best", "--exits", "2", "--epochs", "4", "--optimizer", "muon", "--distillation", "0.3")
 BACKBONE = ("--recipe", "backbone", "--epochs", "4")
 IC_ONLY = ("--recipe", "ic-only", "--exits", "2", "--epochs", "4", "--views", "2")
 
