@@ -40,6 +40,6 @@ def build_optimizer(module: nn.Module, settings: Hyperparameters) -> Optimizer:
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """Give every parameter group the learning rate, or its own share of it."""
+    """Give every parameter group the same learning rate."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group.get("scale", 1.0)
+        group["lr"] = rate
