@@ -49,7 +49,8 @@ def train(
     ] = None,
     std: Annotated[str | None, typer.Option(help="Beside --mean. (default: measured)")] = None,
     augmentation: Annotated[
-        str | None, typer.Option(help="none, standard, cifar, tiny-imagenet, fashion or digits. (default: the data's)")
+        str | None,
+        typer.Option(help="none, standard, cifar, light, tiny-imagenet, fashion, digits. (default: the data's)"),
     ] = None,
     image_size: Annotated[
         int | None, typer.Option(callback=_above_zero, help="Side in pixels. (default: the network's)")

@@ -45,6 +45,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(flip=False, crop_padding=0),
     "standard": Augmentation(flip=True, crop_padding=4),
     "cifar": Augmentation(flip=True, crop_padding=4),
+    "light": Augmentation(flip=True, crop_padding=2),
     "tiny-imagenet": Augmentation(flip=True, crop_padding=8, jitter=0.2),
     "fashion": Augmentation(flip=True, crop_padding=2),
     "digits": Augmentation(flip=False, crop_padding=2),

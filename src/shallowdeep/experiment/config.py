@@ -56,7 +56,8 @@ class TrainConfig:
         train_backbone: let ``ic-only`` train the backbone first, as the recipe ``backbone`` with the same preset would.
         mean: of channels scaled to [0, 1], red, green, blue; empty to measure it, or take published weights'.
         std: likewise; weights of your own want the numbers they were trained with.
-        augmentation: name of a preset; "" for the one that suits the dataset.
+        augmentation: name of a preset; "" for the one that suits the dataset (in the preset ``short``, half of the
+            paper's crop on CIFAR where the backbone learns).
         image_size: side in pixels; 0 for the network's own, or the nearer of 32 and 64.
         fractions: target shares of MACs of the internal classifiers; empty for the paper's.
         conv_heads: how many of the first internal classifiers get a convolution.
