@@ -32,27 +32,31 @@ from shallowdeep.files import write_json
 
 TRAIN, HELD_OUT, CHOSEN_ON = 10_000, 10_000, 2_000  # images
 BEST, JOINT = ("--recipe", "best"), ("--recipe", "joint")
-DEEP, WEIGHT, BATCH = ("--deep-heads", "6"), ("--exit-weight", "0.5"), ("--batch-size", "64")
+SGD, CROP = ("--optimizer", "sgd"), ("--augmentation", "cifar")  # what `short` does otherwise
+DEEP, WEIGHT = ("--deep-heads", "6"), ("--exit-weight", "0.5")
+PAPERS = (*JOINT, *SGD, *CROP)  # the paper's loss and heads, on one cycle
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "joint": JOINT,
+    "joint": PAPERS,
     "best": BEST,
-    "backbone": ("--recipe", "backbone"),
-    "backbone, batch 64": ("--recipe", "backbone", *BATCH),
-    "joint + batch 64": (*JOINT, *BATCH),
-    "joint + deep heads": (*JOINT, *DEEP),
-    "joint + exit weight .5": (*JOINT, *WEIGHT),
-    "joint + conv heads": (*JOINT, "--conv-heads", "6"),
-    "joint + cascade": (*JOINT, "--cascade"),
-    "joint + equilibrium": (*JOINT, "--equilibrium"),
-    "joint + distillation": (*JOINT, "--distillation", "0.5"),
-    "mixed": ("--recipe", "mixed"),
-    "best - batch 64": (*BEST, "--batch-size", "128"),
-    "best - deep heads": (*JOINT, *WEIGHT, *BATCH),
-    "best - exit weight .5": (*JOINT, *DEEP, *BATCH),
+    "best - Muon": (*BEST, *SGD),
+    "best - light crop": (*BEST, *CROP),
+    "best - deep heads": (*JOINT, *WEIGHT),
+    "best - exit weight .5": (*JOINT, *DEEP),
+    "joint + Muon": (*JOINT, *CROP),
+    "joint + light crop": (*JOINT, *SGD),
+    "joint + deep heads": (*PAPERS, *DEEP),
+    "joint + exit weight .5": (*PAPERS, *WEIGHT),
+    "joint + conv heads": (*PAPERS, "--conv-heads", "6"),
+    "joint + cascade": (*PAPERS, "--cascade"),
+    "joint + equilibrium": (*PAPERS, "--equilibrium"),
+    "joint + distillation": (*PAPERS, "--distillation", "0.5"),
+    "joint, mixed": ("--recipe", "mixed", *SGD, *CROP),
+    "backbone": ("--recipe", "backbone", *SGD, *CROP),
+    "backbone + Muon, light crop": ("--recipe", "backbone"),
     "best + cascade": (*BEST, "--cascade"),
     "best + equilibrium": (*BEST, "--equilibrium"),
     "best + distillation": (*BEST, "--distillation", "0.5"),
-    "best, mixed": ("--recipe", "mixed", *DEEP, *WEIGHT, *BATCH),
+    "best, mixed": ("--recipe", "mixed", *DEEP, *WEIGHT),
 }
 Results = list[dict[str, Any]]
 
