@@ -39,7 +39,7 @@ def compare(run: Path, path: Path) -> dict[str, Any]:
         part, saved = splits.split(name), ExitPredictions.load(run / "predictions" / f"{name}.npz")
         expected = decide(policy, saved.logits)
         used = np.stack([saved.logits[k] / policy.temperature_at(k) for k in policy.in_use])
-        confidence, scores = scan_exits(policy.signal, used)
+        confidence, scores = scan_exits(policy.signal, used, len(policy.in_use), policy.ensemble)
         limits = np.asarray([policy.threshold_at(k) for k in policy.in_use])[:, None]
         top = np.sort(scores, axis=-1)
         close = (np.abs(confidence - limits)[:-1] < NEAR).any(axis=0) | (top[..., -1] - top[..., -2] < NEAR).any(axis=0)

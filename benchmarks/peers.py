@@ -94,6 +94,8 @@ def earlyon(run: str, variant: str, threads: int) -> Call:
     torch.set_num_threads(threads)
     network = load(run)
     policy = read_policy(Path(run) / "policy.json", str(read_manifest(run).weights["sha256"]))
+    if network.cascaded or policy.signal != "max-probability":
+        raise SystemExit("Expected heads on their own and the signal max-probability: earlyon knows no others")
     used = policy.in_use[:-1]
     names = {k: f"exit{k}" for k in used}
     config = EarlyExitConfig(

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from shallowdeep.checkpoint import MANIFEST, WEIGHTS, Architecture, load, read_manifest, save
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import CheckpointError, ConfigurationError, OutputError, WeightsMismatchError
+from shallowdeep.files import sha256_of
 from shallowdeep.models.registry import build
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -94,6 +96,24 @@ def test_cascades_come_back(tmp_path: Path) -> None:
     save(small_network(), tmp_path / "old", OBJECT)
     rewrite(tmp_path / "old", lambda d: [d.update(format_version=1), *(exit_.pop("cascaded") for exit_ in d["exits"])])
     assert not load(tmp_path / "old", backbone=small_backbone()).cascaded
+
+
+def test_convolutional_heads_of_format_1_come_back(tmp_path: Path) -> None:
+    """Their weights had other names."""
+    torch.manual_seed(0)
+    network = convert(small_backbone(), torch.zeros(1, 3, 16, 16), fractions=(0.4,), heads="conv").eval()
+    network.preprocessing, network.classes = PREPROCESSING, ("ant", "bee", "cat")
+    save(network, tmp_path / "net", OBJECT)
+    tensors = load_file(tmp_path / "net" / WEIGHTS)
+    older = {
+        name.replace("convolutions.0.", "conv.").replace("convolutions.1.", "norm."): value
+        for name, value in tensors.items()
+    }
+    assert older.keys() != tensors.keys()
+    save_file(older, tmp_path / "net" / WEIGHTS)
+    stamp = {"bytes": (tmp_path / "net" / WEIGHTS).stat().st_size, "sha256": sha256_of(tmp_path / "net" / WEIGHTS)}
+    rewrite(tmp_path / "net", lambda d: (d.update(format_version=1), d["weights"].update(stamp)))
+    assert torch.equal(logits(load(tmp_path / "net", backbone=small_backbone())), logits(network))
 
 
 def test_half_precision_halves_the_file_and_rounds(tmp_path: Path) -> None:

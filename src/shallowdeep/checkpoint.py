@@ -30,7 +30,8 @@ from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import Exit, ShallowDeepNetwork
 
 FORMAT = "shallowdeep-network"
-FORMAT_VERSION = 2  # 1 has no cascaded internal classifiers
+FORMAT_VERSION = 2  # 1 has no cascaded internal classifiers, and other names in convolutional ones
+_OLDER_NAMES = {".reduction.conv.": ".reduction.convolutions.0.", ".reduction.norm.": ".reduction.convolutions.1."}
 MANIFEST, WEIGHTS = "model.json", "model.safetensors"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
@@ -171,10 +172,18 @@ def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = F
     if backbone is None:
         backbone = _rebuilt(manifest.model, directory, trust=trust)
     network = _with_exits(backbone, manifest)
-    load_weights(network, tensors, str(directory / WEIGHTS))
+    load_weights(network, {_name_now(name): value for name, value in tensors.items()}, str(directory / WEIGHTS))
     network.preprocessing, network.classes = manifest.preprocessing, manifest.classes
     network.weights = str(manifest.weights["sha256"])
     return network.eval()
+
+
+def _name_now(name: str) -> str:
+    """The name of a tensor of format 1 in this one."""
+    if name.startswith("internal_classifiers."):
+        for old, new in _OLDER_NAMES.items():
+            name = name.replace(old, new)
+    return name
 
 
 def _rebuilt(architecture: Architecture, directory: Path, *, trust: bool) -> nn.Module:

@@ -93,14 +93,14 @@ class Tokens(nn.Module):
         return output
 
 
-def converted(backbone: nn.Module, size: int = 12) -> ShallowDeepNetwork:
+def converted(backbone: nn.Module, size: int = 12, *, cascaded: bool = False) -> ShallowDeepNetwork:
     """With two internal classifiers, in eval mode, with norms that are not the identity."""
     torch.manual_seed(1)
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.running_mean)  # type: ignore[arg-type]  # tracked, so a tensor
-    return convert(backbone.eval(), torch.zeros(1, 3, size, size), fractions=(0.4, 0.7))
+    return convert(backbone.eval(), torch.zeros(1, 3, size, size), fractions=(0.4, 0.7), cascaded=cascaded)
 
 
 def slow_map(maps: Tensor, read: Callable[[Tensor], Tensor], class_: int, size: int) -> Tensor:
@@ -148,6 +148,17 @@ def test_equals_slow_grad_cam(exit_: int, frozen: bool) -> None:
         torch.testing.assert_close(heat[n], expected)
         found += bool(expected.max() > 0)
     assert found >= 2  # the images are such that there is something to compare
+
+
+def test_cascades_do_not_matter() -> None:
+    """What an exit reads of the one before comes from no part of its own map."""
+    network = converted(Small(), cascaded=True)
+    images, classes = torch.randn(4, 3, 12, 12), torch.tensor([0, 1, 2, 3])
+    before = exit_maps(network, images, 1, classes)
+    assert before.max() > 0
+    with torch.no_grad():
+        network.get_parameter("internal_classifiers.1.cascade.weight").mul_(7)
+    assert torch.equal(exit_maps(network, images, 1, classes), before)
 
 
 @pytest.mark.parametrize("exit_", [0, 1, 2])

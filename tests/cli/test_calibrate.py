@@ -82,6 +82,26 @@ def test_people_get_tables_and_notes(trained: Training, shell: Shell) -> None:
     assert "Written: run/policy.json" in errors
 
 
+@pytest.mark.parametrize("wish", [("--threshold", 0.6), ("--budget", 0.8), (*PROMISE, "--max-relative-cost", 2.0)])
+def test_ensembles_are_fitted_for_every_wish(trained: Training, shell: Shell, wish: tuple[object, ...]) -> None:
+    """On `tune`, without temperatures, which are refused; what was fitted goes with all exits in use."""
+    trained("run", *JOINT)
+    found = calibrated(shell, *wish, "--signal", "ensemble")
+    policy = found["policy"]
+    assert found["temperatures"] is None
+    alone = policy["thresholds"] == [None, None]
+    assert policy["found"]["ensemble_from"] == (None if alone else "tune")
+    assert alone or [len(row) for row in policy["ensemble"]["weights"]] == [1, 2, 3]
+    assert None not in policy["thresholds"] or alone
+    status, output, errors = shell("calibrate", "run", "--trust", *wish, "--signal", "ensemble")
+    assert status == 0
+    assert ("weights and class biases fitted on tune" in output) == (not alone)
+    assert "these are few" in errors
+    refused = shell("calibrate", "run", "--trust", *wish, "--signal", "ensemble", "--temperatures")
+    assert refused[0] == 2
+    assert "Expected no --temperatures beside the signal 'ensemble'" in refused[2]
+
+
 def test_signal_fallback_and_limit_go_into_the_policy(trained: Training, shell: Shell) -> None:
     """The policy says what it was asked for; no image costs more than the limit."""
     trained("run", *JOINT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ def test_a_file_keeps_it(tmp_path: Path) -> None:
     policy = Policy((0.5, 0.25), signal="ensemble", ensemble=drawn(3, 4, 0), weights="ab")
     write_policy(policy, tmp_path / "policy.json")
     assert read_policy(tmp_path / "policy.json", "ab") == policy
+    assert policy_document(policy) == json.loads(json.dumps(policy_document(policy)))
     document = {key: value for key, value in policy_document(policy).items() if key != "sha256"}
     assert policy_from({**document, "format_version": 2, "ensemble": None}, "here").ensemble is None
     with pytest.raises(CheckpointError, match="Expected a complete policy in here"):

@@ -103,6 +103,7 @@ def test_exits_are_a_number_or_fractions() -> None:
         ({"recipe": "backbone", "fractions": (0.5,)}, "Expected no --exits for the recipe 'backbone'"),
         ({"recipe": "backbone", "cascade": True}, "Expected no --cascade for the recipe 'backbone'"),
         ({"recipe": "backbone", "deep_heads": 1}, "Expected no --deep-heads for the recipe 'backbone'"),
+        ({"cascade": True, "fractions": (0.5,)}, "Expected at least two internal classifiers for --cascade, got one"),
         ({"conv_heads": 1, "deep_heads": 1}, "Expected one kind of heads, got --conv-heads and --deep-heads"),
     ],
 )
@@ -159,6 +160,7 @@ def test_best_is_joint_with_what_helps() -> None:
     assert shown(exit_weight=0.25, batch_size=32, learning_rate=0.3) == ("best", 32, 0.25, 0.3)
     assert shown(weights="mine.pth") == ("best", 128, BEST_EXIT_WEIGHT, 0.03)
     assert shown(weights="mine.pth", learning_rate=0.2) == ("best", 128, BEST_EXIT_WEIGHT, 0.2)
+    assert shown(pretrained=True, model="torchvision:resnet18")[-1] == 3e-4
     assert shown(model="timm:vit_tiny_patch16_224")[1:] == (64, BEST_EXIT_WEIGHT, 1e-3)
 
 

@@ -31,7 +31,7 @@ def test_options_reach_the_classifiers(
     trained: Training, options: tuple[object, ...], expected: list[tuple[str, bool]]
 ) -> None:
     """As many as asked for, or as there are; `best` gives all of them convolutions."""
-    trained("run", *options, "--epochs", 1, "--exits", 2)
+    trained("run", *options, "--epochs", 1, "--exits", 2, model="resnet20")
     assert heads("run") == expected
 
 
@@ -47,7 +47,7 @@ def test_best_trains_networks_without_maps(shell: Shell, workplace: Path) -> Non
     base = ("train", "--data", workplace / "images", "--model", "transformers:tiny", "--epochs", 1, "--exits", 2)
     status, _, errors = shell(*base, "--out", "refused", "--deep-heads", 1)
     assert status == 2
-    assert "Expected maps for a head of kind 'deep', got token sequences at blocks." in errors
+    assert "Expected maps for deep heads, got token sequences at blocks." in errors
     assert not Path("refused").exists()
     assert shell(*base, "--out", "run", "--recipe", "best")[0] == 0
     assert heads("run") == [("pooled", False), ("pooled", False)]
@@ -66,3 +66,6 @@ def test_policies_and_bundles_carry_them(trained: Training, shell: Shell, option
     status, out, errors = shell("predict", "bundle", "images/test", "--json")
     assert status == 0, errors
     assert len(json.loads(out)["predictions"]) == 12
+    assert shell("analyze", "run", "--trust", "--resamples", 0)[0] == 0
+    assert shell("report", "run", "--trust", "--resamples", 0, "--images", 2)[0] == 0
+    assert shell("export", "run", "--backend", "torch", "--out", "eager", "--trust")[0] == 2  # names code

@@ -17,6 +17,7 @@ from shallowdeep.experiment.preparation import prepare_data
         ("my-cifar", {}, "light"),  # the preset `short`
         ("my-cifar", {"preset": "paper"}, "cifar"),
         ("my-cifar", {"recipe": "ic-only"}, "cifar"),
+        ("my-cifar", {"recipe": "ic-only", "train_backbone": True}, "light"),
         ("my-cifar", {"augmentation": "cifar"}, "cifar"),
         ("images", {}, "standard"),
         ("images", {"augmentation": "none"}, "none"),

@@ -311,6 +311,13 @@ def chained() -> ShallowDeepNetwork:
     return tiny(cascaded=True)
 
 
+def test_ensembles_of_other_classes_are_refused(network: ShallowDeepNetwork) -> None:
+    """By the engine as by `decide`."""
+    policy = shared_threshold(0.5, 4, signal="ensemble", ensemble=drawn(4, 3, 0))
+    with pytest.raises(DataError, match="Expected logits of 3 classes, got 5"):
+        EarlyExitEngine(network, policy)(images(2))
+
+
 def test_cascades_matter(exported: Exported) -> None:
     """The tests above would pass if the classifiers ignored what they are handed: without it, logits differ."""
     network, bundle = exported["cascaded"]

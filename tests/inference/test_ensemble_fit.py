@@ -9,6 +9,7 @@ from tests.inference.synthetic import HEAD_COSTS, pool
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.ensemble import Ensemble
 from shallowdeep.exits.policy import NEVER, shared_threshold
+from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.exits.signals import log_softmax, scan_exits, softmax
 from shallowdeep.inference.ensemble_fit import fit_ensemble
 from shallowdeep.inference.following import follow
@@ -56,6 +57,22 @@ def test_wrong_shapes_and_a_single_exit_are_refused() -> None:
         fit_ensemble(np.zeros((1, 4, 3)), [0, 1, 2, 0])
     with pytest.raises(DataError, match=r"Expected logits \(K, N, C\) and labels \(N,\)"):
         fit_ensemble(np.zeros((2, 4, 3)), [0, 1])
+
+
+def test_no_exit_is_switched_off_where_all_are_sure() -> None:
+    """On samples where every confidence rounds to 1 the ensemble still needs the exits before."""
+    labels = np.arange(200) % 4
+    sure = 60 * np.eye(4, dtype=np.float32)[labels]
+    logits = np.stack([np.roll(sure, 1, axis=1), sure, sure])
+    tune = ExitPredictions(logits, labels, np.array([0.3, 0.6, 1.0]))
+    ensemble = fit_ensemble(tune.logits, tune.labels)
+    for base in (
+        shared_threshold(NEVER, 3, signal="ensemble", ensemble=ensemble),
+        shared_threshold(NEVER, 3, signal="ensemble"),
+        shared_threshold(NEVER, 3, signal="patience"),
+    ):
+        for candidate in candidates(tune, [0.01, 0.01], base, [labels])[1:]:
+            assert candidate.policy.in_use == (0, 1, 2)
 
 
 def test_the_search_judges_an_ensemble_on_samples_it_was_not_fitted_to(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,11 +141,11 @@ def test_vectors_are_taken_as_they_are() -> None:
         ((64, 56, 56), 10**7, 1e9, (2, (128, 256))),  # averaged to 28 first
         ((64, 8, 8), 300_000, 1e9, (1, (32,))),  # 36,864 weights are more than a tenth of them
         ((16, 32, 32), 10**6, 39e6, (1, (16, 16))),  # 2.36 M MACs are more than 6 % of them, .74 M are not
-        ((512, 1, 9), 10, 1.0, (1, (128,))),  # nothing fits: the smallest
+        ((512, 1, 9), 10, 1.0, None),  # nothing fits
     ],
 )
 def test_deep_convolutions_fit_the_backbone(
-    shape: tuple[int, int, int], parameters: int, macs: float, expected: tuple[int, tuple[int, ...]]
+    shape: tuple[int, int, int], parameters: int, macs: float, expected: tuple[int, tuple[int, ...]] | None
 ) -> None:
     """Down to 8 pixels by halves, with as many channels as a tenth of the parameters and 6 % of the MACs allow."""
     assert deep_convolutions(*shape, parameters, macs) == expected

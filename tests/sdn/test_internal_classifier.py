@@ -64,16 +64,16 @@ def test_unknown_heads_are_refused() -> None:
 )
 def test_convolutions_are_for_maps(shape: tuple[int, ...], layout: Layout, what: str) -> None:
     """Asked for elsewhere, they are refused by name and place."""
-    with pytest.raises(ConfigurationError, match=f"Expected maps for a head of kind 'conv', got {what} at x"):
+    with pytest.raises(ConfigurationError, match=f"Expected maps for conv heads, got {what} at x"):
         attach(cut(shape, layout), 10, 10**6, "conv")
 
 
 def test_a_cascaded_classifier_reads_normalised_logits() -> None:
-    """It adds a linear map of them, each row normalised, and lets no gradient back; without them their share is 0."""
+    """It adds a linear map of them, each row normalised, and lets no gradient back; without them it answers nothing."""
     torch.manual_seed(0)
     classifier = attach(cut((1, 6, 8, 8), Layout(MAP)), 10, 10**6, cascaded=True)
     x, previous = torch.randn(3, 6, 8, 8), torch.randn(3, 10, requires_grad=True)
-    alone, both = classifier(x), classifier(x, previous)
+    alone, both = classifier(x, torch.zeros(3, 10)), classifier(x, previous)
     assert classifier.cascade is not None
     rows = previous.detach()
     normalised = (rows - rows.mean(1, keepdim=True)) / torch.sqrt(rows.var(1, unbiased=False, keepdim=True) + 1e-5)
@@ -81,3 +81,11 @@ def test_a_cascaded_classifier_reads_normalised_logits() -> None:
     both.sum().backward()
     assert previous.grad is None
     assert classifier.cascade.weight.grad is not None
+    with pytest.raises(ValueError, match="Expected the logits of the exit before"):
+        classifier(x)
+
+
+def test_deep_heads_that_would_be_too_large_are_pooled() -> None:
+    """A quarter of 512 channels has 590,000 weights, more than a tenth of the backbone's."""
+    classifier = attach(cut((1, 512, 8, 8), Layout(MAP)), 10, 10**6, "deep")
+    assert (classifier.kind, type(classifier.reduction)) == ("pooled", PooledReduction)

@@ -74,12 +74,18 @@ def test_a_convolution_moves_by_an_orthogonal_matrix() -> None:
     assert 0.05 < float(values.min()) <= float(values.max()) < 0.13
 
 
+def test_groups_are_not_one_matrix() -> None:
+    """Convolutions in groups learn by SGD."""
+    optimizer = MuonAndSgd(nn.Conv2d(4, 4, 3, groups=2, bias=False), 0.1, 0.9, 0.0)
+    assert [group["muon"] for group in optimizer.param_groups] == [False]
+
+
 def test_what_has_no_gradient_stays() -> None:
     """A frozen layer is not in it, one without a gradient is left alone; a closure is refused."""
     module = network()
     module[4].requires_grad_(requires_grad=False)
     optimizer = MuonAndSgd(module, 0.2, 0.9, 0.01)
-    assert [len(group["params"]) for group in optimizer.param_groups] == [1, 1, 4]
+    assert [len(group["params"]) for group in optimizer.param_groups] == [1, 1, 4]  # kernel; depthwise; norm, biases
     before = copy.deepcopy(module.state_dict())
     optimizer.step()
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())

@@ -113,7 +113,14 @@ def _internal_reading(network: ShallowDeepNetwork, images: Tensor, exit_: int) -
     """Internal classifier ``exit_`` on the map it reads; later stages, which may change it in place, are not run."""
     if _positions(network, exit_, _stage_output(network, images[:1], exit_)) == 1:
         raise _refusal(f"a map of a single position at {network.exits[exit_].name}")
-    return _reading_from(network, images, exit_, network.internal_classifiers[exit_])
+    classifier = _classifier(network, exit_)
+
+    def read(x: Tensor) -> Tensor:
+        """Without what a cascade adds, which no gradient of the map goes through."""
+        logits: Tensor = classifier(x, x.new_zeros(len(x), classifier.linear.out_features))
+        return logits
+
+    return _reading_from(network, images, exit_, read)
 
 
 def _final_reading(network: ShallowDeepNetwork, images: Tensor) -> _Reading:

@@ -40,7 +40,7 @@ def calibrate(
         typer.Option(
             "--temperatures/--no-temperatures",
             help="Fit one per exit on `tune`, used where each exit has its own threshold. (default: fit, but for "
-            "--threshold)",
+            "--threshold and the signal ensemble)",
         ),
     ] = None,
     abstain: Annotated[

@@ -28,7 +28,8 @@ def report(
     source: Source,
     *,
     out: Annotated[
-        Path | None, typer.Option(help="The page; figures go beside it. (default: RUN/report.html, FILE.html)")
+        Path | None,
+        typer.Option(help="The page, or a folder for it; figures go beside it. (default: RUN/report.html, FILE.html)"),
     ] = None,
     split: Split = "test",
     tune: Tune = None,

@@ -50,7 +50,7 @@ def train(
     std: Annotated[str | None, typer.Option(help="Beside --mean. (default: measured)")] = None,
     augmentation: Annotated[
         str | None,
-        typer.Option(help="none, standard, cifar, light, tiny-imagenet, fashion, digits. (default: the data's)"),
+        typer.Option(help="none, standard, cifar, light, tiny-imagenet, fashion, digits. (default: by data, preset)"),
     ] = None,
     image_size: Annotated[
         int | None, typer.Option(callback=_above_zero, help="Side in pixels. (default: the network's)")
@@ -58,15 +58,22 @@ def train(
     exits: Annotated[
         str | None, typer.Option(help="Number of internal classifiers, or target shares of MACs: 0.2,0.5,0.8")
     ] = None,
-    conv_heads: Annotated[int | None, typer.Option(help="How many of the first exits get a convolution.")] = None,
+    conv_heads: Annotated[
+        int | None, typer.Option(callback=_above_zero, help="How many of the first exits get a convolution.")
+    ] = None,
     deep_heads: Annotated[
-        int | None, typer.Option(help="How many of the first exits get convolutions down to 8 pixels.")
+        int | None,
+        typer.Option(
+            callback=_above_zero,
+            help="How many of the first exits get convolutions down to 8 pixels. (default: none; in best all)",
+        ),
     ] = None,
     cascade: Annotated[
         bool | None, typer.Option("--cascade", help="Exits read the logits of the exit before them too.")
     ] = None,
     optimizer: Annotated[
-        str | None, typer.Option(help="sgd, muon or adamw. (default: muon; adamw for networks of other sources)")
+        str | None,
+        typer.Option(help="Of the backbone in preset short: sgd, muon or adamw. (default: muon; adamw with ':')"),
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(callback=_above_zero, help="Peak, instead of the preset's.")
@@ -81,7 +88,8 @@ def train(
         bool | None, typer.Option("--equilibrium", help="The trunk gets the mean of the exits' gradients, not the sum.")
     ] = None,
     exit_weight: Annotated[
-        float | None, typer.Option(help="Of every exit's loss but the last. (default: the paper's rising weights)")
+        float | None,
+        typer.Option(callback=_above_zero, help="Of every exit's loss but the last. (default: the paper's; best: 0.5)"),
     ] = None,
     distillation: Annotated[
         float | None, typer.Option(help="Share of the exits' loss that the final exit teaches, such as 0.5.")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any, Self
 
+from array_api_compat import device
+
 from shallowdeep.errors import ConfigurationError
+from shallowdeep.exits.arrays import Array, namespace_of
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,18 @@ class Ensemble:
     def classes(self) -> int:
         """C."""
         return len(self.biases[0])
+
+    def biases_like(self, logits: Array) -> Array:
+        """Return the biases (K, C) in the library and dtype of ``logits`` and on its device; made once for each."""
+        xp, place = namespace_of(logits), device(logits)
+        key = (xp.__name__, str(logits.dtype), str(place))
+        if key not in self._made:
+            self._made[key] = xp.asarray(self.biases, dtype=logits.dtype, device=place)
+        return self._made[key]
+
+    @cached_property
+    def _made(self) -> dict[tuple[str, str, str], Array]:
+        return {}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:

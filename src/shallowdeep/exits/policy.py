@@ -161,8 +161,6 @@ def decide(policy: Policy, logits: Array, costs: Sequence[float] | None = None) 
         raise DataError(f"Expected logits of {policy.exits} exits (E, N, C), got {tuple(logits.shape)}")
     if policy.max_relative_cost is not None and costs is None:
         raise ConfigurationError("Expected costs for a policy that limits them, got none")
-    if policy.ensemble is not None and policy.ensemble.classes != logits.shape[-1]:
-        raise DataError(f"Expected logits of {policy.ensemble.classes} classes, got {logits.shape[-1]}")
     xp = array_namespace(logits)
     in_use = policy.in_use[: None if costs is None else policy.last_within(costs)]
     used = xp.stack([logits[k, :, :] / policy.temperature_at(k) for k in in_use])

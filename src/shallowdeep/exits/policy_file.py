@@ -98,6 +98,8 @@ def _ensemble(document: Mapping[str, Any]) -> Ensemble | None:
     return None if found is None else Ensemble.from_dict(found)
 
 
-def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the same fields with tuples as lists, as they come back from JSON."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+def _plain(value: Any) -> Any:  # noqa: ANN401 - as nested as what comes in
+    """Return the same value with tuples as lists, as they come back from JSON."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value

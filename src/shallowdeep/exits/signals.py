@@ -12,7 +12,7 @@ from typing import Protocol
 
 from array_api_compat import device
 
-from shallowdeep.errors import UnknownNameError
+from shallowdeep.errors import DataError, UnknownNameError
 from shallowdeep.exits.arrays import Array, namespace_of
 from shallowdeep.exits.ensemble import Ensemble
 
@@ -151,7 +151,13 @@ class EnsembleScan:
         self._seen: list[Array] = []  # log p_j of the exits so far, (n, C) each
 
     def step(self, logits: Array) -> tuple[Array, Array]:
-        """Confidence (n,), and log q_k up to a constant as scores."""
+        """Confidence (n,), and log q_k up to a constant as scores.
+
+        Raises:
+            DataError: an ensemble of another number of classes.
+        """
+        if self._ensemble is not None and self._ensemble.classes != logits.shape[-1]:
+            raise DataError(f"Expected logits of {self._ensemble.classes} classes, got {logits.shape[-1]}")
         self._seen.append(log_softmax(logits))
         place = len(self._seen) - 1
         if self._ensemble is None:
@@ -161,8 +167,7 @@ class EnsembleScan:
             total = self._seen[0] * (weights[0] / len(weights))
             for weight, logarithms in zip(weights[1:], self._seen[1:], strict=True):
                 total = total + logarithms * (weight / len(weights))
-            biases = self._ensemble.biases[place]
-            scores = total + namespace_of(logits).asarray(biases, dtype=logits.dtype, device=device(logits))
+            scores = total + self._ensemble.biases_like(logits)[place, :]
         return max_probability(scores), scores
 
     def keep(self, samples: Array) -> None:

@@ -271,7 +271,8 @@ def _notes(policy: Policy, predictions: Predictions) -> list[str]:
     """Return what a reader should know besides the numbers."""
     tune, warning = predictions["tune"], at_chance(predictions["test"], "test")
     notes = [] if warning is None else [warning]
-    if tune.samples < FEW_SAMPLES and policy.found["method"] != "threshold":
+    fitted = policy.found["method"] != "threshold" or policy.ensemble is not None
+    if tune.samples < FEW_SAMPLES and fitted:
         notes.append(f"Chosen on {tune.samples} tune samples: these are few, expect other costs and losses.")
     if policy.promise is not None and policy.abstention is not None:
         both = max(0.0, 100 * (2 * float(policy.promise["confidence"]) - 1))

@@ -67,10 +67,11 @@ class TrainConfig:
         learning_rate: peak, instead of the preset's; 0 keeps it.
         batch_size: instead of the preset's; 0 keeps it.
         views: augmented views in the feature cache of ``ic-only``.
-        equilibrium: let the trunk receive the mean of all downstream gradients, not their sum (``joint``, ``mixed``).
-        exit_weight: of every internal classifier's loss, beside 1 for the final exit's (``joint``, ``mixed``); 0 for
-            the recipe's: in ``best`` a constant, else the paper's weights, which rise in training.
-        distillation: share of the internal classifiers' loss that the final exit teaches (``joint``, ``mixed``).
+        equilibrium: let the trunk receive the mean of all downstream gradients, not their sum (``joint``, ``mixed``,
+            ``best``).
+        exit_weight: of every internal classifier's loss, beside 1 for the final exit's (likewise); 0 for the
+            recipe's: in ``best`` a constant, else the paper's weights, which rise in training.
+        distillation: share of the internal classifiers' loss that the final exit teaches (likewise).
         distillation_temperature: of that teaching.
         calibration_fraction: of the training part, held out.
         test_fraction: of the data, where there is no test part.
@@ -284,6 +285,8 @@ def _check_exits(config: TrainConfig) -> None:
     for option, setting in _OF_EXITS.items():
         if config.recipe == "backbone" and getattr(config, setting):
             raise ConfigurationError(f"Expected no {option} for the recipe 'backbone', which has no such exits")
+    if config.cascade and len(config.fractions) == 1:
+        raise ConfigurationError("Expected at least two internal classifiers for --cascade, got one")
     if config.conv_heads and config.deep_heads:
         raise ConfigurationError("Expected one kind of heads, got --conv-heads and --deep-heads")
 
@@ -296,7 +299,8 @@ def phases_of(config: TrainConfig) -> list[Phase]:
     lower rate where the backbone comes from somewhere.
 
     Raises:
-        ConfigurationError: too few epochs for two phases.
+        ConfigurationError: too few epochs for two phases, or an optimiser where there is no choice.
+        UnknownNameError: the optimiser is unknown.
     """
 
     def settings(recipe: str, epochs: int) -> Hyperparameters:
@@ -323,7 +327,8 @@ def phases_of(config: TrainConfig) -> list[Phase]:
         rate = JOINT_RATE * config.learning_rate if config.learning_rate else whole.learning_rate
         return [Phase("backbone", alone), Phase("joint", replace(whole, epochs=rest, learning_rate=rate))]
     chosen = settings(config.recipe, config.epochs)
-    if config.recipe == "best" and (config.init or config.weights) and not config.learning_rate:
+    trained = config.init or config.weights or config.pretrained
+    if config.recipe == "best" and trained and not config.learning_rate:
         chosen = replace(chosen, learning_rate=JOINT_RATE * chosen.learning_rate)
     phases = [Phase(config.recipe, chosen)]
     if config.train_backbone:

@@ -47,7 +47,7 @@ def prepare_data(config: TrainConfig, progress: DataProgress | None = None) -> D
 
 def _augmentation(config: TrainConfig, data: DataSplits) -> str:
     """The preset asked for, or the data's; where the backbone learns in few epochs, a lighter one."""
-    few = config.preset == "short" and config.recipe != "ic-only"
+    few = config.preset == "short" and (config.recipe != "ic-only" or config.train_backbone)
     return config.augmentation or (_LIGHTER.get(data.augmentation, data.augmentation) if few else data.augmentation)
 
 

@@ -28,7 +28,8 @@ def report_path(source: Path, out: Path | None) -> Path:
     A path without an extension is taken for a folder: browsers show no page of such a name.
     """
     path = out or (source / PAGE if source.is_dir() else source.with_suffix(".html"))
-    return path / PAGE if path.is_dir() or not path.suffix else path
+    folder = path.is_dir() or not (path.suffix or path.exists())
+    return path / PAGE if folder else path
 
 
 def write_report(analysed: Analysed, path: Path, images: int) -> list[Path]:

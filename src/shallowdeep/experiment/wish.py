@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.policy import Policy
-from shallowdeep.exits.signals import DEFAULT_SIGNAL
+from shallowdeep.exits.signals import DEFAULT_SIGNAL, ENSEMBLE
 from shallowdeep.inference.abstention import check_error_rate
 from shallowdeep.inference.calibration import check_budget, check_loss, with_threshold
 from shallowdeep.inference.risk import ACCURACY_GAP
@@ -25,7 +25,8 @@ class Wish:
         signal: what is compared with thresholds.
         fallback: who answers when no exit is confident.
         max_relative_cost: no sample costs more.
-        temperatures: fit one for each exit, used where each has its own threshold; None for all but the paper's rule.
+        temperatures: fit one for each exit, used where each has its own threshold; None for all but the paper's rule
+            and the signal ``ensemble``, which takes none.
         abstain: largest error rate among answers, promised with ``confidence``; None to answer always.
     """
 
@@ -51,6 +52,8 @@ def check_wish(wish: Wish, shape: Policy) -> None:
     """Refuse a wish that makes no sense before any data is read."""
     if wish.threshold is not None:
         with_threshold(shape, wish.threshold)
+    if wish.temperatures and wish.signal == ENSEMBLE:
+        raise ConfigurationError(f"Expected no --temperatures beside the signal {ENSEMBLE!r}, whose weights do as much")
     if wish.budget is not None:
         check_budget(wish.budget)
     if wish.abstain is not None:

@@ -56,7 +56,7 @@ class PooledHead(nn.Module):
         largest = F.max_pool2d(x, self.reduction.kernel, self.reduction.stride)
         mean = F.avg_pool2d(x, self.reduction.kernel, self.reduction.stride)
         logits: Tensor = self.linear(torch.cat([largest, mean], dim=1).flatten(1))
-        if self.cascade is None or previous is None:
+        if self.cascade is None or previous is None:  # `SegmentModule` hands them to cascaded ones
             return logits
         share: Tensor = self.cascade(F.layer_norm(previous, previous.shape[-1:]))
         return logits + share

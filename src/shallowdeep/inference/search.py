@@ -16,7 +16,7 @@ from shallowdeep.exits.costs import costs_in_use
 from shallowdeep.exits.ensemble import Ensemble
 from shallowdeep.exits.policy import NEVER, Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.exits.signals import scan_exits
+from shallowdeep.exits.signals import ENSEMBLE, PATIENCE, scan_exits
 from shallowdeep.inference.ensemble_fit import fit_ensemble
 from shallowdeep.inference.following import Followed, follow
 from shallowdeep.inference.stopping_rules import price_path
@@ -215,12 +215,12 @@ def _fitted(
         signal, given = _scan(inner, fold.rest)
         for place, row in enumerate(price_path(signal, given == target[fold.kept], costs)):
             judged[place, fold.out] = follow(_with(inner, row), fold.part, head_costs).labels
-    removable = np.array_equal(confidence[-1], scan_exits(base.signal, _tempered(base, tune)[-1:])[0][-1])
+    removable = base.signal not in {PATIENCE, ENSEMBLE}  # which depend on the exits before
     found = []
     for row, honest in zip(rows, judged, strict=True):
         policy = _with(base, row)
         followed = follow(policy, tune, head_costs)
-        if removable:  # the signal at an exit does not depend on the exits before it
+        if removable:
             policy = _without_idle_exits(policy, followed, cascaded=cascaded)
             followed = follow(policy, tune, head_costs)
         found.append(Candidate(policy, honest, followed.relative_cost, fitted=True))

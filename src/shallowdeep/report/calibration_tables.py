@@ -37,6 +37,8 @@ def calibration_tables(document: Mapping[str, Any]) -> RenderableType:
     ]
     if document["temperatures"] is not None:
         parts.append(Text(_temperature_line(document["temperatures"])))
+    if policy["ensemble"] is not None:
+        parts.append(Text("Answers by the exits passed so far, with weights and class biases fitted on tune."))
     if document["backbone"] is not None:
         other = document["backbone"]
         parts.append(Text(f"Against {other['run']} (test): {100 * other['accuracy_lost']:+.2f} points lost."))

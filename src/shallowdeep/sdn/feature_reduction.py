@@ -160,12 +160,13 @@ class ConvReduction(nn.Module):
 
 def deep_convolutions(
     channels: int, height: int, width: int, backbone_parameters: int, backbone_macs: float
-) -> tuple[int, tuple[int, ...]]:
+) -> tuple[int, tuple[int, ...]] | None:
     """Return how a deep head begins: the side of the windows averaged first, and the channels of its convolutions.
 
     Maps are averaged to at most 32 pixels a side; convolutions of stride 2 follow until the shorter side is at most 8,
     at least one. Each doubles the channels (on maps that are as small already it keeps them), or keeps, halves or
     quarters them: the most that leaves the convolutions with 10 % of the backbone's parameters and 6 % of its MACs.
+    None where even a quarter is too many.
 
     Source: ours; early exits of residual networks have 16 or 32 channels, from which no linear layer makes classes.
     """
@@ -183,7 +184,7 @@ def deep_convolutions(
         macs = sum(count * side[0] * side[1] for count, side in zip(weights, sides[1:], strict=True))
         if sum(weights) <= LARGEST_DEEP_PARAMETERS * backbone_parameters and macs <= LARGEST_DEEP_COST * backbone_macs:
             return shrink, chain(growth)
-    return shrink, chain(growths[-1])
+    return None
 
 
 class TokenReduction(nn.Module):

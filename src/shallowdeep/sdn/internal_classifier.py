@@ -62,8 +62,10 @@ class InternalClassifier(nn.Module):
     def classify(self, summary: Tensor, previous: Tensor | None = None) -> Tensor:
         """Logits (N, C) from what `summarise` returned."""
         logits: Tensor = self.linear(self._reduction.combine(summary))
-        if self.cascade is None or previous is None:
+        if self.cascade is None:
             return logits
+        if previous is None:
+            raise ValueError("Expected the logits of the exit before for a cascaded internal classifier, got none")
         share: Tensor = self.cascade(F.layer_norm(previous.detach(), previous.shape[-1:]))
         return logits + share
 
@@ -72,8 +74,10 @@ class InternalClassifier(nn.Module):
 
         Args:
             x: the stage's output.
-            previous: (N, C) logits of the internal classifier before; only cascaded ones read them. Without them
-                their share is left out, which changes the logits but not their gradient with respect to ``x``.
+            previous: (N, C) logits of the internal classifier before, which cascaded ones read.
+
+        Raises:
+            ValueError: it is cascaded and there are none.
         """
         return self.classify(self.summarise(x), previous)
 
@@ -95,7 +99,7 @@ def attach(
         backbone_parameters: bounds the head's size beyond the paper's map sizes, and that of a deep head.
         head: ``pooled`` (the paper's on maps); ``conv``, one convolution to C/2 channels before pooling; ``deep``,
             convolutions down to 8 pixels a side (see `deep_convolutions`). Convolutions are for maps; those of a
-            single pixel get the pooled kind.
+            single pixel, and those that deep heads would be too large for, get the pooled kind.
         backbone_macs: bounds what a deep head costs.
         cascaded: read the logits of the internal classifier before it too.
 
@@ -109,11 +113,11 @@ def attach(
         size = dict(zip(axes, cut.shape, strict=True))
         kind = head if min(size["H"], size["W"]) > 1 else POOLED
         bounds = (backbone_parameters, backbone_macs)
-        reduction = _map_reduction(kind, size, classes, bounds, channels_last=axes == MAP_LAST)
+        kind, reduction = _map_reduction(kind, size, classes, bounds, channels_last=axes == MAP_LAST)
         return InternalClassifier(reduction, classes, kind, cascaded=cascaded)
     what = "token sequences" if axes == TOKENS else "vectors"
     if head != POOLED:
-        raise ConfigurationError(f"Expected maps for a head of kind {head!r}, got {what} at {cut.module}")
+        raise ConfigurationError(f"Expected maps for {head} heads, got {what} at {cut.module}")
     channels = cut.shape[-1]
     if axes == TOKENS:
         return InternalClassifier(
@@ -124,15 +128,16 @@ def attach(
 
 def _map_reduction(
     kind: str, size: Mapping[str, int], classes: int, bounds: tuple[int, float], *, channels_last: bool
-) -> nn.Module:
-    """The reduction of a map of ``size`` C, H, W, on a backbone with ``bounds`` parameters and MACs."""
+) -> tuple[str, nn.Module]:
+    """Kind and reduction of a map of ``size`` C, H, W, on a backbone with ``bounds`` parameters and MACs."""
     channels, height, width = size["C"], size["H"], size["W"]
     side = pooled_side(channels, height, width, classes, bounds[0])
     if kind == CONV:
         narrow = max(1, channels // 2)
-        return ConvReduction(channels, height, width, side, (narrow,), channels_last=channels_last)
-    if kind == DEEP:
-        shrink, widths = deep_convolutions(channels, height, width, *bounds)
+        return CONV, ConvReduction(channels, height, width, side, (narrow,), channels_last=channels_last)
+    deep = deep_convolutions(channels, height, width, *bounds) if kind == DEEP else None
+    if deep is not None:
+        shrink, widths = deep
         side = min(side, _DEEP_SIDE)
-        return ConvReduction(channels, height, width, side, widths, shrink=shrink, channels_last=channels_last)
-    return PooledReduction(channels, height, width, side, channels_last=channels_last)
+        return DEEP, ConvReduction(channels, height, width, side, widths, shrink=shrink, channels_last=channels_last)
+    return POOLED, PooledReduction(channels, height, width, side, channels_last=channels_last)

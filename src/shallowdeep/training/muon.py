@@ -3,8 +3,8 @@
 Muon replaces the momentum of a kernel, seen as a matrix (outputs by all else), by the nearest orthogonal matrix, so
 that every direction moves as far; PyTorch's implementation, which takes matrices only, does the steps.
 
-Source: Jordan, "Muon: An optimizer for hidden layers in neural networks", 2024; weights of classifiers, of depthwise
-convolutions, norms and biases by SGD, as its author does on CIFAR-10.
+Source: Jordan, "Muon: An optimizer for hidden layers in neural networks", 2024; weights of classifiers, of convolutions
+in groups, norms and biases by SGD, as its author does on CIFAR-10.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from torch.optim.sgd import sgd
 
 MOMENTUM, DECAY, NEWTON_STEPS = 0.6, 0.1, 3
 _COEFFICIENTS, _EPSILON = (3.4445, -4.7750, 2.0315), 1e-7  # of the Newton-Schulz iteration
-_KERNEL_AXES = 4  # (out, in, H, W)
 
 
 class MuonAndSgd(Optimizer):
@@ -35,9 +34,9 @@ class MuonAndSgd(Optimizer):
 
     def __init__(self, module: nn.Module, learning_rate: float, momentum: float, weight_decay: float) -> None:
         trained = [p for p in module.parameters() if p.requires_grad]
-        kernels = [p for p in trained if p.dim() == _KERNEL_AXES and p.shape[1] > 1]  # one input: depthwise
-        known = {id(p) for p in kernels}
-        others = [p for p in trained if id(p) not in known]
+        convolutions = [m for m in module.modules() if isinstance(m, nn.Conv2d) and m.groups == 1]
+        known = {id(m.weight) for m in convolutions}
+        kernels, others = [p for p in trained if id(p) in known], [p for p in trained if id(p) not in known]
         groups = [
             {"params": kernels, "muon": True, "momentum": MOMENTUM, "weight_decay": DECAY},
             {"params": [p for p in others if p.dim() > 1], "weight_decay": weight_decay},
@@ -114,5 +113,5 @@ def _format(kernel: Tensor) -> torch.memory_format:
 def _matrix(kernel: Tensor) -> Tensor:
     """A kernel (O, I, H, W) as a matrix of O rows on the same memory; the order of its columns changes nothing."""
     if _format(kernel) == torch.channels_last:
-        return kernel.permute(0, 2, 3, 1).flatten(1)
-    return kernel.flatten(1)
+        return kernel.permute(0, 2, 3, 1).view(len(kernel), -1)
+    return kernel.view(len(kernel), -1)

@@ -7,7 +7,6 @@ from torch import nn
 from torch.optim import Optimizer
 
 from shallowdeep.errors import UnknownNameError
-from shallowdeep.training.muon import MuonAndSgd
 from shallowdeep.training.recipes import OPTIMIZERS, Hyperparameters
 
 
@@ -18,6 +17,8 @@ def build_optimizer(module: nn.Module, settings: Hyperparameters) -> Optimizer:
         UnknownNameError: the optimiser is unknown.
     """
     if settings.optimizer == "muon":
+        from shallowdeep.training.muon import MuonAndSgd  # noqa: PLC0415 - it needs parts of torch that may move
+
         return MuonAndSgd(module, settings.learning_rate, settings.momentum, settings.weight_decay)
     trained = [p for p in module.parameters() if p.requires_grad]
     if settings.decay_all:

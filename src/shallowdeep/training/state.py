@@ -19,7 +19,7 @@ from shallowdeep.checkpoint import write_tensors
 from shallowdeep.errors import CheckpointError
 from shallowdeep.files import replacing
 
-FORMAT = "shallowdeep-training-state-1"
+FORMAT = "shallowdeep-training-state-2"  # 1 is of other optimisers and crops by default
 
 
 def save_state(path: Path, module: nn.Module, optimizer: Optimizer, progress: dict[str, Any]) -> None:
