@@ -93,7 +93,7 @@ def judged(run: Path) -> dict[str, Any]:
 def screen(arguments: argparse.Namespace) -> None:
     """Train and judge what is not in the file yet."""
     results: Results = json.loads(arguments.out.read_text()) if arguments.out.exists() else []
-    done = {(result["option"], result["seed"], result["epochs"]) for result in results}
+    done = {(*result["options"], result["seed"], result["epochs"]) for result in results}
     lock = threading.Lock()
     with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(arguments.workers) as workers:
         data = Path(directory, "cifar10")
@@ -105,7 +105,10 @@ def screen(arguments: argparse.Namespace) -> None:
                 "train", "--data", str(data), "--model", "resnet20", "--out", str(run), *OPTIONS[name],
                 "--epochs", str(arguments.epochs), "--seed", str(seed),
             )  # fmt: skip
-            result = {"option": name, "seed": seed, "epochs": arguments.epochs, "seconds": trained["seconds"]}
+            result = {
+                "option": name, "options": OPTIONS[name], "seed": seed, "epochs": arguments.epochs,
+                "seconds": trained["seconds"],
+            }  # fmt: skip
             result |= judged(run)
             with lock:
                 results.append(result)
@@ -114,7 +117,9 @@ def screen(arguments: argparse.Namespace) -> None:
 
         wanted = product(range(arguments.seeds), arguments.only)
         jobs = [
-            workers.submit(run_one, name, seed) for seed, name in wanted if (name, seed, arguments.epochs) not in done
+            workers.submit(run_one, name, seed)
+            for seed, name in wanted
+            if (*OPTIONS[name], seed, arguments.epochs) not in done
         ]
         for job in jobs:
             job.result()
