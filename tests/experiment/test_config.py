@@ -139,11 +139,11 @@ def test_mixed_is_a_backbone_and_then_everything_at_a_lower_rate() -> None:
         phases = phases_of(replace(BASE, recipe="mixed", **changes))
         return [(phase.recipe, phase.settings.epochs, round(phase.settings.learning_rate, 9)) for phase in phases]
 
-    assert shown(epochs=10) == [("backbone", 6, 0.1), ("joint", 4, 0.03)]
+    assert shown(epochs=10) == [("backbone", 6, 0.03), ("joint", 4, 0.009)]
     assert shown(epochs=10, optimizer="sgd") == [("backbone", 6, 0.2), ("joint", 4, 0.03)]
     assert shown(epochs=2, learning_rate=0.5) == [("backbone", 1, 0.5), ("joint", 1, 0.15)]
     assert shown(preset="paper") == [("backbone", 60, 0.1), ("joint", 40, 0.03)]
-    assert shown(epochs=10, weights="mine.pth") == [("joint", 10, 0.03)]
+    assert shown(epochs=10, weights="mine.pth") == [("joint", 10, 0.009)]
     with pytest.raises(ConfigurationError, match="at least 2 epochs for the recipe 'mixed', got 1"):
         shown(epochs=1)
 
@@ -156,9 +156,9 @@ def test_best_is_joint_with_what_helps() -> None:
         chosen = phase.settings
         return phase.recipe, chosen.batch_size, chosen.exit_weight, round(chosen.learning_rate, 9)
 
-    assert shown() == ("best", 128, BEST_EXIT_WEIGHT, 0.1)
+    assert shown() == ("best", 128, BEST_EXIT_WEIGHT, 0.03)
     assert shown(exit_weight=0.25, batch_size=32, learning_rate=0.3) == ("best", 32, 0.25, 0.3)
-    assert shown(weights="mine.pth") == ("best", 128, BEST_EXIT_WEIGHT, 0.03)
+    assert shown(weights="mine.pth") == ("best", 128, BEST_EXIT_WEIGHT, 0.009)
     assert shown(weights="mine.pth", learning_rate=0.2) == ("best", 128, BEST_EXIT_WEIGHT, 0.2)
     assert shown(pretrained=True, model="torchvision:resnet18")[-1] == 3e-4
     assert shown(model="timm:vit_tiny_patch16_224")[1:] == (64, BEST_EXIT_WEIGHT, 1e-3)

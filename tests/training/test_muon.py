@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from shallowdeep.training.muon import DECAY, MOMENTUM, NEWTON_STEPS, MuonAndSgd
+from shallowdeep.training.muon import DECAY, MOMENTUM, NEWTON_STEPS, SGD_FACTOR, MuonAndSgd
+from shallowdeep.training.optimization import set_learning_rate
 
 
 def network() -> nn.Sequential:
@@ -46,7 +47,7 @@ def test_steps_are_pytorchs(memory_format: torch.memory_format) -> None:
         {"params": [p for p in others if p.dim() > 1], "weight_decay": 0.01},
         {"params": [p for p in others if p.dim() == 1], "weight_decay": 0.0},
     ]
-    sgd = torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True)
+    sgd = torch.optim.SGD(groups, lr=0.1 * SGD_FACTOR, momentum=0.9, nesterov=True)
     optimizer = MuonAndSgd(ours, 0.1, 0.9, 0.01)
     for seed in range(3):
         gradients(ours, seed)
@@ -72,6 +73,14 @@ def test_a_convolution_moves_by_an_orthogonal_matrix() -> None:
     optimizer.step()
     values = torch.linalg.svdvals(matrix_of(module) - before)
     assert 0.05 < float(values.min()) <= float(values.max()) < 0.13
+
+
+def test_rates_keep_their_factor() -> None:
+    """What SGD trains gets three times Muon's rate, whenever it changes."""
+    optimizer = MuonAndSgd(network(), 0.2, 0.9, 0.01)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2, 0.6, 0.6])
+    set_learning_rate(optimizer, 0.01)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.01, 0.03, 0.03])
 
 
 def test_groups_are_not_one_matrix() -> None:

@@ -19,6 +19,7 @@ from torch.optim._muon import muon
 from torch.optim.sgd import sgd
 
 MOMENTUM, DECAY, NEWTON_STEPS = 0.6, 0.1, 3
+SGD_FACTOR = 3.0  # between Muon's learning rate and that of what SGD trains
 _COEFFICIENTS, _EPSILON = (3.4445, -4.7750, 2.0315), 1e-7  # of the Newton-Schulz iteration
 
 
@@ -27,7 +28,7 @@ class MuonAndSgd(Optimizer):
 
     Args:
         module: whose parameters that require gradients are trained.
-        learning_rate: of both.
+        learning_rate: of Muon; SGD's is three times as high.
         momentum: of SGD.
         weight_decay: of SGD, on matrices; norms and biases are not decayed.
     """
@@ -38,12 +39,14 @@ class MuonAndSgd(Optimizer):
         known = {id(m.weight) for m in convolutions}
         kernels, others = [p for p in trained if id(p) in known], [p for p in trained if id(p) not in known]
         groups = [
-            {"params": kernels, "muon": True, "momentum": MOMENTUM, "weight_decay": DECAY},
+            {"params": kernels, "muon": True, "factor": 1.0, "momentum": MOMENTUM, "weight_decay": DECAY},
             {"params": [p for p in others if p.dim() > 1], "weight_decay": weight_decay},
             {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0},
         ]
-        defaults = {"lr": learning_rate, "momentum": momentum, "muon": False}
+        defaults = {"lr": learning_rate, "momentum": momentum, "muon": False, "factor": SGD_FACTOR}
         super().__init__([group for group in groups if group["params"]], defaults)
+        for group in self.param_groups:
+            group["lr"] = learning_rate * group["factor"]
 
     @overload
     def step(self, closure: None = None) -> None: ...

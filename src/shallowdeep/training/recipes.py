@@ -77,7 +77,7 @@ _SHORT_SGD = Hyperparameters(
     weight_decay=5e-4, decay_all=False, schedule=OneCycle(0.2),
 )  # fmt: skip
 _SHORT_SGD_JOINT = replace(_SHORT_SGD, learning_rate=0.1)  # the exits' gradients add up in the trunk
-_SHORT_MUON = replace(_SHORT_SGD, optimizer="muon", learning_rate=0.1)  # also for exits together: see `muon`
+_SHORT_MUON = replace(_SHORT_SGD, optimizer="muon", learning_rate=0.03)  # its steps do not grow with the gradients
 _SHORT_ADAMW = Hyperparameters(
     epochs=16, batch_size=64, optimizer="adamw", learning_rate=1e-3, momentum=0.9, nesterov=False,
     weight_decay=0.05, decay_all=False, schedule=OneCycle(0.2),
