@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shallowdeep.errors import ConversionError
-from shallowdeep.inference.backends.onnx_runtime import PREVIOUS
+from shallowdeep.inference.backends.backend import PREVIOUS
 from shallowdeep.inference.planner import Segment
 from shallowdeep.models.failure import one_line
 from shallowdeep.runtime import evaluating

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from shallowdeep.inference.bundle import Bundle
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
+PREVIOUS = "previous"  # name of a segment's input for the logits of the exit before, where it is a file with names
+
 
 class Written(NamedTuple):
     """Files that a backend wrote, relative to the bundle.

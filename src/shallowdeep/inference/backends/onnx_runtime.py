@@ -26,7 +26,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as pybind_state
 
 from shallowdeep.errors import CheckpointError
 from shallowdeep.exits.arrays import Array, to_numpy
-from shallowdeep.inference.backends.backend import Written
+from shallowdeep.inference.backends.backend import PREVIOUS, Written
 from shallowdeep.inference.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
 Floats = NDArray[np.float32]
-PREVIOUS = "previous"  # the input for the logits of the exit before
 SHARED, OWN, OWN_IDLE = "shared", "own", "own-idle"
 POOLS = (SHARED, OWN, OWN_IDLE)  # one for the process; one a session, which spins; one a session, which does not
 
