@@ -69,9 +69,9 @@ def trials() -> dict[str, Trial]:
         "growing resolution, 10 epochs": replace(default, growing=True, settings=replace(short, epochs=10)),
         "batch 64": Trial(replace(short, batch_size=64)),
         "batch 256": Trial(replace(short, batch_size=256)),
-        "batch 512, rate .2": Trial(replace(short, batch_size=512, learning_rate=0.2)),
-        "rate .05": Trial(replace(short, learning_rate=0.05)),
-        "rate .2": Trial(replace(short, learning_rate=0.2)),
+        "batch 512, rate .1": Trial(replace(short, batch_size=512, learning_rate=0.1)),
+        "rate .01": Trial(replace(short, learning_rate=0.01)),
+        "rate .1": Trial(replace(short, learning_rate=0.1)),
         "steps instead of one cycle": Trial(replace(short, schedule=Steps((0.35, 0.60, 0.85)))),
         "shorter warm-up": Trial(replace(short, schedule=OneCycle(0.1))),
     }
