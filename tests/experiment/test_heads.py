@@ -37,14 +37,14 @@ def test_options_reach_the_classifiers(
 
 def test_best_trains_networks_without_maps(shell: Shell, workplace: Path) -> None:
     """A vision transformer has none at its exits: its heads stay as they are, where --deep-heads is refused."""
-    (workplace / "transformers.py").write_text(
+    (workplace / "tiny_transformers.py").write_text(
         "from timm.models.vision_transformer import VisionTransformer\n\n\n"
         "def tiny(num_classes):\n"
         "    return VisionTransformer(img_size=16, patch_size=8, embed_dim=16, depth=4, num_heads=2,\n"
         "                             num_classes=num_classes)\n\n\n"
         "tiny.image_size = 16\n"
     )
-    base = ("train", "--data", workplace / "images", "--model", "transformers:tiny", "--epochs", 1, "--exits", 2)
+    base = ("train", "--data", workplace / "images", "--model", "tiny_transformers:tiny", "--epochs", 1, "--exits", 2)
     status, _, errors = shell(*base, "--out", "refused", "--deep-heads", 1)
     assert status == 2
     assert "Expected maps for deep heads, got token sequences at blocks." in errors
