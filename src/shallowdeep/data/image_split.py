@@ -12,7 +12,7 @@ from torch import Tensor
 
 from shallowdeep.data.decoded import DecodedImages
 from shallowdeep.data.splits import Indices
-from shallowdeep.data.stores import ImageStore, Pixels
+from shallowdeep.data.stores import AlteredStore, ImageStore, Pixels
 from shallowdeep.errors import BadImageError
 
 Progress = Callable[[str, int, int], None]
@@ -116,6 +116,34 @@ class ImageSplit:
             self.labels.numpy()[chosen],
             size=self.size,
             decoded=self._decoded,
+            skip_bad_images=self._skip,
+            progress=self._progress,
+        )
+
+    def altered(
+        self,
+        indices: Sequence[int] | Indices,
+        alter: Callable[[Pixels], Pixels],
+        labels: NDArray[np.int64] | None = None,
+        name: str | None = None,
+    ) -> ImageSplit:
+        """Return a split in which some of this split's images are changed once they are decoded.
+
+        Args:
+            indices: (M,) in [0, N), which images are changed.
+            alter: takes and returns (S, S, 3) uint8; called in worker threads and processes.
+            labels: (N,) int64 of the new split, or None for this split's.
+            name: of the new split, or None for this split's.
+        """
+        chosen = self._positions[np.asarray(indices, dtype=np.int64)]
+        store = AlteredStore(self._store, chosen.tolist(), alter)
+        return ImageSplit(
+            self.name if name is None else name,
+            store,
+            self._positions,
+            self.labels.numpy() if labels is None else labels,
+            size=self.size,
+            decoded=None if self._decoded is None else DecodedImages(store, self.size),
             skip_bad_images=self._skip,
             progress=self._progress,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -129,3 +129,36 @@ class TableStore:
     def _read(self, index: int) -> bytes:
         content = self._rows[int(index)][self._column]
         return (content or {}).get("bytes") or b""
+
+
+class AlteredStore:
+    """Another store's images, some of them changed once they are decoded.
+
+    Args:
+        store: the images.
+        chosen: which of them are changed.
+        alter: takes and returns (size, size, 3) RGB.
+    """
+
+    def __init__(self, store: ImageStore, chosen: Collection[int], alter: Callable[[Pixels], Pixels]) -> None:
+        self._store, self._chosen, self._alter = store, frozenset(chosen), alter
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def prepare(self) -> None:
+        """Prepare the other store."""
+        self._store.prepare()
+
+    def name(self, index: int) -> str:
+        """Return the other store's name of the image."""
+        return self._store.name(index)
+
+    def dimensions(self, index: int) -> tuple[int, int]:
+        """Return (width, height) before the change."""
+        return self._store.dimensions(index)
+
+    def decode(self, index: int, size: int) -> Pixels:
+        """Return (size, size, 3) RGB."""
+        pixels = self._store.decode(index, size)
+        return self._alter(pixels) if index in self._chosen else pixels

@@ -1,0 +1,224 @@
+"""What a trigger does at every exit, and what answering earlier mends: pure functions of predictions.
+
+Source: Kaya, Hong, Dumitras, "Shallow-Deep Networks", ICML 2019, section 5.3; depth, best exit and blind rule are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shallowdeep.analysis.accuracy import correctness
+from shallowdeep.analysis.confusion_levels import confusion_scores
+from shallowdeep.analysis.tradeoff import cheapest_within, choose_threshold, threshold_curve
+from shallowdeep.errors import DataError
+from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.exits.confusion import ConfusionStatistics
+from shallowdeep.exits.policy import Policy, shared_threshold
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.inference.following import follow
+
+WINS = 0.5
+"""Share of triggered images from which on the trigger has won."""
+
+TOLERATED_SUCCESS, TOLERATED_DROP = 0.1, 0.05  # of the best exit
+BLIND_QUANTILE = 0.95  # of clean inputs' confusion
+LOSSES, BUDGETS = (0.01, 0.05), (0.5, 0.25)  # of early exits
+
+Answers = NDArray[Any]
+
+
+def attack_success(logits: NDArray[Any], target: int) -> list[float]:
+    """Return the share of triggered images answered as the attacker wants at every exit.
+
+    Args:
+        logits: (E, N, C) on triggered images of other classes than the target.
+        target: in [0, C).
+    """
+    return [float(share) for share in (logits.argmax(axis=-1) == target).mean(axis=-1)]
+
+
+def trigger_depth(success: Sequence[float]) -> int | None:
+    """Return the first exit where the trigger wins over half of the images; None where it never does."""
+    return next((number for number, share in enumerate(success) if share > WINS), None)
+
+
+def best_exit(success: Sequence[float], accuracy: Sequence[float]) -> int | None:
+    """Return the deepest exit with success of at most 10 % and 5 points less clean accuracy than the final exit's.
+
+    Args:
+        success: (E,) of the attack.
+        accuracy: (E,) on clean images.
+
+    Returns:
+        None where there is no such exit.
+    """
+    fit = [
+        number
+        for number, (won, right) in enumerate(zip(success, accuracy, strict=True))
+        if won <= TOLERATED_SUCCESS and right >= accuracy[-1] - TOLERATED_DROP
+    ]
+    return fit[-1] if fit else None
+
+
+def blind_answers(pred: ExitPredictions, statistics: ConfusionStatistics | None, limit: float) -> Answers:
+    """Return the final answers, and where confusion passes ``limit`` those of most of the first half of the exits.
+
+    It knows neither trigger nor target. Of classes that as many exits name, the one with more probability wins.
+
+    Returns:
+        (N,) integers.
+    """
+    logits = to_numpy(pred.logits)
+    first = logits[: max(1, pred.exits // 2)].astype(np.float64)
+    shares = np.exp(first - first.max(axis=-1, keepdims=True))
+    shares /= shares.sum(axis=-1, keepdims=True)
+    votes = np.eye(pred.classes)[first.argmax(axis=-1)].sum(axis=0) + shares.mean(axis=0) / 2
+    doubtful = confusion_scores(logits, statistics) > limit
+    answers: Answers = np.where(doubtful, votes.argmax(axis=-1), logits[-1].argmax(axis=-1))
+    return answers
+
+
+def backdoor_findings(
+    tune: ExitPredictions,
+    clean: ExitPredictions,
+    triggered: ExitPredictions,
+    target: int,
+    *,
+    names: Sequence[str],
+    head_costs: Sequence[float],
+    statistics: ConfusionStatistics | None = None,
+) -> dict[str, Any]:
+    """Return what a trigger does to one network.
+
+    Args:
+        tune: on clean images that thresholds and limits are chosen on.
+        clean: on clean images.
+        triggered: on images of other classes than the target with the trigger, under their true labels.
+        target: the class that the attacker wants.
+        names: E of the exits.
+        head_costs: (E-1,) relative.
+        statistics: of training data, for z-scores of confusion; None for values as they are.
+
+    Returns:
+        ``exits`` (each ``name``, ``relative_cost``, ``attack_success``, ``clean_accuracy``, ``triggered_accuracy``),
+        ``trigger_depth``, ``confusion`` (means and histogram of clean and triggered) and ``mitigation`` (each
+        ``name``, ``rule``, ``clean_accuracy``, ``triggered_accuracy``, ``attack_success``, ``relative_cost``).
+
+    Raises:
+        DataError: a network without internal classifiers, or triggered images of the target class.
+    """
+    if clean.exits == 1:
+        raise DataError("Expected a network with internal classifiers, got one whose only exit is its own")
+    if (to_numpy(triggered.labels) == target).any():
+        raise DataError("Expected triggered images of other classes than the target, got some of it")
+    success = attack_success(to_numpy(triggered.logits), target)
+    right, still = (correctness(pred).mean(axis=-1).tolist() for pred in (clean, triggered))
+    exits = [
+        {
+            "name": name, "relative_cost": float(cost), "attack_success": won, "clean_accuracy": accuracy,
+            "triggered_accuracy": kept,
+        }
+        for name, cost, won, accuracy, kept in zip(names, clean.costs, success, right, still, strict=True)
+    ]  # fmt: skip
+    mitigation = _Mitigation(clean, triggered, target, head_costs)
+    return {
+        "exits": exits,
+        "trigger_depth": trigger_depth(success),
+        "confusion": _confusion(clean, triggered, statistics),
+        "mitigation": [
+            mitigation.final(),
+            mitigation.best(best_exit(success, right)),
+            *mitigation.blind(tune, statistics),
+            *mitigation.early(tune),
+        ],
+    }
+
+
+def _confusion(
+    clean: ExitPredictions, triggered: ExitPredictions, statistics: ConfusionStatistics | None
+) -> dict[str, Any]:
+    """Means and histogram of both."""
+    usual, odd = (confusion_scores(to_numpy(pred.logits), statistics) for pred in (clean, triggered))
+    low, high = np.quantile(np.concatenate([usual, odd]), [0.001, 0.999])
+    edges = np.linspace(low, high if high > low else low + 1, 41)
+    counts = [np.histogram(np.clip(values, low, high), edges)[0].tolist() for values in (usual, odd)]
+    return {
+        "clean_mean": float(usual.mean()),
+        "triggered_mean": float(odd.mean()),
+        "normalised": statistics is not None,
+        "histogram": {"edges": edges.tolist(), "clean": counts[0], "triggered": counts[1]},
+    }
+
+
+class _Mitigation:
+    """Ways of answering, and what comes of them on clean and on triggered images."""
+
+    def __init__(
+        self, clean: ExitPredictions, triggered: ExitPredictions, target: int, head_costs: Sequence[float]
+    ) -> None:
+        self.clean, self.triggered, self.target, self.head_costs = clean, triggered, target, head_costs
+
+    def row(self, name: str, rule: str, usual: Answers, odd: Answers, cost: float) -> dict[str, Any]:
+        """One way: answers (N,) on both."""
+        return {
+            "name": name,
+            "rule": rule,
+            "clean_accuracy": float((usual == to_numpy(self.clean.labels)).mean()),
+            "triggered_accuracy": float((odd == to_numpy(self.triggered.labels)).mean()),
+            "attack_success": float((odd == self.target).mean()),
+            "relative_cost": cost,
+        }
+
+    def at(self, name: str, rule: str, exit_: int) -> dict[str, Any]:
+        """The answers of one exit."""
+        usual, odd = (to_numpy(pred.logits)[exit_].argmax(axis=-1) for pred in (self.clean, self.triggered))
+        return self.row(name, rule, usual, odd, float(self.clean.costs[exit_]))
+
+    def final(self) -> dict[str, Any]:
+        """Nothing done."""
+        return self.at("none", "the final exit answers", self.clean.exits - 1)
+
+    def best(self, exit_: int | None) -> dict[str, Any]:
+        """Stop everything at one exit, which takes knowing the trigger."""
+        rule = "the deepest exit with success of at most 10 % and 5 points less clean accuracy"
+        if exit_ is None:
+            nothing = dict.fromkeys(("clean_accuracy", "triggered_accuracy", "attack_success", "relative_cost"))
+            return {"name": "best exit", "rule": f"{rule}: there is none", **nothing}
+        return self.at("best exit", f"{rule}: exit {exit_}", exit_)
+
+    def blind(self, tune: ExitPredictions, statistics: ConfusionStatistics | None) -> list[dict[str, Any]]:
+        """Doubt what confuses."""
+        usual = confusion_scores(to_numpy(tune.logits), statistics)
+        limit, whole = float(np.quantile(usual, BLIND_QUANTILE)), float(self.clean.costs[-1])
+        rule = f"above the clean {BLIND_QUANTILE:.0%} quantile of confusion"
+        voting, voted_odd = (blind_answers(pred, statistics, limit) for pred in (self.clean, self.triggered))
+        voted = self.row("blind vote", f"{rule} most of the first half of the exits answer", voting, voted_odd, whole)
+        kept = [confusion_scores(to_numpy(p.logits), statistics) <= limit for p in (self.clean, self.triggered)]
+        final = [to_numpy(pred.logits)[-1].argmax(axis=-1) for pred in (self.clean, self.triggered)]
+        usual_left, odd_left = (np.where(known, answer, -1) for known, answer in zip(kept, final, strict=True))
+        shares = [float((~known).mean()) for known in kept]
+        silence = f"{rule} no answer: none for {shares[0]:.1%} of clean and {shares[1]:.1%} of triggered images"
+        abstained = self.row("blind abstention", silence, usual_left, odd_left, whole)
+        return [voted, {**abstained, "withheld": shares}]
+
+    def early(self, tune: ExitPredictions) -> list[dict[str, Any]]:
+        """The paper's: leave at the first confident exit, one threshold for all, chosen on clean images."""
+        curve, final = threshold_curve(tune), float(correctness(tune)[-1].mean())
+        wishes = [(f"a loss of {100 * loss:g} %", cheapest_within(curve, loss, final)) for loss in LOSSES]
+        wishes += [(f"{100 * budget:g} % of the cost", choose_threshold(curve, budget)) for budget in BUDGETS]
+        rows = []
+        for wish, threshold in wishes:
+            if threshold is None:
+                continue
+            policy: Policy = shared_threshold(threshold, tune.exits)
+            usual, odd = (follow(policy, pred, self.head_costs) for pred in (self.clean, self.triggered))
+            rule = f"first exit with confidence of at least {threshold:.3g}, chosen for {wish}"
+            rows.append(
+                self.row("early exit", rule, usual.labels, odd.labels, usual.relative_cost)
+                | {"triggered_relative_cost": odd.relative_cost}
+            )
+        return rows

@@ -1,0 +1,133 @@
+"""What slowed-down inputs cost under a policy, and what defences restore: pure functions of predictions.
+
+Source of efficacy: Hong et al., "A panda? No, it's a sloth", ICLR 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from shallowdeep.analysis.accuracy import correctness
+from shallowdeep.analysis.tradeoff import cheapest_within, threshold_curve
+from shallowdeep.errors import ConfigurationError, DataError
+from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.exits.costs import costs_in_use
+from shallowdeep.exits.policy import Policy, shared_threshold
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.inference.following import follow
+
+DROPS = (0.05, 0.15)
+"""Relative losses of accuracy that published thresholds are chosen for."""
+
+
+def efficacy(exits: ArrayLike, costs: ArrayLike) -> float:
+    """Return how much early exits save, in [0, 1]: the area under the share of samples that have left, over cost.
+
+    Args:
+        exits: (N,) integers, where each sample stopped.
+        costs: (K,) of each exit, rising; the last is where everything that is left stops.
+
+    Returns:
+        By trapezoids from (0, 0) to (1, 1), as published: near 1 where all leave early; where all leave at the end,
+        half of what the last stage costs. One minus it understates the mean cost.
+
+    Raises:
+        DataError: there is no sample.
+    """
+    places, cost = np.asarray(exits), np.asarray(costs, dtype=np.float64)
+    if not len(places):
+        raise DataError("Expected at least one sample to measure efficacy on, got none")
+    left = np.cumsum(np.bincount(places, minlength=len(cost))) / len(places)
+    return float(np.trapezoid(np.append(0.0, left), np.append(0.0, cost / cost[-1])))
+
+
+def threshold_within(tune: ExitPredictions, drop: float) -> float:
+    """Return the cheapest threshold whose accuracy on ``tune`` is at most a share ``drop`` below the final exit's.
+
+    Raises:
+        ConfigurationError: no threshold keeps to it.
+    """
+    final = float(correctness(tune)[-1].mean())
+    threshold = cheapest_within(threshold_curve(tune), drop * final, final)
+    if threshold is None:
+        raise ConfigurationError(f"Expected a threshold that loses at most {drop:.0%} of the accuracy, found none")
+    return threshold
+
+
+def jittered(
+    policy: Policy, pred: ExitPredictions, head_costs: Sequence[float], *, spread: float, seed: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
+    """Return labels, exits and costs, each (N,), where every sample meets thresholds moved by chance.
+
+    Args:
+        policy: whose thresholds are moved, by one number for each sample in [-spread, spread].
+        pred: predictions of all exits.
+        head_costs: (E-1,) relative.
+        spread: of the moves.
+        seed: of them.
+    """
+    steps = np.linspace(-spread, spread, 9)
+    taken = np.random.default_rng(seed).integers(len(steps), size=pred.samples)
+    moved = [follow(_moved(policy, float(step)), pred, head_costs) for step in steps]
+    rows = np.arange(pred.samples)
+    labels, exits, costs = (
+        np.stack([np.asarray(getattr(one, name)) for one in moved])[taken, rows]
+        for name in ("labels", "exits", "costs")
+    )
+    return labels, exits, costs
+
+
+def _moved(policy: Policy, step: float) -> Policy:
+    """The policy with its thresholds moved, those of switched-off exits left alone."""
+    thresholds = tuple(None if value is None else max(0.0, value + step) for value in policy.thresholds)
+    return replace(policy, thresholds=thresholds)
+
+
+def slowdown_block(
+    policy: Policy,
+    pred: ExitPredictions,
+    head_costs: Sequence[float],
+    *,
+    jitter: float = 0.0,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return what inputs cost under a policy.
+
+    Args:
+        policy: in force.
+        pred: predictions of all exits on the inputs, with their true labels.
+        head_costs: (E-1,) relative.
+        jitter: move thresholds by chance, see `jittered`.
+        seed: of that.
+
+    Returns:
+        ``samples``, ``accuracy``, ``efficacy``, ``relative_cost`` (mean), ``worst_relative_cost`` and ``exit_shares``.
+    """
+    if jitter:
+        labels, exits, costs = jittered(policy, pred, head_costs, spread=jitter, seed=seed)
+    else:
+        followed = follow(policy, pred, head_costs)
+        labels, exits, costs = followed.labels, followed.exits, followed.costs
+    used = costs_in_use(to_numpy(pred.costs), head_costs, policy.in_use)
+    places = np.searchsorted(policy.in_use, exits)
+    return {
+        "samples": pred.samples,
+        "accuracy": float((labels == to_numpy(pred.labels)).mean()),
+        "efficacy": efficacy(places, used),
+        "relative_cost": float(costs.mean()),
+        "worst_relative_cost": float(costs.max()),
+        "exit_shares": (np.bincount(exits, minlength=pred.exits) / pred.samples).tolist(),
+    }
+
+
+def published_policies(tune: ExitPredictions) -> dict[str, Policy]:
+    """Return one shared threshold for each of `DROPS`, chosen on ``tune``, by name."""
+    return {
+        f"at most {drop:.0%} of the accuracy lost": shared_threshold(threshold_within(tune, drop), tune.exits)
+        for drop in DROPS
+    }

@@ -1,0 +1,88 @@
+"""p-values of suspects: valid where nothing is wrong, small where something is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from shallowdeep.errors import DataError
+from shallowdeep.security.suspects import (
+    benjamini_hochberg,
+    collapse,
+    conformal_p_values,
+    detectable_auroc,
+    holm,
+    suspect_findings,
+)
+
+CLASSES = ("ape", "bee", "cat")
+
+
+def test_conformal_p_values_count_the_clean_inputs_that_are_as_confused() -> None:
+    """(1 + how many) / (n + 1), ties counted."""
+    assert conformal_p_values([1.0, 2.0, 2.0, 3.0], [0.0, 2.0, 3.5]).tolist() == [1.0, 0.8, 0.2]
+
+
+def test_holm_and_benjamini_hochberg_on_numbers_done_by_hand() -> None:
+    """Holm: 3 x .01, 2 x .03 then the running maximum; BH at 5 %: the first two of four."""
+    np.testing.assert_allclose(holm([0.03, 0.01, 0.04]), [0.06, 0.03, 0.06])
+    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
+    assert benjamini_hochberg([0.2, 0.011, 0.024, 0.9]).tolist() == [False, True, True, False]
+    assert not benjamini_hochberg([0.2, 0.9]).any()
+
+
+def judged(shift: float, seed: int, *, answered: int | None = None) -> dict[str, object]:
+    """Findings of 300 clean inputs and 60 suspects, shifted; all answered as one class, or as they come."""
+    generator = np.random.default_rng(seed)
+    clean, suspects = generator.normal(size=300), generator.normal(size=60) + shift
+    answers = generator.integers(0, 3, 60) if answered is None else np.full(60, answered)
+    return suspect_findings(
+        clean, suspects, clean_answers=generator.integers(0, 3, 300), suspect_answers=answers, classes=CLASSES
+    )
+
+
+def test_suspects_like_the_clean_raise_an_alarm_no_more_often_than_said() -> None:
+    """At 5 %, over several tests together: at most 5 % of 400 draws, and three standard errors."""
+    alarms = np.mean([judged(0.0, seed)["p_value"] <= 0.05 for seed in range(400)])  # type: ignore[operator]
+    assert alarms <= 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
+
+
+def test_confused_suspects_are_evidence_and_are_named() -> None:
+    """Three standard deviations."""
+    found = judged(3.0, 0, answered=1)
+    assert found["p_value"] < 1e-6  # type: ignore[operator]
+    assert str(found["verdict"]).startswith("Evidence of something wrong")
+    assert len(found["flagged"]) > 30  # type: ignore[arg-type]
+    assert [test["name"] for test in found["tests"]] == ["all", "answered bee"]  # type: ignore[attr-defined]
+
+
+def test_no_evidence_is_not_called_clean() -> None:
+    """The verdict says what it does not say."""
+    found = judged(0.0, 1)
+    assert str(found["verdict"]).startswith("No evidence")
+    assert any("No evidence is not clean" in limit for limit in found["limits"])  # type: ignore[attr-defined]
+
+
+def test_too_few_clean_images_are_refused_with_the_number_needed() -> None:
+    """A hundred held out."""
+    with pytest.raises(DataError, match="at least 100 clean images held out for a verdict, got 99"):
+        suspect_findings(np.zeros(99), [1.0], clean_answers=np.zeros(99), suspect_answers=np.zeros(1), classes=CLASSES)
+    with pytest.raises(DataError, match="at least one suspect"):
+        suspect_findings(np.zeros(100), [], clean_answers=np.zeros(100), suspect_answers=np.zeros(0), classes=CLASSES)
+
+
+def test_more_inputs_show_smaller_shifts() -> None:
+    """The normal approximation of Mann and Whitney: about .5 + 2.49 sqrt((n + m + 1) / (12 n m))."""
+    assert detectable_auroc(300, 60) == pytest.approx(0.5 + 2.4865 * (361 / (12 * 300 * 60)) ** 0.5, abs=1e-4)
+    assert detectable_auroc(3000, 600) < detectable_auroc(300, 60)
+
+
+def test_a_collapse_to_one_class_is_told_with_its_p_value() -> None:
+    """Sixty of ninety images of other classes move to bee; none moves in a change that does nothing."""
+    before = np.arange(120) % 4 % 3
+    after = before.copy()
+    after[np.flatnonzero(before != 1)[:60]] = 1
+    found = collapse(before, after, CLASSES)
+    assert (found["target"], found["share"]) == ("bee", 60 / 90)
+    assert found["p_value"] < 1e-10
+    assert collapse(before, before, CLASSES)["p_value"] == 1.0
