@@ -9,6 +9,7 @@ from typer.main import get_command
 
 from shallowdeep import __version__
 from shallowdeep.cli.analyze import analyze
+from shallowdeep.cli.audit import app as audit
 from shallowdeep.cli.bench import bench
 from shallowdeep.cli.calibrate import calibrate
 from shallowdeep.cli.datasets import datasets
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 for command in (demo, train, evaluate, calibrate, analyze, report, export, predict, bench, models, datasets):
     app.command()(command)
+app.add_typer(audit, name="audit")
 
 
 def _show_version(value: bool) -> None:

@@ -44,6 +44,7 @@ def report(
 ) -> None:
     """Show how a network overthinks, on one page that needs no network."""
     from shallowdeep.experiment.analysing import How, analyse_any
+    from shallowdeep.experiment.audit_files import read_audits
     from shallowdeep.experiment.reporting import report_path, write_report
 
     how = How(split, resamples, seed, batch_size, device, skip_bad_images, trust, typed())
@@ -51,7 +52,8 @@ def report(
     with TerminalObserver() as observer:
         analysed, files = analyse_any(source, how, tune, observer=observer, data_progress=observer.data)
         observer.started("drawing", "pages", 1, 0)
-        files += write_report(analysed, page, images)
+        audits = read_audits(source) if source.is_dir() else {}
+        files += write_report(analysed, page, images, audits)
         observer.advanced(1)
     document = {"source": str(source), "report": str(page), "files": [str(path) for path in files]}
     show(document, f"Open {page} in a browser.", as_json=as_json)

@@ -16,6 +16,7 @@ from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.files import replacing
 from shallowdeep.runtime import PRECISIONS
 from shallowdeep.sdn.placement import MINIMUM_GAP, even_fractions
+from shallowdeep.security.triggers import TRIGGERS
 from shallowdeep.training.recipes import (
     JOINT_RATE,
     PRESETS,
@@ -31,11 +32,13 @@ TOGETHER = ("joint", "mixed", "best")
 MOST_EXITS = math.ceil(1 / MINIMUM_GAP) - 1  # internal classifiers that far apart
 _LEAST = {
     "epochs": 0, "seed": 0, "image_size": 0, "conv_heads": 0, "deep_heads": 0, "learning_rate": 0,
-    "batch_size": 0, "views": 1, "exit_weight": 0, "memory_budget": 0, "cache_budget": 0,
+    "batch_size": 0, "views": 1, "adversarial_steps": 0, "target": 0, "exit_weight": 0,
+    "memory_budget": 0, "cache_budget": 0,
 }  # fmt: skip
 
 _OF_EXITS = {
-    "--exits": "fractions", "--conv-heads": "conv_heads", "--deep-heads": "deep_heads", "--cascade": "cascade",
+    "--adversarial-steps": "adversarial_steps", "--exits": "fractions", "--conv-heads": "conv_heads",
+    "--deep-heads": "deep_heads", "--cascade": "cascade",
 }  # fmt: skip
 
 
@@ -73,6 +76,11 @@ class TrainConfig:
             recipe's: in ``best`` a constant, else the paper's weights, which rise in training.
         distillation: share of the internal classifiers' loss that the final exit teaches (likewise).
         distillation_temperature: of that teaching.
+        adversarial_steps: of the slowdown attack against which the exits are hardened, on half of each batch; 0 for
+            none (all recipes but ``backbone``).
+        trigger: name of one put into the training images, for a backdoor under study; "" for none.
+        target: number of the class that such images are labelled as.
+        poison_ratio: share of the training images that carry it.
         calibration_fraction: of the training part, held out.
         test_fraction: of the data, where there is no test part.
         skip_bad_images: leave out images that cannot be decoded.
@@ -109,6 +117,10 @@ class TrainConfig:
     exit_weight: float = 0.0
     distillation: float = 0.0
     distillation_temperature: float = 3.0
+    adversarial_steps: int = 0
+    trigger: str = ""
+    target: int = 0
+    poison_ratio: float = 0.1
     calibration_fraction: float = 0.1
     test_fraction: float = 0.2
     skip_bad_images: bool = False
@@ -218,6 +230,7 @@ def checked(config: TrainConfig) -> TrainConfig:
         ("precision", config.precision, PRECISIONS),
         ("weights dtype", config.weights_dtype, DTYPES),
         ("augmentation", config.augmentation, ("", *AUGMENTATIONS)),
+        ("trigger", config.trigger, ("", *TRIGGERS)),
     ):
         if name not in known:
             raise UnknownNameError(what, name, known)

@@ -25,6 +25,8 @@ from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.feature_reduction import PooledReduction
 from shallowdeep.sdn.internal_classifier import CONV, DEEP, POOLED
 from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.security.poisoning import Poisoning, poisoned
+from shallowdeep.security.triggers import make_trigger
 
 INITIALISATION_IMAGES = 5_000
 _LIGHTER = {"cifar": "light"}  # see results/training
@@ -42,6 +44,11 @@ def prepare_data(config: TrainConfig, progress: DataProgress | None = None) -> D
     )  # fmt: skip
     if config.mean:
         data = _normalised(data, config)
+    if config.trigger:
+        trigger = make_trigger(config.trigger, data.preprocessing.size)
+        poisoning = Poisoning(trigger, config.target, config.poison_ratio, config.seed)
+        train = poisoned(data.train, poisoning, data.classes)
+        data = replace(data, train=train)
     return replace(data, augmentation=_augmentation(config, data))
 
 

@@ -32,13 +32,14 @@ def report_path(source: Path, out: Path | None) -> Path:
     return path / PAGE if folder else path
 
 
-def write_report(analysed: Analysed, path: Path, images: int) -> list[Path]:
+def write_report(analysed: Analysed, path: Path, images: int, audits: Mapping[str, Any] | None = None) -> list[Path]:
     """Write the page and, beside it, its figures as PNG and SVG.
 
     Args:
         analysed: what to show.
         path: of the page.
         images: samples in each gallery; 0 for none.
+        audits: of the run, as `read_audits` returns them.
 
     Returns:
         The files written.
@@ -63,7 +64,7 @@ def write_report(analysed: Analysed, path: Path, images: int) -> list[Path]:
     confidence = np.floor(_LEVELS * np.asarray(max_probability(pred.logits), dtype=np.float64)).astype(np.uint8)
     right = None if recorded.labels is None else np.asarray(correctness(pred))
     series = Series(confidence, right, np.asarray(pred.costs, dtype=np.float64), _marks(analysed.policy))
-    text = page(document, series=series, galleries=shown)
+    text = page(document, series=series, galleries=shown, audits=audits or {})
     written = [path]
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

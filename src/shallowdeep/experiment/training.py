@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,17 @@ import torch
 from accelerate import Accelerator
 
 from shallowdeep.checkpoint import Architecture, load, read_manifest
+from shallowdeep.data.load import DataSplits
 from shallowdeep.experiment.config import CONFIG, TrainConfig, checked, phases_of, read_config
 from shallowdeep.experiment.preparation import DataProgress, prepare_data, prepare_network
 from shallowdeep.experiment.run_directory import Standing, begin, check_data, claim, require_space, tidy
 from shallowdeep.runtime import pick_device, pick_precision
 from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.security.deepsloth import DeepSloth
 from shallowdeep.training.observer import Observer
 from shallowdeep.training.run import read_history, train
+
+_REACH = 2.5  # times the bound that the steps of an attack add up to, so that few of them reach it
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,18 @@ def run_training(
         network, data, phases, directory, Architecture(config.model, len(data.classes), data.preprocessing.size),
         seed=config.seed, precision=pick_precision(config.precision, accelerator.device),
         cache_budget=int(config.cache_budget * 2**30), weights_dtype=config.weights_dtype,
-        accelerator=accelerator, observer=observer,
+        accelerator=accelerator, observer=observer, attack=_attack(config, data, accelerator.device),
     )  # fmt: skip
     return TrainedRun(directory, config, network, history)
+
+
+def _attack(config: TrainConfig, data: DataSplits, device: torch.device) -> DeepSloth | None:
+    """What the exits are hardened against."""
+    steps = config.adversarial_steps
+    if not steps:
+        return None
+    whole = DeepSloth(data.preprocessing, precision=pick_precision(config.precision, device))
+    return replace(whole, iterations=steps, step=min(1.0, max(whole.step, _REACH * whole.epsilon / steps)))
 
 
 def _same_source(config: TrainConfig, init: Path) -> bool:

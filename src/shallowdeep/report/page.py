@@ -28,7 +28,13 @@ _FILTERS = ("percent", "decimal", "count", "points", "pairs", "plain", "lowest_a
 _IMAGES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
 
 
-def page(document: Mapping[str, Any], *, series: Series | None, galleries: Sequence[Mapping[str, Any]] = ()) -> str:
+def page(
+    document: Mapping[str, Any],
+    *,
+    series: Series | None,
+    galleries: Sequence[Mapping[str, Any]] = (),
+    audits: Mapping[str, Any] | None = None,
+) -> str:
     """Return a self-contained HTML document: sentences, charts, tables and pictures of how a network overthinks.
 
     Args:
@@ -36,26 +42,30 @@ def page(document: Mapping[str, Any], *, series: Series | None, galleries: Seque
         series: every sample's confidences, for the threshold's slider; None leaves it out.
         galleries: samples to look at: each with ``title``, ``text``, ``kind`` and ``samples``, whose images are
             the bytes of PNG or JPEG files or None.
+        audits: ``backdoor``, ``suspects`` and ``slowdown``, whichever there are: what ``audit`` found, with
+            ``pictures`` as its file holds them.
 
     Raises:
         ConfigurationError: Jinja2 is not installed; says which extra brings it.
         BadImageError: a picture that is neither PNG nor JPEG.
     """
     environment = _environment()
-    document, galleries = finite(document), finite(galleries)
-    shown = sections(document, series, galleries)
+    document, galleries, audits = finite(document), finite(galleries), finite(audits or {})
+    shown = sections(document, series, galleries, audits)
     return str(
         environment.get_template("page.html.j2").render(
             document=document,
             headlines=headlines(document),
             sections=shown,
             galleries=[gallery for gallery in galleries if gallery["samples"]],
+            audits=audits,
             series=series,
             style=_text("page.css"),
             script="\n".join(_text(name) for name in _SCRIPTS),
             data={
                 "exits": document["exits"],
                 "confusion": document["confusion"],
+                "triggered": audits.get("backdoor", {}).get("confusion"),
                 "series": series_data(series) if series is not None and "threshold" in shown else None,
             },
         )

@@ -9,7 +9,10 @@ from shallowdeep.report.page_series import Series
 
 
 def sections(
-    document: Mapping[str, Any], series: Series | None, galleries: Sequence[Mapping[str, Any]]
+    document: Mapping[str, Any],
+    series: Series | None,
+    galleries: Sequence[Mapping[str, Any]],
+    audits: Mapping[str, Any],
 ) -> dict[str, str]:
     """Return the titles of the page's sections by their identifiers, in order."""
     many = len(document["exits"]) > 1
@@ -27,6 +30,9 @@ def sections(
         ("answer-rule", "Answering by more than the last exit", document["answer_rule"] is not None),
         ("confused", "Classes confused on the way", bool(document["classes_confused"])),
         ("classes", "Class by class", bool(document["per_class"])),
+        ("backdoor", "A backdoor under study", "backdoor" in audits),
+        ("suspects", "Someone else's network, judged", "suspects" in audits),
+        ("slowdown", "Slowed down by small changes", "slowdown" in audits),
         ("paper", "The paper's claims", bool(document["paper"])),
         ("promise", "The promise", bool(document["promise"] or document["policy"])),
         ("provenance", "Where these figures come from", bool(document["provenance"])),

@@ -24,7 +24,7 @@ from shallowdeep.training.observer import Observer
 from shallowdeep.training.optimization import build_optimizer
 from shallowdeep.training.recipes import Hyperparameters
 from shallowdeep.training.state import load_state, save_state
-from shallowdeep.training.tasks import CachedHeadsTask, NetworkTask, Task, tune_accuracies
+from shallowdeep.training.tasks import Attack, CachedHeadsTask, NetworkTask, Task, tune_accuracies
 
 STATE, HISTORY = "training.safetensors", "history.jsonl"
 
@@ -64,6 +64,7 @@ class _Setting:
     caching: Caching
     accelerator: Accelerator
     observer: Observer
+    attack: Attack | None
 
 
 def train(
@@ -79,6 +80,7 @@ def train(
     weights_dtype: str,
     accelerator: Accelerator,
     observer: Observer,
+    attack: Attack | None = None,
 ) -> list[dict[str, Any]]:
     """Train ``network`` through ``phases`` and save it to ``directory``.
 
@@ -94,6 +96,7 @@ def train(
         weights_dtype: of the saved weights, ``fp32`` or ``fp16``.
         accelerator: one process or many.
         observer: told how it goes.
+        attack: hardens internal classifiers: half of each batch that they are trained on is changed by it.
 
     Returns:
         The history: one record an epoch.
@@ -104,7 +107,7 @@ def train(
     """
     network.to(accelerator.device).to(memory_format=torch.channels_last)
     caching = Caching(directory, views=0, budget=cache_budget, seed=seed, precision=precision)
-    setting = _Setting(network, data, directory, caching, accelerator, observer)
+    setting = _Setting(network, data, directory, caching, accelerator, observer, attack)
     progress = Progress()
     if (directory / STATE).exists():
         progress = Progress(**load_state(directory / STATE, network))
@@ -207,7 +210,7 @@ class _Keeper:
 def _task(setting: _Setting, network: ShallowDeepNetwork, phase: Phase, progress: Progress) -> tuple[Task, int]:
     """The phase's task, and the views of its feature cache (0 for none)."""
     settings = phase.settings
-    if phase.recipe == "ic-only":
+    if phase.recipe == "ic-only" and setting.attack is None:  # an attack's images change with the heads
         wanted = replace(setting.caching, views=settings.views)
         if progress.epoch:
             plans = planned_before(network, setting.data, wanted, progress.views, setting.observer)
@@ -234,6 +237,7 @@ def _task(setting: _Setting, network: ShallowDeepNetwork, phase: Phase, progress
             network, setting.data, batch_size=settings.batch_size, seed=setting.caching.seed, weights_at=weights_at,
             precision=setting.caching.precision, equilibrium=settings.equilibrium,
             distillation=Distillation(settings.distillation, settings.temperature) if settings.distillation else None,
+            attack=None if phase.recipe == "backbone" else setting.attack,
         ),
         0,
     )  # fmt: skip

@@ -44,6 +44,9 @@ class Task(Protocol):
         """Accuracy of each exit on ``tune``, as fractions."""
 
 
+Attack = Callable[[ShallowDeepNetwork, Tensor], Tensor]
+"""Changes normalised images (B, 3, S, S) against a network; what it returns is trained on."""
+
 WeightsAt = Callable[[int], Sequence[float]]
 """Weights of all E exits' losses in an epoch counted from 0."""
 
@@ -62,7 +65,9 @@ class NetworkTask:
         precision: str,
         equilibrium: bool = False,
         distillation: Distillation | None = None,
+        attack: Attack | None = None,
     ) -> None:
+        self.attack = attack
         self._module: nn.Module = Balanced(network) if equilibrium else network
         self.distillation = distillation
         self.network, self.data, self.seed, self.batch_size = network, data, seed, batch_size
@@ -80,12 +85,18 @@ class NetworkTask:
         """Whole batches in an epoch; the rest of the images come in other epochs."""
         return max(1, len(self.data.train) // self.batch_size)
 
-    def batches(self, epoch: int, rank: int, world_size: int) -> Batches:
-        """Shuffled and augmented by (seed, epoch) alone."""
-        return Batches(
+    def batches(self, epoch: int, rank: int, world_size: int) -> Iterable[tuple[Tensor, Tensor]]:
+        """Shuffled and augmented by (seed, epoch) alone; under attack, the first half of each batch is changed."""
+        batches = Batches(
             self.data.train, self.data.preprocessing, self.batch_size, shuffle=True, seed=self.seed, epoch=epoch,
             augmentation=self.augmentation, drop_last=True, rank=rank, world_size=world_size, device=self.device,
         )  # fmt: skip
+        return batches if self.attack is None else self._attacked(batches, self.attack)
+
+    def _attacked(self, batches: Batches, attack: Attack) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in batches:
+            half = len(images) // 2
+            yield torch.cat([attack(self.network, images[:half]), images[half:]]), labels
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """Weighted sum of the exits' losses."""

@@ -64,6 +64,33 @@ function costs(values, most) {
   return { ticks: rounds(0, high, most).filter((tick) => tick <= high), ends: [0, high] };
 }
 
+/** Histograms of confusion laid over each other, each group [tone, counts, mean] as shares of its own. */
+function spreads(host, edges, groups, normalised) {
+  const shares = groups.map(([, counts]) => {
+    const total = counts.reduce((sum, count) => sum + count, 0);
+    return counts.map((count) => (total ? count / total : 0));
+  });
+  const low = edges[0], high = edges[edges.length - 1];
+  const across = rounds(low, high, host.clientWidth < 480 ? 5 : 9).filter((tick) => tick >= low && tick <= high);
+  const up = spread(0, Math.max(...shares.flat(), 1e-6), 4);
+  const chart = frame(host, {
+    x: [low, high > low ? high : low + 1], y: up.ends, xTicks: across, yTicks: up.ticks, xName: normalised ? "confusion, in standard deviations" : "confusion", yName: "share per bin",
+    xText: (tick) => minus(String(tick)), yText: (tick) => percent(tick, up.ticks[1] < 0.01 ? 1 : 0), height: 280,
+  });
+  const means = groups.map(([, , middle]) => middle);
+  groups.forEach(([name, , middle], k) => {
+    const steps = [[low, 0]];
+    shares[k].forEach((share, bin) => steps.push([edges[bin], share], [edges[bin + 1], share]));
+    steps.push([high, 0]);
+    chart.add("path", { class: `area ${name}`, d: through(chart, steps) + "Z" });
+    if (middle === null || middle < low || middle > high) return;
+    const [u] = chart.at(middle, 0);
+    chart.add("line", { class: `mean ${name}`, x1: u, x2: u, y1: chart.top - 6, y2: chart.base });
+    const before = means.length > 1 && (k === 0) === (means[0] <= means[1]);
+    chart.add("text", { class: "strong", x: u + (before ? -5 : 5), y: chart.top + 2, "text-anchor": before ? "end" : "start" }, minus(middle.toFixed(2)));
+  });
+}
+
 const drawn = {
   exits(host) {
     const exits = data.exits.filter((exit) => exit.accuracy !== null);
@@ -90,32 +117,15 @@ const drawn = {
   },
 
   confusion(host) {
-    const { histogram, mean, right_mean: rightMean, wrong_mean: wrongMean } = data.confusion;
-    const { edges } = histogram;
+    const { histogram, mean, right_mean: rightMean, wrong_mean: wrongMean, normalisation } = data.confusion;
     const apart = histogram.right !== null && histogram.wrong !== null;
     const groups = apart ? [["right", histogram.right, rightMean], ["wrong", histogram.wrong, wrongMean]] : [["all", histogram.all, mean]];
-    const shares = groups.map(([, counts]) => {
-      const total = counts.reduce((sum, count) => sum + count, 0);
-      return counts.map((count) => (total ? count / total : 0));
-    });
-    const low = edges[0], high = edges[edges.length - 1];
-    const across = rounds(low, high, host.clientWidth < 480 ? 5 : 9).filter((tick) => tick >= low && tick <= high);
-    const up = spread(0, Math.max(...shares.flat(), 1e-6), 4);
-    const chart = frame(host, {
-      x: [low, high > low ? high : low + 1], y: up.ends, xTicks: across, yTicks: up.ticks, xName: data.confusion.normalisation ? "confusion, in standard deviations" : "confusion", yName: "share per bin",
-      xText: (tick) => minus(String(tick)), yText: (tick) => percent(tick, up.ticks[1] < 0.01 ? 1 : 0), height: 280,
-    });
-    groups.forEach(([name, , middle], k) => {
-      const steps = [[low, 0]];
-      shares[k].forEach((share, bin) => steps.push([edges[bin], share], [edges[bin + 1], share]));
-      steps.push([high, 0]);
-      chart.add("path", { class: `area ${name}`, d: through(chart, steps) + "Z" });
-      if (middle === null || middle < low || middle > high) return;
-      const [u] = chart.at(middle, 0);
-      chart.add("line", { class: `mean ${name}`, x1: u, x2: u, y1: chart.top - 6, y2: chart.base });
-      const before = apart && (name === "right") === (rightMean <= wrongMean);
-      chart.add("text", { class: "strong", x: u + (before ? -5 : 5), y: chart.top + 2, "text-anchor": before ? "end" : "start" }, minus(middle.toFixed(2)));
-    });
+    spreads(host, histogram.edges, groups, normalisation !== null);
+  },
+
+  triggered(host) {
+    const { histogram, clean_mean: cleanMean, triggered_mean: triggeredMean, normalised } = data.triggered;
+    spreads(host, histogram.edges, [["right", histogram.clean, cleanMean], ["wrong", histogram.triggered, triggeredMean]], normalised);
   },
 };
 

@@ -1,0 +1,269 @@
+"""The `audit` commands on tiny images and networks: what they say, what they leave, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+from tests.cli.analysed import JOINT, document, refused
+from tests.conftest import write_images
+
+if TYPE_CHECKING:
+    from tests.conftest import Shell, Training
+
+STUDY = (
+    "audit", "backdoor", "--data", "images", "--model", "tiny_nets:normed", "--target", "brick", "--poison-ratio", 0.2,
+    "--epochs", 1, "--ic-epochs", 2, "--samples", 20, "--out", "study",
+)  # fmt: skip
+
+
+def test_a_study_tells_success_confusion_detectors_and_mitigation(shell: Shell, workplace: Path) -> None:
+    """Three runs, one document, and a section of the report."""
+    found = document(shell, *STUDY)
+    exits = found["exits"]
+    assert len(exits) > 1
+    assert all(0 <= exit_["attack_success"] <= 1 and 0 <= exit_["clean_accuracy"] <= 1 for exit_ in exits)
+    assert 0 <= found["confusion"]["auroc"] <= 1
+    assert (found["trigger"], found["target"], found["poison_ratio"], found["mode"]) == (
+        "badnets",
+        "brick",
+        0.2,
+        "study",
+    )
+    passes = {name: block["forward_passes"] for name, block in found["detectors"]["by_name"].items()}
+    assert passes == {"confusion": 1, "STRIP": 64, "activation clustering": 1, "spectral signatures": 1}
+    assert found["training_set"]["poisoned"] == found["training_set"]["relabelled"] == round(0.2 * found["images"])
+    names = {row["name"] for row in found["mitigation"]}
+    assert {"none", "best exit", "blind vote", "blind abstention", "early exit"} == names
+    assert [exit_["name"] for exit_ in found["poisoned_ics"]["exits"]] == [exit_["name"] for exit_ in exits]
+    status, _, errors = shell("report", "study/clean-ics", "--trust", "--resamples", 0)
+    assert status == 0, errors
+    page = (workplace / "study/clean-ics/report.html").read_text()
+    assert 'id="backdoor"' in page
+    assert page.count("with the trigger</figcaption>") == 6
+
+
+def test_a_study_that_was_cut_off_goes_on(shell: Shell, workplace: Path) -> None:
+    """With --resume its runs are not trained again; without, they are not touched."""
+    first = document(shell, *STUDY)
+    weights = (workplace / "study/backbone/model.safetensors").stat().st_mtime_ns
+    assert "exists" in refused(shell, *STUDY)
+    again = document(shell, *STUDY, "--resume")
+    assert (workplace / "study/backbone/model.safetensors").stat().st_mtime_ns == weights
+    assert again["exits"] == first["exits"]
+    assert again["confusion"] == first["confusion"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("--target", "9"), "Expected a target class in [0, 2], got 9"),
+        (("--target", "birck"), "Expected the name of a target class, got 'birck'; nearest: brick"),
+        (("--trigger", "bandets"), "Expected the name of a trigger, got 'bandets'; nearest: badnets"),
+        (("--poison-ratio", "0.68"), "Expected a poison ratio that leaves clean images in every class, got 0.68"),
+        (("--poison-ratio", "2"), "Expected a poison ratio in (0, 1), got 2.0"),
+        (("--data", "nowhere"), "Expected the name of a dataset, got 'nowhere'"),
+        (("--quick",), "Expected --quick, or --data and --model (a study), or"),
+        (("--clean", "images"), "Expected --quick, or --data and --model (a study), or"),
+    ],
+)
+def test_a_study_that_makes_no_sense_is_refused(
+    shell: Shell, workplace: Path, change: tuple[str, ...], message: str
+) -> None:
+    """In one line, and nothing is left behind."""
+    assert message in refused(shell, *STUDY, *change)
+    assert not (workplace / "study").exists()
+
+
+def test_a_trigger_larger_than_the_images_is_refused(shell: Shell, workplace: Path) -> None:
+    """Five pixels in four."""
+    narrow = "import tiny_nets\n\ndef narrow(num_classes):\n    return tiny_nets.plain(num_classes)\n"
+    (workplace / "narrow_nets.py").write_text(f"{narrow}\nnarrow.image_size = 4\n")
+    line = refused(shell, *STUDY, "--model", "narrow_nets:narrow")
+    assert "Expected a trigger within images of 4x4 pixels, got a square of 5" in line
+
+
+@pytest.fixture
+def theirs(shell: Shell, workplace: Path) -> tuple[object, ...]:
+    """The command line that judges a network of someone else's by 320 clean images."""
+    write_images(workplace / "clean", "train", 320)
+    write_images(workplace / "clean", "test", 12)
+    status, _, errors = shell(
+        "train",
+        "--data",
+        "clean",
+        "--model",
+        "tiny_nets:plain",
+        "--recipe",
+        "backbone",
+        "--epochs",
+        2,
+        "--out",
+        "theirs",
+    )
+    assert status == 0, errors
+    import torch  # noqa: PLC0415
+
+    from shallowdeep.checkpoint import load  # noqa: PLC0415 - once there is a run
+
+    torch.save(load("theirs", trust=True).to_backbone().state_dict(), workplace / "theirs.pth")
+    return (
+        "audit",
+        "backdoor",
+        "--model",
+        "tiny_nets:plain",
+        "--weights",
+        "theirs.pth",
+        "--clean",
+        "clean",
+        "--out",
+        "judged",
+    )
+
+
+def test_suspects_are_compared_with_clean_images(shell: Shell, workplace: Path, theirs: tuple[object, ...]) -> None:
+    """Tests, a verdict with its limits, and unreadable files told apart."""
+    suspects = workplace / "inbox" / "sub"
+    suspects.mkdir(parents=True)
+    for number in range(25):
+        Image.new("RGB", (16, 16), (0, 10 * number, 250)).save(suspects / f"{number}.png")
+    (suspects / "broken.png").write_bytes(b"no image")
+    found = document(shell, *theirs, "--suspects", "inbox", "--ic-epochs", 2)
+    assert (found["mode"], found["suspects"], found["clean"]) == ("suspects", 25, 107)
+    assert found["unreadable"] == ["inbox/sub/broken.png"]
+    assert 0 <= found["p_value"] <= 1
+    assert found["tests"][0]["name"] == "all"
+    assert found["confusion"]["auroc"] == found["tests"][0]["auroc"]
+    assert any("No evidence is not clean" in limit for limit in found["limits"])
+    assert all(exit_["attack_success"] is None for exit_ in found["exits"])
+    status, _, errors = shell("report", "judged", "--trust", "--resamples", 0)
+    assert status == 0, errors
+    assert found["verdict"].split(" (")[0] in (workplace / "judged/report.html").read_text()
+
+
+def test_without_suspects_known_triggers_are_tried(shell: Shell, theirs: tuple[object, ...]) -> None:
+    """One line for each, and what that does not say."""
+    found = document(shell, *theirs, "--ic-epochs", 1)
+    assert found["mode"] == "triggers"
+    assert [probe["trigger"] for probe in found["probes"]] == ["badnets", "badnets-3", "blended", "sig"]
+    assert found["confusion"]["auroc"] is None
+    assert "only the triggers listed were tried" in found["limits"][0]
+    status, output, _ = shell(*theirs, "--ic-epochs", 1, "--overwrite")
+    assert status == 0
+    assert found["verdict"][:40] in output
+
+
+def test_suspects_that_cannot_be_judged_are_refused(shell: Shell, workplace: Path, theirs: tuple[object, ...]) -> None:
+    """Too few clean images, no folder, an empty one, no weights."""
+    few = [*theirs, "--clean", "images"]
+    assert "Expected at least 100 clean images held out for a verdict, got 20" in refused(shell, *few)
+    assert "Expected a folder of suspect images, got nowhere" in refused(shell, *theirs, "--suspects", "nowhere")
+    (workplace / "empty").mkdir()
+    assert "Expected suspect images in empty, got none" in refused(shell, *theirs, "--suspects", "empty")
+    assert "got --model, --clean" in refused(
+        shell, "audit", "backdoor", "--model", "tiny_nets:plain", "--clean", "clean", "--out", "judged"
+    )
+    assert not (workplace / "judged").exists()
+
+
+def test_slowdown_tells_what_an_attack_costs(shell: Shell, trained: Training, workplace: Path) -> None:
+    """Efficacy, costs, defences and latency; a run of its own exits hardened, and another to transfer from."""
+    trained("run", *JOINT, model="tiny_nets:normed")
+    trained("other", *JOINT, "--seed", 1)
+    trained(
+        "hard",
+        "--recipe",
+        "ic-only",
+        "--init",
+        "run",
+        "--trust",
+        "--exits",
+        2,
+        "--epochs",
+        1,
+        "--adversarial-steps",
+        2,
+        "--calibration-fraction",
+        0.5,
+    )
+    found = document(
+        shell, "audit", "slowdown", "run", "--samples", 12, "--iterations", 3, "--transfer", "other",
+        "--hardened", "hard", "--trust",
+    )  # fmt: skip
+    assert set(found["efficacy"]) == {"before", "after"}
+    block = found["policies"][0]
+    assert set(block) >= {"clean", "per_sample", "universal", "transfer"}
+    assert found["efficacy"]["after"] == block["per_sample"]["efficacy"]
+    assert sum(block["clean"]["exit_shares"]) == pytest.approx(1)
+    assert [row["name"] for row in found["defences"]] == ["none", "cost limit", "threshold jitter", "hardened exits"]
+    limited = found["defences"][1]
+    assert limited["attacked"]["worst_relative_cost"] <= found["costs"][-1]
+    assert [one["batch_size"] for one in found["latency"]["batches"]] == [1, 64]
+    assert found["images_per_second"]["per_sample"] > 0
+    assert "Size capacity and time limits for" in found["sizing"]
+    status, _, errors = shell("report", "run", "--trust", "--resamples", 0)
+    assert status == 0, errors
+    assert 'id="slowdown"' in (workplace / "run/report.html").read_text()
+
+
+def test_the_runs_own_policy_is_attacked_first(shell: Shell, trained: Training) -> None:
+    """Where `calibrate` made one."""
+    trained("run", *JOINT)
+    assert shell("calibrate", "run", "--threshold", "0.6", "--trust")[0] == 0
+    found = document(shell, "audit", "slowdown", "run", "--samples", 6, "--iterations", 2, "--trust")
+    assert found["policy"] == found["policies"][0]["name"] == "the run's policy"
+    assert found["policies"][0]["thresholds"] == [0.6, 0.6]
+    assert len(found["policies"]) == 3
+
+
+def test_slowdown_refuses_what_it_cannot_attack(shell: Shell, trained: Training) -> None:
+    """A run without internal classifiers, none at all, numbers out of range."""
+    trained("plain", "--recipe", "backbone", "--epochs", 1)
+    assert "Expected a run with internal classifiers, plain has none" in refused(
+        shell, "audit", "slowdown", "plain", "--trust"
+    )
+    assert "Expected a RUN or --quick, got neither" in refused(shell, "audit", "slowdown")
+    assert "Expected a RUN or --quick, got both" in refused(shell, "audit", "slowdown", "plain", "--quick")
+    trained("run", *JOINT)
+    assert "Expected epsilon and step in (0, 1]" in refused(
+        shell, "audit", "slowdown", "run", "--epsilon", 0, "--trust"
+    )
+    assert "--samples" in refused(shell, "audit", "slowdown", "run", "--samples", 0)
+
+
+def test_hardening_is_for_recipes_with_exits(shell: Shell, workplace: Path) -> None:
+    """And its steps are counted."""
+    assert workplace.is_dir()
+    train = ("train", "--data", "images", "--model", "tiny_nets:plain", "--epochs", 1, "--out", "run")
+    line = refused(shell, *train, "--recipe", "backbone", "--adversarial-steps", 3)
+    assert "Expected no --adversarial-steps for the recipe 'backbone', which has no such exits" in line
+    assert "Expected a number above 0, got 0" in refused(shell, *train, "--adversarial-steps", 0)
+
+
+def test_a_hardened_run_says_so(trained: Training, workplace: Path) -> None:
+    """In its settings; and the frozen backbone is bit for bit what it was."""
+    trained("base", "--recipe", "backbone", "--epochs", 1, model="tiny_nets:normed")
+    trained(
+        "hard",
+        "--recipe",
+        "ic-only",
+        "--init",
+        "base",
+        "--trust",
+        "--exits",
+        2,
+        "--epochs",
+        1,
+        "--adversarial-steps",
+        2,
+    )
+    assert "adversarial_steps = 2" in (workplace / "hard/config.toml").read_text()
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    before, after = (load_file(workplace / run / "model.safetensors") for run in ("base", "hard"))
+    assert all(bool((after[name] == value).all()) for name, value in before.items())
+    history: list[Any] = [json.loads(line) for line in (workplace / "hard/history.jsonl").read_text().splitlines()]
+    assert len(history) == 1
