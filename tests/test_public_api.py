@@ -10,8 +10,8 @@ import pytest
 import shallowdeep
 
 NAMES = [
-    "Architecture", "Batches", "EarlyExitEngine", "ExitPredictions", "Policy", "Preprocessing", "ShallowDeepError",
-    "ShallowDeepNetwork", "build", "convert", "decide", "load", "load_dataset", "predict_exits", "save",
+    "Architecture", "Batches", "EarlyExitEngine", "ExitGuard", "ExitPredictions", "Policy", "Preprocessing",
+    "ShallowDeepError", "ShallowDeepNetwork", "build", "convert", "decide", "load", "load_dataset", "predict_exits", "save",
 ]  # fmt: skip
 
 

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from shallowdeep.sdn.convert import convert
     from shallowdeep.sdn.network import ShallowDeepNetwork
     from shallowdeep.sdn.prediction import predict_exits
+    from shallowdeep.security.exit_guard import ExitGuard
 
 _HOMES = {
     "Architecture": "checkpoint",
     "Batches": "data.loading",
     "EarlyExitEngine": "inference.engine",
+    "ExitGuard": "security.exit_guard",
     "ExitPredictions": "exits.predictions",
     "Policy": "exits.policy",
     "Preprocessing": "data.preprocessing",
@@ -51,6 +53,7 @@ __all__ = [
     "Architecture",
     "Batches",
     "EarlyExitEngine",
+    "ExitGuard",
     "ExitPredictions",
     "Policy",
     "Preprocessing",

@@ -25,7 +25,7 @@ from shallowdeep.experiment.preparation import DataProgress, prepare_data
 from shallowdeep.experiment.run_splits import own_splits, predict_split
 from shallowdeep.experiment.training import run_training
 from shallowdeep.sdn.network import ShallowDeepNetwork
-from shallowdeep.security.suspects import LEVEL, collapse, holm, limits, require_clean, suspect_findings
+from shallowdeep.security.suspects import LEVEL, collapse, holm, limits, p_text, require_clean, suspect_findings
 from shallowdeep.security.triggers import TRIGGERS, make_trigger
 from shallowdeep.training.observer import Observer
 
@@ -162,7 +162,7 @@ class _Looked:
         found = worst["adjusted"] <= LEVEL and worst["share"] >= COLLAPSED
         verdict = (
             f"Evidence of a backdoor: {worst['trigger']} sends {worst['share']:.0%} of other images to "
-            f"{worst['target']} (p = {worst['adjusted']:.2g} over {len(probes)} triggers)."
+            f"{worst['target']} ({p_text(worst['adjusted'])} over {len(probes)} triggers)."
             if found
             else f"No evidence that one of {len(probes)} known triggers works (the worst sends {worst['share']:.0%} of "
             f"other images to {worst['target']}; {COLLAPSED:.0%} would be taken for evidence)."

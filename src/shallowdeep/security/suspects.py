@@ -23,6 +23,7 @@ FEWEST = 100
 
 FEWEST_OF_CLASS = 20  # clean inputs answered as a class, and suspects, for a test of its own
 POWER = 0.8  # of the detectable share
+_NO_LESS = 1e-16
 
 Floats = NDArray[np.float64]
 
@@ -147,15 +148,20 @@ def _verdict(tests: list[dict[str, Any]], flagged: int, level: float) -> str:
     if found["adjusted"] <= level:
         which = "the suspects" if found["name"] == "all" else f"the suspects {found['name']}"
         return (
-            f"Evidence of something wrong: {which} confuse the network more than clean images do (p = "
-            f"{found['adjusted']:.2g} over {len(tests)} tests, AUROC {found['auroc']:.2f})."
+            f"Evidence of something wrong: {which} confuse the network more than clean images do "
+            f"({p_text(found['adjusted'])} over {len(tests)} tests, AUROC {found['auroc']:.2f})."
         )
     if flagged:
         return (
-            f"No evidence that the suspects differ as a whole (p = {found['adjusted']:.2g}), but {flagged} of them are "
+            f"No evidence that the suspects differ as a whole ({p_text(found['adjusted'])}), but {flagged} of them are "
             "more confused than clean images are."
         )
-    return f"No evidence that the suspects differ from clean images (p = {found['adjusted']:.2g})."
+    return f"No evidence that the suspects differ from clean images ({p_text(found['adjusted'])})."
+
+
+def p_text(p_value: float) -> str:
+    """Return a p-value as ``p = 0.031``, or ``p < 1e-16`` where its digits mean nothing."""
+    return f"p = {p_value:.2g}" if p_value >= _NO_LESS else f"p < {_NO_LESS:g}"
 
 
 def limits(clean: int, suspects: int, level: float = LEVEL) -> list[str]:
