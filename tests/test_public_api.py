@@ -11,7 +11,8 @@ import shallowdeep
 
 NAMES = [
     "Architecture", "Batches", "EarlyExitEngine", "ExitGuard", "ExitPredictions", "Policy", "Preprocessing",
-    "ShallowDeepError", "ShallowDeepNetwork", "build", "convert", "decide", "load", "load_dataset", "predict_exits", "save",
+    "ShallowDeepError", "ShallowDeepNetwork", "build", "convert", "decide", "load", "load_dataset", "predict_exits",
+    "save",
 ]  # fmt: skip
 
 
