@@ -185,3 +185,30 @@ def test_nonsense_is_refused(make_folder: MakeFolder) -> None:
     for size in (8, (8, 16)):
         with pytest.raises(DataError, match="Expected readable training images, got none"):
             load_dataset(root, image_size=size, skip_bad_images=True)
+
+
+@pytest.mark.parametrize("budget", [0, 2**30])
+def test_the_readable_images_of_a_split_are_a_split(make_folder: MakeFolder, budget: int) -> None:
+    """Whatever was skipped is not in it; where nothing is skipped it is the split itself."""
+    root = make_folder(test=True)
+    (root / "test" / "a" / "03.png").write_bytes(b"no image")
+    data = load_dataset(root, image_size=8, memory_budget=budget, skip_bad_images=True)
+    assert data.test.readable().positions.tolist() == [place for place in range(30) if place != 3]
+    images, labels = data.test.readable().fetch(np.arange(29))
+    assert (len(images), labels.tolist()) == (29, [0] * 14 + [1] * 15)
+    plain = load_dataset(root, image_size=8, memory_budget=budget).train
+    assert plain.readable() is plain
+
+
+@pytest.mark.parametrize("budget", [0, 2**30])
+def test_some_images_of_a_split_can_be_altered(make_folder: MakeFolder, budget: int) -> None:
+    """Those chosen, once they are decoded; the split itself stays as it is, whether it is in memory or not."""
+    split = load_dataset(make_folder(test=True), image_size=8, memory_budget=budget).test
+    before, labels = split.fetch(np.arange(30))
+    changed = split.altered([4, 7], lambda pixels: 255 - pixels, np.zeros(30, dtype=np.int64), name="negatives")
+    after, relabelled = changed.fetch(np.arange(30))
+    rows = (after != before).flatten(1).any(1)
+    assert torch.nonzero(rows).flatten().tolist() == [4, 7]
+    assert torch.equal(after[rows], 255 - before[rows])
+    assert (changed.name, relabelled.tolist(), split.labels.tolist()) == ("negatives", [0] * 30, labels.tolist())
+    assert torch.equal(split.fetch(np.arange(30))[0], before)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from shallowdeep.cli.analyze import typed
-from shallowdeep.cli.options import AsJson, Device, Trust
+from shallowdeep.cli.options import AsJson, Device, SkipBadImages, Trust
 from shallowdeep.cli.terminal import TerminalObserver, notes, show
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ def backdoor(
     device: Device = "auto",
     resume: Resume = False,
     overwrite: Overwrite = False,
+    skip_bad_images: SkipBadImages = False,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
@@ -72,7 +73,17 @@ def backdoor(
             from shallowdeep.experiment.backdoor_study import BackdoorStudy, study_backdoor
 
             study = BackdoorStudy(
-                data, str(model), trigger, target, poison_ratio, epochs, ic_epochs, seed, samples, device
+                data,
+                str(model),
+                trigger,
+                target,
+                poison_ratio,
+                epochs,
+                ic_epochs,
+                seed,
+                samples,
+                device,
+                skip_bad_images,
             )
             document, files = study_backdoor(study, out, resume=resume, overwrite=overwrite, **how)
         else:
@@ -83,6 +94,7 @@ def backdoor(
                 data=str(clean), model=str(model), recipe="ic-only", weights=str(weights), epochs=ic_epochs, seed=seed,
                 mean=() if mean is None else three_numbers(mean), std=() if std is None else three_numbers(std),
                 image_size=image_size, calibration_fraction=calibration_fraction, device=device,
+                skip_bad_images=skip_bad_images,
             )  # fmt: skip
             document, files = audit_suspects(
                 config, suspects, out, resume=resume, overwrite=overwrite, trust=trust, **how
@@ -103,6 +115,7 @@ def slowdown(
     seed: Annotated[int, typer.Option(min=0, help="Which images; moved thresholds.")] = 0,
     out: Annotated[Path, typer.Option(help="With --quick: directory of the runs, renewed.")] = Path("audit-slowdown"),
     device: Device = "auto",
+    skip_bad_images: SkipBadImages = False,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
@@ -123,7 +136,9 @@ def slowdown(
         else:
             from shallowdeep.experiment.slowdown_audit import SlowdownAudit, audit_slowdown
 
-            audit = SlowdownAudit(samples, iterations, epsilon, seed, transfer, hardened, device, trust)
+            audit = SlowdownAudit(
+                samples, iterations, epsilon, seed, transfer, hardened, device, skip_bad_images, trust
+            )
             document, files = audit_slowdown(run, audit, **how)
     _finish(document, slowdown_tables(document), files, as_json=as_json)
 

@@ -15,6 +15,8 @@ from shallowdeep.data.splits import Indices
 from shallowdeep.data.stores import AlteredStore, ImageStore, Pixels
 from shallowdeep.errors import BadImageError
 
+_CHUNK = 256  # images looked at together
+
 Progress = Callable[[str, int, int], None]
 """Called with what is being decoded, how many images are done, and how many there are."""
 
@@ -119,6 +121,14 @@ class ImageSplit:
             skip_bad_images=self._skip,
             progress=self._progress,
         )
+
+    def readable(self) -> ImageSplit:
+        """Return the split of those images that can be decoded; this split where bad ones are not skipped."""
+        if not self._skip:
+            return self
+        chunks = np.array_split(np.arange(len(self)), max(1, len(self) // _CHUNK))
+        kept = [chunk[self.fetch_kept(chunk).kept.numpy()] for chunk in chunks]
+        return self.subset(np.concatenate(kept))
 
     def altered(
         self,

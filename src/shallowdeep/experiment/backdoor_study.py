@@ -63,6 +63,7 @@ class BackdoorStudy:
         seed: of everything.
         samples: clean inputs that detectors are compared on, beside a fifth as many triggered ones.
         device: ``auto``, ``cpu``, ``cuda`` ...
+        skip_bad_images: leave out images that cannot be decoded.
     """
 
     data: str
@@ -75,6 +76,7 @@ class BackdoorStudy:
     seed: int = 0
     samples: int = 1000
     device: str = "auto"
+    skip_bad_images: bool = False
 
 
 def study_backdoor(
@@ -101,6 +103,7 @@ def study_backdoor(
     backbone = TrainConfig(
         data=study.data, model=study.model, recipe="backbone", epochs=study.epochs, seed=study.seed,
         trigger=study.trigger, poison_ratio=study.ratio, device=study.device,
+        skip_bad_images=study.skip_bad_images,
     )  # fmt: skip
     clean = replace(backbone, trigger="", poison_ratio=TrainConfig.poison_ratio)
     splits = prepare_data(replace(clean, recipe="joint"), data_progress)
@@ -149,7 +152,8 @@ class _Looked:
 
     def __init__(self, run: Path, trigger: Trigger, target: int, observer: Observer, *, trust: bool) -> None:
         self.network: ShallowDeepNetwork = load(run, trust=trust)
-        self.splits: DataSplits = own_splits(run, self.network)
+        splits = own_splits(run, self.network)
+        self.splits: DataSplits = replace(splits, test=splits.test.readable(), tune=splits.tune.readable())
         self.target, self.observer, self.trigger = target, observer, trigger
         self.triggered = triggered(self.splits.test, trigger, target)
         self.tune, self.clean, self.odd = (
@@ -200,11 +204,14 @@ class _Looked:
 
     def training_set(self, train: ImageSplit, config: TrainConfig) -> dict[str, Any]:
         """The detectors on the poisoned training set, whose labels they group by: what they were made for."""
+        true = self.splits.train.labels.numpy()
+        victims = Poisoning(self.trigger, config.target, config.poison_ratio, config.seed).victims(
+            true, self.splits.classes
+        )
         rows = np.sort(seeded_order(len(train), 0)[:TRAINING_IMAGES])
-        given, true = train.labels.numpy()[rows], self.splits.train.labels.numpy()
-        poisoning = Poisoning(self.trigger, config.target, config.poison_ratio, config.seed)
-        victims = poisoning.victims(true, self.splits.classes)
-        part, carry = train.subset(rows), np.isin(rows, victims)
+        part = train.subset(rows).readable()
+        rows = rows[np.isin(train.positions[rows], part.positions)]
+        given, carry = part.labels.numpy(), np.isin(rows, victims)
         pred = predict_split(self.network, part, self.splits.preprocessing, BATCH, self.observer)
         features, _ = self._features(part.fetch(np.arange(len(part)))[0])
         scores = {

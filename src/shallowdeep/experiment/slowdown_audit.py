@@ -53,6 +53,7 @@ class SlowdownAudit:
         transfer: another run, on which changes are made too; or None.
         hardened: the same run with exits trained under attack (``train --adversarial-steps``), or None.
         device: ``auto``, ``cpu``, ``cuda`` ...
+        skip_bad_images: leave out images that cannot be decoded.
         trust: run code that manifests name.
     """
 
@@ -63,6 +64,7 @@ class SlowdownAudit:
     transfer: Path | None = None
     hardened: Path | None = None
     device: str = "auto"
+    skip_bad_images: bool = False
     trust: bool = False
 
 
@@ -82,7 +84,7 @@ def audit_slowdown(
     victim = _opened(run, audit)
     others = {"transfer": audit.transfer, "hardened": audit.hardened}
     networks = {name: _opened(path, audit) for name, path in others.items() if path is not None}
-    splits = own_splits(run, victim, progress=data_progress)
+    splits = own_splits(run, victim, skip_bad_images=audit.skip_bad_images, progress=data_progress)
     for name, network in networks.items():
         check_classes(victim.classes, str(run), network.classes, str(others[name]))
         if network.preprocessing is None or network.preprocessing.size != splits.preprocessing.size:
