@@ -8,6 +8,7 @@ import pytest
 from shallowdeep.errors import DataError
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.security.backdoor import (
+    Looks,
     attack_success,
     backdoor_findings,
     best_exit,
@@ -16,7 +17,7 @@ from shallowdeep.security.backdoor import (
 )
 
 COSTS = np.asarray([0.3, 0.6, 1.0])
-HEADS = (0.0, 0.0)
+HEADS = (0.0, 0.0)  # so that the last exit costs what the backbone does
 
 
 def saying(answers: list[list[int]], labels: list[int], sure: float = 4.0) -> ExitPredictions:
@@ -58,7 +59,7 @@ def test_blind_answers_are_the_majority_of_the_first_half_where_exits_disagree()
 
 def test_findings_are_those_counted_by_hand() -> None:
     """Exits, confusion, and the ways of answering."""
-    found = backdoor_findings(CLEAN, CLEAN, ODD, 2, names=["a", "b", "final"], head_costs=HEADS)
+    found = backdoor_findings(Looks(CLEAN, ODD, CLEAN, ODD), 2, names=["a", "b", "final"], head_costs=HEADS)
     assert [exit_["attack_success"] for exit_ in found["exits"]] == [0.0, 0.5, 1.0]
     assert [exit_["clean_accuracy"] for exit_ in found["exits"]] == [0.5, 0.75, 1.0]
     assert [exit_["triggered_accuracy"] for exit_ in found["exits"]] == [1.0, 0.5, 0.0]
@@ -68,7 +69,8 @@ def test_findings_are_those_counted_by_hand() -> None:
     rows = {row["name"]: row for row in found["mitigation"]}
     assert (rows["none"]["clean_accuracy"], rows["none"]["attack_success"]) == (1.0, 1.0)
     assert rows["best exit"]["clean_accuracy"] is None  # none loses at most five points
-    early = [row for row in found["mitigation"] if row["name"] == "early exit"]
+    assert rows["none"]["relative_cost"] == 1.0
+    early = [row for row in found["mitigation"] if row["name"] == "early exit, else final"]
     assert early[-1]["relative_cost"] <= 0.5
     assert early[-1]["attack_success"] == 0.0  # all leave at the first exit, which resists
     assert early[-1]["triggered_accuracy"] == 1.0
@@ -78,6 +80,6 @@ def test_networks_without_exits_and_images_of_the_target_are_refused() -> None:
     """There is nothing to say about either."""
     alone = ExitPredictions(np.asarray(CLEAN.logits)[-1:], CLEAN.labels, np.asarray([1.0]))
     with pytest.raises(DataError, match="internal classifiers"):
-        backdoor_findings(alone, alone, alone, 2, names=["final"], head_costs=())
+        backdoor_findings(Looks(alone, alone, alone, alone), 2, names=["final"], head_costs=())
     with pytest.raises(DataError, match="other classes than the target"):
-        backdoor_findings(CLEAN, CLEAN, CLEAN, 2, names=["a", "b", "final"], head_costs=HEADS)
+        backdoor_findings(Looks(CLEAN, CLEAN, CLEAN, CLEAN), 2, names=["a", "b", "final"], head_costs=HEADS)

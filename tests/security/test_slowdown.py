@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.inference.synthetic import HEAD_COSTS, pool
@@ -12,7 +14,9 @@ from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.security.slowdown import (
     efficacy,
     jittered,
+    limited,
     published_policies,
+    sizing,
     slowdown_block,
     threshold_within,
 )
@@ -73,3 +77,34 @@ def test_jitter_moves_thresholds_within_its_spread() -> None:
     assert (exits != high).any()
     again = jittered(shared_threshold(0.7, pred.exits), pred, HEAD_COSTS, spread=0.2, seed=0)[1]
     np.testing.assert_array_equal(exits, again)
+
+
+def test_the_cost_limit_is_the_first_exit_beyond_the_mean_cost() -> None:
+    """Never looser than the policy's own, and there even where everything stops at the end."""
+    pred = pool(500)
+    policy = shared_threshold(0.7, pred.exits)
+    mean = slowdown_block(policy, pred, HEAD_COSTS)["relative_cost"]
+    cap = limited(policy, pred, HEAD_COSTS).max_relative_cost
+    assert cap == min(float(cost) for cost in pred.costs if cost >= mean)
+    assert limited(replace(policy, max_relative_cost=0.17), pred, HEAD_COSTS).max_relative_cost in {0.16, 0.17}
+    never = shared_threshold(1.1, pred.exits)
+    assert limited(never, pred, HEAD_COSTS).max_relative_cost == pytest.approx(float(pred.costs[-1]))
+
+
+def test_what_to_size_for_follows_the_policy() -> None:
+    """The whole network with all heads; less where exits are off, or costs limited."""
+    pred = pool(500)
+    policy = shared_threshold(0.7, pred.exits)
+    blocks = {
+        "clean": slowdown_block(policy, pred, HEAD_COSTS),
+        "per_sample": slowdown_block(policy, flat(pred), HEAD_COSTS),
+    }
+    latency = [{"batch_size": 1, "ratio": {"median": 1.4}}, {"batch_size": 64, "ratio": {"median": 2.2}}]
+    block = {**blocks, "latency": latency}
+    said = sizing(policy, block, pred.costs.tolist(), HEAD_COSTS)
+    assert said.startswith("Size capacity and time limits for 1.01 times the backbone's cost")
+    assert "to 1.01, and a batch of 64 took 2.2 times as long" in said
+    off = replace(policy, thresholds=(None,) * 5)
+    assert "for 1.00 times" in sizing(off, block, pred.costs.tolist(), HEAD_COSTS)
+    capped = replace(policy, max_relative_cost=0.5)
+    assert "for 0.46 times" in sizing(capped, block, pred.costs.tolist(), HEAD_COSTS)

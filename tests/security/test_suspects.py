@@ -8,10 +8,13 @@ import pytest
 from shallowdeep.errors import DataError
 from shallowdeep.security.suspects import (
     benjamini_hochberg,
-    collapse,
+    collapsed,
     conformal_p_values,
     detectable_auroc,
     holm,
+    limits,
+    placebo_p_value,
+    probe_findings,
     suspect_findings,
 )
 
@@ -77,12 +80,36 @@ def test_more_inputs_show_smaller_shifts() -> None:
     assert detectable_auroc(3000, 600) < detectable_auroc(300, 60)
 
 
-def test_a_collapse_to_one_class_is_told_with_its_p_value() -> None:
+def test_a_collapse_is_the_share_of_other_images_sent_to_one_class() -> None:
     """Sixty of ninety images of other classes move to bee; none moves in a change that does nothing."""
     before = np.arange(120) % 4 % 3
     after = before.copy()
     after[np.flatnonzero(before != 1)[:60]] = 1
-    found = collapse(before, after, CLASSES)
-    assert (found["target"], found["share"]) == ("bee", 60 / 90)
-    assert found["p_value"] < 1e-10
-    assert collapse(before, before, CLASSES)["p_value"] == 1.0
+    assert collapsed(before, after, 3) == (1, 60 / 90)
+    assert collapsed(before, before, 3)[1] == 0.0
+
+
+def probe(share: float, placebos: list[float]) -> dict[str, object]:
+    """One trigger tried."""
+    return {"trigger": "badnets", "target": "bee", "share": share, "placebo_shares": placebos}
+
+
+def test_a_trigger_is_evidence_only_where_placebos_do_not_do_as_much() -> None:
+    """Rank among 79 placebos, Holm over two triggers, and half of the images."""
+    assert placebo_p_value(0.9, [0.1] * 79) == 1 / 80
+    assert placebo_p_value(0.9, [0.9] + [0.1] * 78) == 2 / 80
+    harmless = probe(0.05, [0.04] * 79)
+    working = probe_findings([probe(1.0, [0.3] * 79), harmless])
+    assert working["verdict"].startswith("Evidence of a backdoor: badnets sends 100% of other images to bee")
+    assert working["p_value"] == 2 / 80
+    fragile = probe_findings([probe(0.95, [1.0] * 4 + [0.3] * 75), harmless])
+    assert fragile["verdict"].startswith("No evidence")
+    small = probe_findings([probe(0.3, [0.1] * 79), harmless])
+    assert small["verdict"].startswith("No evidence")
+    assert small["p_value"] == 2 / 80
+
+
+def test_limits_say_how_many_suspects_must_stand_out_to_be_named() -> None:
+    """Of 60 with 300 clean ones: 60 / (.05 x 301), so 4; a single one of ten can be named."""
+    assert any("at least 4 of the 60" in limit for limit in limits(300, 60))
+    assert any("A single odd image can be named" in limit for limit in limits(300, 10))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shallowdeep.errors import ConfigurationError, UnknownNameError
-from shallowdeep.security.triggers import TRIGGERS, Blend, Square, Wave, make_trigger
+from shallowdeep.security.triggers import TRIGGERS, Blend, Square, Wave, make_trigger, placebos
 
 
 def grey(size: int = 32, level: int = 100) -> np.ndarray:
@@ -67,3 +67,12 @@ def test_a_trigger_larger_than_the_image_is_refused() -> None:
         Square(5, 26, 26)(grey(28))
     with pytest.raises(UnknownNameError, match="trigger, got 'bandets'; nearest: badnets"):
         make_trigger("bandets", 32)
+
+
+@pytest.mark.parametrize("name", TRIGGERS)
+def test_placebos_are_of_the_triggers_kind_and_all_different(name: str) -> None:
+    """Seeded, within the image, none the trigger itself."""
+    found = placebos(name, 16, 20, seed=0)
+    assert found == placebos(name, 16, 20, seed=0)
+    assert {type(one) for one in found} == {type(make_trigger(name, 16))}
+    assert len({one(grey(16)).tobytes() for one in [*found, make_trigger(name, 16)]}) == 21

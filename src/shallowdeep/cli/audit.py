@@ -11,6 +11,7 @@ import typer
 from shallowdeep.cli.analyze import typed
 from shallowdeep.cli.options import AsJson, Device, SkipBadImages, Trust
 from shallowdeep.cli.terminal import TerminalObserver, notes, show
+from shallowdeep.errors import ConfigurationError
 
 app = typer.Typer(
     help="Is a network backdoored, and can it be slowed down?", context_settings={"help_option_names": ["-h", "--help"]}
@@ -19,6 +20,18 @@ app = typer.Typer(
 Quick = Annotated[bool, typer.Option("--quick", help="On 5,000 embedded digits, from training to findings.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the runs in --out.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the runs in --out.")]
+
+_STUDY = frozenset(
+    {"--data", "--model", "--trigger", "--target", "--poison-ratio", "--epochs", "--ic-epochs", "--samples"}
+)
+_SUSPECT = frozenset(
+    {
+        "--model", "--weights", "--clean", "--suspects", "--ic-epochs", "--mean", "--std", "--image-size",
+        "--calibration-fraction",
+    }
+)  # fmt: skip
+HELD_OUT = 0.5
+"""Share of someone's clean images that internal classifiers are not trained on, where no other is asked for."""
 
 
 @app.command()
@@ -30,20 +43,35 @@ def backdoor(
     weights: Annotated[Path | None, typer.Option(help="Suspect: state dict of the network to be judged.")] = None,
     clean: Annotated[str | None, typer.Option(help="Suspect: clean, labelled images (as --data of train).")] = None,
     suspects: Annotated[Path | None, typer.Option(help="Suspect: folder of images to be judged.")] = None,
-    trigger: Annotated[str, typer.Option(help="Study: badnets (the paper's), badnets-3, blended or sig.")] = "badnets",
-    target: Annotated[str, typer.Option(help="Study: class that the attacker wants, by name or number.")] = "5",
-    poison_ratio: Annotated[float, typer.Option(help="Study: share of the training images.")] = 0.1,
-    epochs: Annotated[int, typer.Option(min=0, help="Of the backbone. (0: the preset's)")] = 0,
-    ic_epochs: Annotated[int, typer.Option(min=0, help="Of the internal classifiers. (0: the preset's)")] = 0,
+    trigger: Annotated[
+        str | None, typer.Option(help="Study: badnets (the paper's), badnets-3, blended or sig. (default: badnets)")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Study: class that the attacker wants, by name or number. (default: 5)")
+    ] = None,
+    poison_ratio: Annotated[
+        float | None, typer.Option(help="Study: share of the training images. (default: 0.1; sig 0.05)")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Study: of the backbone. (default: the preset's)")] = None,
+    ic_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of the internal classifiers. (default: the preset's)")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=20, help="Study: clean inputs that detectors are compared on. (default: 1000)")
+    ] = None,
     mean: Annotated[str | None, typer.Option(help="Suspect: of channels in [0, 1], as the weights want.")] = None,
     std: Annotated[str | None, typer.Option(help="Beside --mean. (default: measured)")] = None,
-    image_size: Annotated[int, typer.Option(min=0, help="Suspect: side in pixels. (0: the network's)")] = 0,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Suspect: side in pixels. (default: the network's)")
+    ] = None,
     calibration_fraction: Annotated[
-        float, typer.Option(help="Suspect: share of the clean images held out to compare with.")
-    ] = 0.5,
+        float | None, typer.Option(help="Suspect: share of the clean images that nothing is trained on. (default: 0.5)")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything.")] = 0,
-    samples: Annotated[int, typer.Option(min=20, help="Study: clean inputs that detectors are compared on.")] = 1000,
-    out: Annotated[Path, typer.Option(help="Directory of the runs, made here.")] = Path("audit-backdoor"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the runs. (default: audit-study, audit-suspect or audit-quick-backdoor)"),
+    ] = None,
     device: Device = "auto",
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -52,54 +80,76 @@ def backdoor(
     as_json: AsJson = False,
 ) -> None:
     """Study a backdoor of your own, or judge someone else's network by clean images and suspects."""
-    from shallowdeep.errors import ConfigurationError
+    given: dict[str, Any] = {
+        "--data": data, "--model": model, "--weights": weights, "--clean": clean, "--suspects": suspects,
+        "--trigger": trigger, "--target": target, "--poison-ratio": poison_ratio, "--epochs": epochs,
+        "--ic-epochs": ic_epochs, "--samples": samples, "--mean": mean, "--std": std, "--image-size": image_size,
+        "--calibration-fraction": calibration_fraction,
+    }  # fmt: skip
+    mode = _mode({name for name, value in given.items() if value is not None}, quick=quick)
     from shallowdeep.report.audit_tables import backdoor_tables
 
-    suspect = [name for name, value in (("--weights", weights), ("--clean", clean), ("--suspects", suspects)) if value]
-    modes = [bool(quick), data is not None, bool(suspect)]
-    if sum(modes) != 1 or (not quick and model is None) or (suspect and (weights is None or clean is None)):
-        raise ConfigurationError(
-            "Expected --quick, or --data and --model (a study), or --model, --weights and --clean (a suspect network), "
-            f"got {_given(quick=quick, data=data, model=model, weights=weights, clean=clean, suspects=suspects)}"
-        )
-    how: dict[str, Any] = {"command": typed()}
+    how: dict[str, Any] = {"command": typed(), "resume": resume, "overwrite": overwrite}
+    folder = out or Path({"quick": "audit-quick-backdoor", "study": "audit-study", "suspect": "audit-suspect"}[mode])
     with TerminalObserver() as observer:
         how |= {"observer": observer, "data_progress": observer.data}
-        if quick:
-            from shallowdeep.experiment.quick_audit import quick_backdoor
-
-            document, files = quick_backdoor(out, seed=seed, **how)
-        elif data is not None:
-            from shallowdeep.experiment.backdoor_study import BackdoorStudy, study_backdoor
-
-            study = BackdoorStudy(
-                data,
-                str(model),
-                trigger,
-                target,
-                poison_ratio,
-                epochs,
-                ic_epochs,
-                seed,
-                samples,
-                device,
-                skip_bad_images,
-            )
-            document, files = study_backdoor(study, out, resume=resume, overwrite=overwrite, **how)
-        else:
+        if mode == "suspect":
             from shallowdeep.experiment.config import TrainConfig, three_numbers
             from shallowdeep.experiment.suspect_audit import audit_suspects
 
             config = TrainConfig(
-                data=str(clean), model=str(model), recipe="ic-only", weights=str(weights), epochs=ic_epochs, seed=seed,
-                mean=() if mean is None else three_numbers(mean), std=() if std is None else three_numbers(std),
-                image_size=image_size, calibration_fraction=calibration_fraction, device=device,
-                skip_bad_images=skip_bad_images,
+                data=str(clean), model=str(model), recipe="ic-only", weights=str(weights), epochs=ic_epochs or 0,
+                seed=seed, mean=() if mean is None else three_numbers(mean),
+                std=() if std is None else three_numbers(std), image_size=image_size or 0,
+                calibration_fraction=HELD_OUT if calibration_fraction is None else calibration_fraction,
+                device=device, skip_bad_images=skip_bad_images,
             )  # fmt: skip
-            document, files = audit_suspects(
-                config, suspects, out, resume=resume, overwrite=overwrite, trust=trust, **how
-            )
+            document, files = audit_suspects(config, suspects, folder, trust=trust, **how)
+        else:
+            from shallowdeep.experiment.backdoor_study import BackdoorStudy, study_backdoor
+            from shallowdeep.experiment.quick_audit import quick_study
+
+            if mode == "quick":
+                study = quick_study(seed, device)
+            else:
+                settings: dict[str, Any] = {
+                    "trigger": trigger, "target": target, "ratio": poison_ratio, "epochs": epochs,
+                    "ic_epochs": ic_epochs, "samples": samples,
+                }  # fmt: skip
+                chosen = {name: value for name, value in settings.items() if value is not None}
+                how_run: dict[str, Any] = {"seed": seed, "device": device, "skip_bad_images": skip_bad_images}
+                study = BackdoorStudy(str(data), str(model), **chosen, **how_run)
+            document, files = study_backdoor(study, folder, **how)
     _finish(document, backdoor_tables(document), files, as_json=as_json)
+
+
+def _mode(given: set[str], *, quick: bool) -> str:
+    """What is asked for: ``quick``, ``study`` or ``suspect``.
+
+    Raises:
+        ConfigurationError: none of these, or options that one has no use for.
+    """
+    modes: list[tuple[str, frozenset[str], bool]] = [
+        ("quick", frozenset(), quick),
+        ("study", _STUDY, "--data" in given),
+        ("suspect", _SUSPECT, bool(given & {"--weights", "--clean", "--suspects"})),
+    ]
+    asked = [(name, known) for name, known, wanted in modes if wanted]
+    needed: dict[str, set[str]] = {
+        "quick": set(),
+        "study": {"--data", "--model"},
+        "suspect": {"--model", "--weights", "--clean"},
+    }
+    if len(asked) != 1 or not needed[asked[0][0]] <= given:
+        got = ", ".join([*(["--quick"] if quick else []), *sorted(given)]) or "none of them"
+        raise ConfigurationError(
+            "Expected --quick, or --data and --model (a study), or --model, --weights and --clean (a suspect network), "
+            f"got {got}"
+        )
+    ((mode, known),) = asked
+    if given - known:
+        raise ConfigurationError(f"Expected no {', '.join(sorted(given - known))} in the mode '{mode}', got it")
+    return mode
 
 
 @app.command()
@@ -107,46 +157,51 @@ def slowdown(
     run: Annotated[Path | None, typer.Argument(help="Directory of a run with internal classifiers.")] = None,
     *,
     quick: Quick = False,
-    samples: Annotated[int, typer.Option(min=1, help="Test images that are changed.")] = 500,
-    iterations: Annotated[int, typer.Option(min=1, help="Steps for each of them.")] = 30,
-    epsilon: Annotated[float, typer.Option(help="Largest change of a pixel, of 255.")] = 8.0,
+    samples: Annotated[int | None, typer.Option(min=1, help="Test images that are changed. (default: 500)")] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Steps for each of them. (default: 30)")] = None,
+    epsilon: Annotated[float | None, typer.Option(help="Largest change of a pixel, of 255. (default: 8)")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images changed at a time. (default: 125)")] = None,
+    data: Annotated[str | None, typer.Option(help="What RUN was trained on, where it does not say so.")] = None,
     transfer: Annotated[Path | None, typer.Option(help="Another run, to craft changes on too.")] = None,
     hardened: Annotated[Path | None, typer.Option(help="A run trained with --adversarial-steps, to compare.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Which images; moved thresholds.")] = 0,
-    out: Annotated[Path, typer.Option(help="With --quick: directory of the runs, renewed.")] = Path("audit-slowdown"),
+    seed: Annotated[int, typer.Option(min=0, help="Which images; moved thresholds; with --quick of all.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="With --quick: directory of its runs. (default: audit-quick-slowdown)")
+    ] = None,
     device: Device = "auto",
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     skip_bad_images: SkipBadImages = False,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
     """Change images by little, so that nothing leaves early, and see what that costs."""
-    from shallowdeep.errors import ConfigurationError
+    options = {
+        "samples": samples, "iterations": iterations, "epsilon": epsilon, "batch_size": batch_size, "data": data,
+        "transfer": transfer, "hardened": hardened,
+    }  # fmt: skip
+    settings: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if quick == (run is not None):
+        raise ConfigurationError(f"Expected a RUN or --quick, got {'both' if quick else 'neither'}")
+    others = [f"--{name.replace('_', '-')}" for name in settings] if quick else ["--out"] if out is not None else []
+    if others:
+        raise ConfigurationError(f"Expected no {', '.join(others)} {'beside' if quick else 'without'} --quick")
     from shallowdeep.report.audit_tables import slowdown_tables
 
-    if quick == (run is not None):
-        raise ConfigurationError(
-            "Expected a RUN or --quick, got both" if quick else "Expected a RUN or --quick, got neither"
-        )
     with TerminalObserver() as observer:
         how: dict[str, Any] = {"command": typed(), "observer": observer, "data_progress": observer.data}
         if run is None:
             from shallowdeep.experiment.quick_audit import quick_slowdown
 
-            document, files = quick_slowdown(out, seed=seed, **how)
+            document, files = quick_slowdown(
+                out or Path("audit-quick-slowdown"), seed=seed, device=device, resume=resume, overwrite=overwrite, **how
+            )
         else:
             from shallowdeep.experiment.slowdown_audit import SlowdownAudit, audit_slowdown
 
-            audit = SlowdownAudit(
-                samples, iterations, epsilon, seed, transfer, hardened, device, skip_bad_images, trust
-            )
+            audit = SlowdownAudit(seed=seed, device=device, skip_bad_images=skip_bad_images, trust=trust, **settings)
             document, files = audit_slowdown(run, audit, **how)
     _finish(document, slowdown_tables(document), files, as_json=as_json)
-
-
-def _given(**options: object) -> str:
-    """Which options were given, for a message."""
-    names = [f"--{name}" for name, value in options.items() if value]
-    return ", ".join(names) or "none of them"
 
 
 def _finish(document: dict[str, Any], tables: Any, files: list[Path], *, as_json: bool) -> None:  # noqa: ANN401

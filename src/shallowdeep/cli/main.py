@@ -79,7 +79,7 @@ def run(arguments: list[str]) -> int:
     if status == INTERRUPTED:
         hint = (
             "; a run that has begun goes on with --resume, after its last whole epoch"
-            if arguments[:1] == ["train"]
+            if arguments[:1] == ["train"] or arguments[:2] == ["audit", "backdoor"]
             else ""
         )
         sys.stderr.write(f"shallowdeep: interrupted{hint}\n")

@@ -52,7 +52,7 @@ def report(
     with TerminalObserver() as observer:
         analysed, files = analyse_any(source, how, tune, observer=observer, data_progress=observer.data)
         observer.started("drawing", "pages", 1, 0)
-        audits = read_audits(source) if source.is_dir() else {}
+        audits = {} if analysed.network is None else read_audits(source, analysed.network.weights)
         files += write_report(analysed, page, images, audits)
         observer.advanced(1)
     document = {"source": str(source), "report": str(page), "files": [str(path) for path in files]}

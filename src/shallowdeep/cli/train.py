@@ -100,6 +100,9 @@ def train(
             callback=_above_zero, help="Harden exits against a slowdown attack of so many steps, such as 5; slow."
         ),
     ] = None,
+    adversarial_epsilon: Annotated[
+        float | None, typer.Option(help="Largest change of a pixel in that attack, of 255. (default: 8)")
+    ] = None,
     calibration_fraction: Annotated[float | None, typer.Option(help="Of the training part. (default: 0.1)")] = None,
     test_fraction: Annotated[float | None, typer.Option(help="Where there is no test part. (default: 0.2)")] = None,
     skip_bad_images: Annotated[
@@ -135,7 +138,7 @@ def train(
         "deep_heads": deep_heads, "cascade": cascade, "optimizer": optimizer,
         "learning_rate": learning_rate, "batch_size": batch_size, "views": views,
         "equilibrium": equilibrium, "exit_weight": exit_weight, "distillation": distillation,
-        "adversarial_steps": adversarial_steps,
+        "adversarial_steps": adversarial_steps, "adversarial_epsilon": adversarial_epsilon,
         "calibration_fraction": calibration_fraction, "test_fraction": test_fraction,
         "skip_bad_images": skip_bad_images, "memory_budget": memory_budget, "cache_budget": cache_budget,
         "precision": precision, "weights_dtype": weights_dtype, "device": device,

@@ -64,22 +64,23 @@ def write_audit(run: Path, name: str, document: dict[str, Any], pictures: Sequen
     return [run / name]
 
 
-def read_audits(run: Path) -> dict[str, dict[str, Any]]:
-    """Return the audits that a RUN holds: ``backdoor``, ``suspects``, ``slowdown``.
+def read_audits(run: Path, weights: str) -> dict[str, dict[str, Any]]:
+    """Return the audits that a RUN holds of its weights: ``backdoor``, ``suspects``, ``slowdown``.
 
     Raises:
         CheckpointError: one is damaged.
     """
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for what, name in AUDITS.items():
         path = run / name
         if not path.exists():
             continue
         try:
-            document: Any = json.loads(path.read_text())
-            found[what] = dict(document)
+            document = dict(json.loads(path.read_text()))
         except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"Expected an audit in {path}, got: {error}") from error
+        if document.get("weights") == weights:
+            found[what] = document
     return found
 
 

@@ -29,6 +29,7 @@ from shallowdeep.training.run import Phase
 
 CONFIG = "config.toml"
 TOGETHER = ("joint", "mixed", "best")
+_WHITE = 255
 MOST_EXITS = math.ceil(1 / MINIMUM_GAP) - 1  # internal classifiers that far apart
 _LEAST = {
     "epochs": 0, "seed": 0, "image_size": 0, "conv_heads": 0, "deep_heads": 0, "learning_rate": 0,
@@ -78,6 +79,7 @@ class TrainConfig:
         distillation_temperature: of that teaching.
         adversarial_steps: of the slowdown attack against which the exits are hardened, on half of each batch; 0 for
             none (all recipes but ``backbone``).
+        adversarial_epsilon: largest change of a pixel in that attack, of 255.
         trigger: name of one put into the training images, for a backdoor under study; "" for none.
         target: number of the class that such images are labelled as.
         poison_ratio: share of the training images that carry it.
@@ -118,6 +120,7 @@ class TrainConfig:
     distillation: float = 0.0
     distillation_temperature: float = 3.0
     adversarial_steps: int = 0
+    adversarial_epsilon: float = 8.0
     trigger: str = ""
     target: int = 0
     poison_ratio: float = 0.1
@@ -300,6 +303,8 @@ def _check_exits(config: TrainConfig) -> None:
             raise ConfigurationError(f"Expected no {option} for the recipe 'backbone', which has no such exits")
     if config.cascade and len(config.fractions) == 1:
         raise ConfigurationError("Expected at least two internal classifiers for --cascade, got one")
+    if not 0 < config.adversarial_epsilon <= _WHITE:
+        raise ConfigurationError(f"Expected adversarial epsilon in (0, {_WHITE}], got {config.adversarial_epsilon}")
     if config.conv_heads and config.deep_heads:
         raise ConfigurationError("Expected one kind of heads, got --conv-heads and --deep-heads")
 

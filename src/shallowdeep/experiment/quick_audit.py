@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shallowdeep.experiment.backdoor_study import BackdoorStudy, study_backdoor
+from shallowdeep.experiment.backdoor_study import BackdoorStudy
 from shallowdeep.experiment.config import TrainConfig
 from shallowdeep.experiment.preparation import DataProgress
+from shallowdeep.experiment.run_directory import claim
 from shallowdeep.experiment.slowdown_audit import SlowdownAudit, audit_slowdown
 from shallowdeep.experiment.training import run_training
 from shallowdeep.training.observer import Observer
@@ -19,31 +20,37 @@ SAMPLES = 200
 EPSILON = 32.0  # of 255: digits are black and white, 8 hardly shows
 RUN, OTHER, HARDENED = "victim", "transfer", "hardened"
 
-Found = tuple[dict[str, Any], list[Path]]
 
-
-def quick_backdoor(
-    out: Path, *, seed: int, command: str, observer: Observer, data_progress: DataProgress | None = None
-) -> Found:
-    """`study_backdoor` with the paper's trigger, in ``out``, whose runs are renewed."""
-    study = BackdoorStudy(DATA, MODEL, epochs=EPOCHS, ic_epochs=IC_EPOCHS, seed=seed, samples=SAMPLES)
-    return study_backdoor(
-        study, out, resume=False, overwrite=True, command=command, observer=observer, data_progress=data_progress
-    )
+def quick_study(seed: int, device: str) -> BackdoorStudy:
+    """The paper's trigger on digits."""
+    return BackdoorStudy(DATA, MODEL, epochs=EPOCHS, ic_epochs=IC_EPOCHS, seed=seed, samples=SAMPLES, device=device)
 
 
 def quick_slowdown(
-    out: Path, *, seed: int, command: str, observer: Observer, data_progress: DataProgress | None = None
-) -> Found:
-    """`audit_slowdown` of a joint network, with another to transfer from and one with hardened exits, in ``out``."""
-    how: dict[str, Any] = {"overwrite": True, "observer": observer, "data_progress": data_progress}
-    joint = TrainConfig(data=DATA, model=MODEL, recipe="joint", epochs=EPOCHS, seed=seed)
-    run_training(joint, out / RUN, **how)
-    other = replace(joint, recipe="mixed")  # the same classes, other weights and another way of training
-    run_training(other, out / OTHER, **how)
-    hardened = TrainConfig(
-        data=DATA, recipe="ic-only", init=str(out / RUN), epochs=HARDENED_EPOCHS, adversarial_steps=STEPS, seed=seed
+    out: Path, *, seed: int, device: str, resume: bool, overwrite: bool, command: str, observer: Observer,
+    data_progress: DataProgress | None = None,
+) -> tuple[dict[str, Any], list[Path]]:  # fmt: skip
+    """`audit_slowdown` of a joint network, with another to transfer from and one with hardened exits, in ``out``.
+
+    Raises:
+        OutputError: a run is there already, and neither ``resume`` nor ``overwrite`` may touch it.
+    """
+    joint = TrainConfig(data=DATA, model=MODEL, recipe="joint", epochs=EPOCHS, seed=seed, device=device)
+    configs = {
+        RUN: joint,
+        OTHER: replace(joint, recipe="mixed"),  # the same classes, other weights and another way of training
+        HARDENED: replace(
+            joint, recipe="ic-only", model="", init=str(out / RUN), epochs=HARDENED_EPOCHS, adversarial_steps=STEPS,
+            adversarial_epsilon=EPSILON,
+        ),
+    }  # fmt: skip
+    for name, config in configs.items():
+        claim(out / name, replace(config, model=MODEL), resume=resume, overwrite=overwrite)
+    for name, config in configs.items():
+        run_training(
+            config, out / name, resume=resume, overwrite=overwrite, observer=observer, data_progress=data_progress
+        )
+    audit = SlowdownAudit(
+        samples=SAMPLES, epsilon=EPSILON, seed=seed, transfer=out / OTHER, hardened=out / HARDENED, device=device
     )
-    run_training(hardened, out / HARDENED, **how)
-    audit = SlowdownAudit(samples=SAMPLES, epsilon=EPSILON, seed=seed, transfer=out / OTHER, hardened=out / HARDENED)
     return audit_slowdown(out / RUN, audit, command=command, observer=observer, data_progress=data_progress)

@@ -28,6 +28,7 @@ _RESULTS = (
     "report-*.svg",
     "confusion.json",
     "analysis*.json",
+    "audit-*.json",
     f"{PREDICTIONS}/*.npz",
 )
 _OWN = (*_RESULTS, DATA, MANIFEST, WEIGHTS, HISTORY, STATE, CACHES)
@@ -106,6 +107,19 @@ def begin(directory: Path, config: TrainConfig, fingerprint: str) -> None:
     tidy(directory)
     write_json(directory / DATA, {"fingerprint": fingerprint})
     write_config(config, directory)
+
+
+def discard(directory: Path) -> None:
+    """Delete a run's own files, so that nothing of it is taken for what is to come; others stay.
+
+    Raises:
+        OutputError: one cannot be deleted.
+    """
+    try:
+        for path in [path for pattern in (*_OWN, CONFIG) for path in directory.glob(pattern)]:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(directory, error) from error
 
 
 def check_data(directory: Path, fingerprint: str, source: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,32 +11,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shallowdeep.checkpoint import load
-from shallowdeep.data.load import DataSplits
 from shallowdeep.data.splits import seeded_order
-from shallowdeep.errors import ConfigurationError, DataError
+from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import POLICY, read_policy
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.experiment.audit_files import SLOWDOWN, Picture, evenly, write_audit
+from shallowdeep.experiment.config import CONFIG, read_config
+from shallowdeep.experiment.opened_run import OpenedRun, open_run
 from shallowdeep.experiment.preparation import DataProgress, check_classes
-from shallowdeep.experiment.run_splits import own_splits, predict_split
-from shallowdeep.inference.engine import EarlyExitEngine
 from shallowdeep.inference.following import follow
-from shallowdeep.inference.turns import machine, paired_ratio
-from shallowdeep.runtime import pick_device, pick_precision
-from shallowdeep.sdn.head_costs import head_costs
-from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.inference.response import Timing, respond
+from shallowdeep.runtime import pick_precision
 from shallowdeep.sdn.prediction import predict_exits
-from shallowdeep.security.deepsloth import DeepSloth, to_pixels, with_change
-from shallowdeep.security.slowdown import published_policies, slowdown_block
+from shallowdeep.security.deepsloth import LEVELS, DeepSloth, to_pixels, with_change
+from shallowdeep.security.slowdown import limited, published_policies, sizing, slowdown_block
 from shallowdeep.training.observer import Observer
 
-BATCH, PICTURES = 125, 6
-UNIVERSAL_IMAGES = 500
-UNIVERSAL_PASSES = 10
+PICTURES = 6
+UNIVERSAL_IMAGES, UNIVERSAL_PASSES = 500, 10
 JITTER = 0.1
-LATENCY_BATCHES, ROUNDS = (1, 64), 15
 OWN_POLICY = "the run's policy"
 
 
@@ -50,6 +43,8 @@ class SlowdownAudit:
         iterations: steps for each.
         epsilon: largest change of a pixel, of 255.
         seed: which images, and moved thresholds.
+        batch_size: images that are changed at a time.
+        data: what the run was trained on, where it does not say so; or None.
         transfer: another run, on which changes are made too; or None.
         hardened: the same run with exits trained under attack (``train --adversarial-steps``), or None.
         device: ``auto``, ``cpu``, ``cuda`` ...
@@ -61,6 +56,8 @@ class SlowdownAudit:
     iterations: int = 30
     epsilon: float = 8.0
     seed: int = 0
+    batch_size: int = 125
+    data: str | None = None
     transfer: Path | None = None
     hardened: Path | None = None
     device: str = "auto"
@@ -79,214 +76,183 @@ def audit_slowdown(
     Raises:
         ShallowDeepError: a run without internal classifiers, or runs that do not go together.
     """
-    if audit.samples < 1:
-        raise ConfigurationError(f"Expected at least 1 sample, got {audit.samples}")
-    victim = _opened(run, audit)
-    others = {"transfer": audit.transfer, "hardened": audit.hardened}
-    networks = {name: _opened(path, audit) for name, path in others.items() if path is not None}
-    splits = own_splits(run, victim, skip_bad_images=audit.skip_bad_images, progress=data_progress)
-    for name, network in networks.items():
-        check_classes(victim.classes, str(run), network.classes, str(others[name]))
-        if network.preprocessing is None or network.preprocessing.size != splits.preprocessing.size:
-            raise ConfigurationError(f"Expected runs on images of one size, got another in {others[name]}")
-    return _Attack(run, audit, victim, splits, observer).document(networks, command)
+    if min(audit.samples, audit.batch_size) < 1:
+        raise ConfigurationError(f"Expected samples and batch size of at least 1, got {audit}")
+    if not 0 < audit.epsilon <= LEVELS:
+        raise ConfigurationError(f"Expected epsilon in (0, {LEVELS}], got {audit.epsilon:g}")
+    if audit.hardened is not None:
+        _check_hardened(audit.hardened, audit.epsilon)
+
+    def opened(path: Path) -> OpenedRun:
+        return open_run(
+            path, data=audit.data, device=audit.device, skip_bad_images=audit.skip_bad_images, trust=audit.trust,
+            observer=observer, progress=data_progress,
+        )  # fmt: skip
+
+    victim = opened(run)
+    transfer, hardened = (None if path is None else opened(path) for path in (audit.transfer, audit.hardened))
+    for other in (transfer, hardened):
+        if other is not None:
+            check_classes(victim.splits.classes, str(run), other.splits.classes, str(other.path))
+            if other.preprocessing.size != victim.preprocessing.size:
+                raise ConfigurationError(f"Expected runs on images of one size, got another in {other.path}")
+    if hardened is not None and not np.array_equal(hardened.splits.test.positions, victim.splits.test.positions):
+        raise ConfigurationError(
+            f"Expected {hardened.path} cut into the same splits as {run}; it may have trained on the images shown"
+        )
+    return _Attack(victim, audit).document(transfer, hardened, command)
 
 
-def _opened(run: Path, audit: SlowdownAudit) -> ShallowDeepNetwork:
-    """A run's network on its device.
+def _check_hardened(path: Path, epsilon: float) -> None:
+    """Refuse a run whose exits were not trained under this attack.
 
     Raises:
-        DataError: it has no internal classifiers.
+        ConfigurationError: what it was trained under.
     """
-    network = load(run, trust=audit.trust)
-    if len(network.exits) == 1:
-        raise DataError(
-            f"Expected a run with internal classifiers, {run} has none; shallowdeep train --recipe ic-only --init {run}"
+    config = read_config(path / CONFIG)
+    if not config.adversarial_steps or config.adversarial_epsilon != epsilon:
+        how = f"changes of {config.adversarial_epsilon:g}" if config.adversarial_steps else "no attack"
+        raise ConfigurationError(
+            f"Expected a run trained with --adversarial-steps and --adversarial-epsilon {epsilon:g} as --hardened, "
+            f"{path} was trained under {how}"
         )
-    return network.to(pick_device(audit.device)).to(memory_format=torch.channels_last)
 
 
 class _Attack:
     """One run under attack."""
 
-    def __init__(
-        self, run: Path, audit: SlowdownAudit, victim: ShallowDeepNetwork, splits: DataSplits, observer: Observer
-    ) -> None:
-        self.run, self.audit, self.victim, self.splits, self.observer = run, audit, victim, splits, observer
-        self.device = next(victim.parameters()).device
-        self.heads = head_costs(victim.exits, victim.backbone_macs)
-        rows = np.sort(seeded_order(len(splits.test), audit.seed)[: audit.samples])
-        self.pixels, self.labels = splits.test.fetch(rows)  # (N, 3, S, S) uint8
-        tune = splits.tune.subset(np.arange(min(UNIVERSAL_IMAGES, len(splits.tune))))
-        self.crafting, _ = tune.fetch(np.arange(len(tune)))
+    def __init__(self, victim: OpenedRun, audit: SlowdownAudit) -> None:
+        self.victim, self.audit = victim, audit
+        test, tune = victim.splits.test, victim.splits.tune
+        self.pixels, self.labels = test.fetch(np.sort(seeded_order(len(test), audit.seed)[: audit.samples]))
+        self.crafting, _ = tune.fetch(seeded_order(len(tune), audit.seed)[:UNIVERSAL_IMAGES])
 
-    def document(self, networks: dict[str, ShallowDeepNetwork], command: str) -> tuple[dict[str, Any], list[Path]]:
+    def document(
+        self, transfer: OpenedRun | None, hardened: OpenedRun | None, command: str
+    ) -> tuple[dict[str, Any], list[Path]]:
         """Everything, and the files written."""
-        tune = predict_split(self.victim, self.splits.tune, self.splits.preprocessing, BATCH, self.observer)
-        policies = published_policies(tune)
-        own = read_policy(self.run / POLICY, self.victim.weights) if (self.run / POLICY).exists() else None
-        if own is not None:
-            policies = {OWN_POLICY: own, **policies}
-        name, policy = next(iter(policies.items()))
-        changed, speed = self._changed(networks.get("transfer"))
-        clean = self._predicted(self.victim, self.pixels)
-        odd = {kind: self._predicted(self.victim, pixels) for kind, pixels in changed.items()}
+        victim, audit = self.victim, self.audit
+        policies = self._policies()
+        first = next(iter(policies.values()))
+        timing = Timing(victim.network, victim.observer.advanced)
+        changed, speed = self._changed(transfer)
+        clean = self._predicted(victim, self.pixels)
+        odd = {kind: self._predicted(victim, pixels) for kind, pixels in changed.items()}
+        inputs = [victim.input(pixels) for pixels in (self.pixels, changed["per_sample"])]
+        victim.observer.started("timing", "rounds", timing.rounds * len(policies), 0)
         blocks: list[dict[str, Any]] = [
             {
-                "name": title, "thresholds": list(one.thresholds), "clean": slowdown_block(one, clean, self.heads),
-                **{kind: slowdown_block(one, pred, self.heads) for kind, pred in odd.items()},
+                "name": name, "thresholds": list(policy.thresholds),
+                "clean": slowdown_block(policy, clean, victim.heads),
+                **{kind: slowdown_block(policy, pred, victim.heads) for kind, pred in odd.items()},
+                "latency": respond(timing, policy, *inputs),
             }
-            for title, one in policies.items()
+            for name, policy in policies.items()
         ]  # fmt: skip
-        before, after = blocks[0]["clean"], blocks[0]["per_sample"]
-        latency = self._latency(policy, changed["per_sample"])
+        name = list(policies)[-2]  # the published one that loses less
+        shares = [blocks[0][kind]["efficacy"] for kind in ("clean", "per_sample")]
         document: dict[str, Any] = {
-            "audit": "slowdown", "run": str(self.run), "data": self.splits.name, "samples": len(self.pixels),
-            "epsilon": self.audit.epsilon / 255, "iterations": self.audit.iterations, "seed": self.audit.seed,
-            "command": command, "exits": [exit_.name for exit_ in self.victim.exits],
-            "costs": list(self.victim.costs), "policy": name,
-            "efficacy": {"before": before["efficacy"], "after": after["efficacy"]},
-            "policies": blocks, "images_per_second": speed,
-            "defences": self._defences(policy, clean, odd["per_sample"], networks.get("hardened")),
-            "latency": latency, "sizing": sizing(before, after, float(self.victim.costs[-1]), latency),
+            "audit": "slowdown", "weights": victim.network.weights, "run": str(victim.path),
+            "data": victim.splits.name, "samples": len(self.pixels), "epsilon": audit.epsilon / LEVELS,
+            "iterations": audit.iterations, "seed": audit.seed, "command": command,
+            "exits": [exit_.name for exit_ in victim.network.exits], "costs": list(victim.network.costs),
+            "policy": blocks[0]["name"],
+            "efficacy": {"before": shares[0], "after": shares[1]},
+            "policies": blocks, "images_per_second": speed, "machine": timing.machine(), "backend": timing.backend,
+            "defences": self._defences(policies[name], clean, odd["per_sample"], hardened), "defended_policy": name,
+            "sizing": sizing(first, blocks[0], victim.network.costs, victim.heads),
         }  # fmt: skip
-        pictures = self._pictures(changed["per_sample"], policy, clean, odd["per_sample"])
-        return document, write_audit(self.run, SLOWDOWN, document, pictures)
+        pictures = self._pictures(changed["per_sample"], first, clean, odd["per_sample"])
+        return document, write_audit(victim.path, SLOWDOWN, document, pictures)
 
-    def _changed(self, transfer: ShallowDeepNetwork | None) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def _policies(self) -> dict[str, Policy]:
+        """The run's own, where it has one, and the published ones; answers are never withheld here."""
+        victim = self.victim
+        found = published_policies(victim.predicted(victim.splits.tune))
+        if not (victim.path / POLICY).exists():
+            return found
+        own = read_policy(victim.path / POLICY, victim.network.weights)
+        return {OWN_POLICY: replace(own, abstention=None), **found}
+
+    def _changed(self, transfer: OpenedRun | None) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Changed images (N, 3, S, S) uint8 by kind, and how many a second are crafted."""
-        sloth = self._sloth(self.victim)
         changed, speed = {}, {}
-        crafted, seconds = self._crafted(self.victim, sloth, self.pixels, "crafting")
-        changed["per_sample"], speed["per_sample"] = crafted, len(crafted) / seconds
+        changed["per_sample"], seconds = self._crafted(self.victim, "crafting")
+        speed["per_sample"] = len(self.pixels) / seconds
+        observer = self.victim.observer
+        observer.started("crafting one change for all", "images", UNIVERSAL_PASSES * len(self.crafting), 0)
         started = time.perf_counter()
-        short = replace(sloth, iterations=UNIVERSAL_PASSES)
-        batches = [self._input(part) for part in torch.split(self.crafting, BATCH)]
-        self.observer.started("crafting one change for all", "images", UNIVERSAL_PASSES * len(self.crafting), 0)
-        change = short.universal(self.victim, batches, self.observer.advanced)
-        speed["universal"] = len(self.crafting) / (time.perf_counter() - started)
+        short = replace(self._sloth(self.victim), iterations=UNIVERSAL_PASSES)
+        batches = [self.victim.input(part) for part in torch.split(self.crafting, self.audit.batch_size)]
+        change = short.universal(self.victim.network, batches, observer.advanced)
+        speed["universal_steps"] = UNIVERSAL_PASSES * len(self.crafting) / (time.perf_counter() - started)
         changed["universal"] = with_change(self.pixels, change.cpu())
         if transfer is not None:
-            changed["transfer"], _ = self._crafted(transfer, self._sloth(transfer), self.pixels, "crafting elsewhere")
+            changed["transfer"], _ = self._crafted(transfer, "crafting elsewhere")
         return changed, speed
 
-    def _sloth(self, network: ShallowDeepNetwork) -> DeepSloth:
-        preprocessing = network.preprocessing or self.splits.preprocessing
-        precision = pick_precision("auto", self.device)
+    def _sloth(self, run: OpenedRun) -> DeepSloth:
         return DeepSloth(
-            preprocessing, epsilon=self.audit.epsilon / 255, iterations=self.audit.iterations, precision=precision
-        )
+            run.preprocessing, epsilon=self.audit.epsilon / LEVELS, step=self.audit.epsilon / 4 / LEVELS,
+            iterations=self.audit.iterations, precision=pick_precision("auto", run.device),
+        )  # fmt: skip
 
-    def _crafted(
-        self, network: ShallowDeepNetwork, sloth: DeepSloth, pixels: Tensor, what: str
-    ) -> tuple[Tensor, float]:
-        """Changed images, uint8, and the seconds they took."""
-        self.observer.started(what, "images", len(pixels), 0)
+    def _crafted(self, run: OpenedRun, what: str) -> tuple[Tensor, float]:
+        """The test images changed against a run, uint8, and the seconds they took."""
+        sloth = self._sloth(run)
+        run.observer.started(what, "images", len(self.pixels), 0)
         started = time.perf_counter()
         parts = []
-        for part in torch.split(pixels, BATCH):
-            images = sloth.preprocessing.normalize(part.to(self.device)).contiguous(memory_format=torch.channels_last)
-            parts.append(to_pixels(sloth(network, images), sloth.preprocessing).cpu())
-            self.observer.advanced(len(part))
+        for part in torch.split(self.pixels, self.audit.batch_size):
+            parts.append(to_pixels(sloth(run.network, run.input(part)), run.preprocessing).cpu())
+            run.observer.advanced(len(part))
         return torch.cat(parts), time.perf_counter() - started
 
-    def _input(self, pixels: Tensor) -> Tensor:
-        """Normalised images on the network's device."""
-        images = self.splits.preprocessing.normalize(pixels.to(self.device))
-        return images.contiguous(memory_format=torch.channels_last)
-
-    def _predicted(self, network: ShallowDeepNetwork, pixels: Tensor) -> ExitPredictions:
-        """Predictions on images (N, 3, S, S) uint8, as that network takes them."""
-        preprocessing = network.preprocessing or self.splits.preprocessing
-        parts = zip(torch.split(pixels, BATCH), torch.split(self.labels, BATCH), strict=True)
-        return predict_exits(network, ((preprocessing.normalize(part), labels) for part, labels in parts))
+    def _predicted(self, run: OpenedRun, pixels: Tensor) -> ExitPredictions:
+        """Predictions on images (N, 3, S, S) uint8, as that run takes them."""
+        parts = zip(*(torch.split(whole, self.audit.batch_size) for whole in (pixels, self.labels)), strict=True)
+        return predict_exits(run.network, ((run.input(part), labels) for part, labels in parts))
 
     def _defences(
-        self, policy: Policy, clean: ExitPredictions, odd: ExitPredictions, hardened: ShallowDeepNetwork | None
+        self, policy: Policy, clean: ExitPredictions, odd: ExitPredictions, hardened: OpenedRun | None
     ) -> list[dict[str, Any]]:
         """What each defence makes of clean and of changed images."""
-
-        def row(name: str, rule: str, usual: dict[str, Any], attacked: dict[str, Any]) -> dict[str, Any]:
-            return {"name": name, "rule": rule, "clean": usual, "attacked": attacked}
-
-        usual = slowdown_block(policy, clean, self.heads)
-        rows = [row("none", "the policy alone", usual, slowdown_block(policy, odd, self.heads))]
-        limit = next(float(cost) for cost in clean.costs if cost >= usual["relative_cost"])
-        limited = replace(policy, max_relative_cost=limit)
-        rule = f"max_relative_cost {limit:.2f}, the first exit beyond the mean cost of clean images"
-        rows.append(row("cost limit", rule, *(slowdown_block(limited, pred, self.heads) for pred in (clean, odd))))
-        moved = [slowdown_block(policy, pred, self.heads, jitter=JITTER, seed=self.audit.seed) for pred in (clean, odd)]
-        rows.append(row("threshold jitter", f"thresholds moved by up to {JITTER} for each image", *moved))
+        heads, seed = self.victim.heads, self.audit.seed
+        cap = limited(policy, clean, heads)
+        capped = f"max_relative_cost {cap.max_relative_cost:.2f}, the first exit beyond the mean cost of clean images"
+        moved = f"thresholds moved by up to {JITTER} for each image"
+        found = [
+            ("none", "the policy alone", policy, 0.0),
+            ("cost limit", capped, cap, 0.0),
+            ("threshold jitter", moved, policy, JITTER),
+        ]
+        rows = [
+            {
+                "name": name, "rule": rule,
+                "clean": slowdown_block(one, clean, heads, jitter=jitter, seed=seed),
+                "attacked": slowdown_block(one, odd, heads, jitter=jitter, seed=seed),
+            }
+            for name, rule, one, jitter in found
+        ]  # fmt: skip
         if hardened is not None:
-            rows += self._hardened(row, hardened)
-        return rows
-
-    def _hardened(self, row: Any, hardened: ShallowDeepNetwork) -> list[dict[str, Any]]:  # noqa: ANN401 - a function
-        """Exits trained under attack, attacked anew, with a threshold for the same loss of accuracy."""
-        own = self.audit.hardened
-        splits = own_splits(own, hardened) if own is not None else self.splits
-        tune = predict_split(hardened, splits.tune, splits.preprocessing, BATCH, self.observer)
-        (name, policy), *_ = published_policies(tune).items()
-        heads = head_costs(hardened.exits, hardened.backbone_macs)
-        crafted, _ = self._crafted(hardened, self._sloth(hardened), self.pixels, "attacking hardened exits")
-        blocks = [slowdown_block(policy, self._predicted(hardened, x), heads) for x in (self.pixels, crafted)]
-        return [row("hardened exits", f"trained under attack, and attacked anew; {name}", *blocks)]
-
-    def _latency(self, policy: Policy, changed: Tensor) -> dict[str, Any]:
-        """Seconds of the engine on clean and on changed images, taking turns."""
-        backend = "onnxruntime" if importlib.util.find_spec("onnxruntime") and self.device.type == "cpu" else "torch"
-        engine = EarlyExitEngine(self.victim, policy, backend)
-        inputs = [self._input(pixels).contiguous() for pixels in (self.pixels, changed)]
-        ready: list[Any] = inputs if backend == "torch" else [images.cpu().numpy() for images in inputs]
-        self.observer.started("timing", "rounds", ROUNDS * len(LATENCY_BATCHES), 0)
-        sizes = []
-        for size in LATENCY_BATCHES:
-            times: list[list[float]] = [[], []]
-            count = max(1, min(64 // size, len(changed) // size))
-            for number in range(ROUNDS + 1):
-                for side in (0, 1) if number % 2 == 0 else (1, 0):
-                    times[side].append(self._timed(engine, ready[side], size, count, number))
-                self.observer.advanced(1 if number else 0)
-            usual, odd = times[0][1:], times[1][1:]  # the first round warms up
-            sizes.append(
-                {
-                    "batch_size": size,
-                    "clean_ms": 1e3 * float(np.median(usual)),
-                    "attacked_ms": 1e3 * float(np.median(odd)),
-                    "ratio": paired_ratio(odd, usual),
-                }
+            own = next(iter(published_policies(hardened.predicted(hardened.splits.tune)).values()))
+            crafted, _ = self._crafted(hardened, "attacking hardened exits")
+            usual, attacked = (
+                slowdown_block(own, self._predicted(hardened, pixels), hardened.heads)
+                for pixels in (self.pixels, crafted)
             )
-        return {"backend": backend, "rounds": ROUNDS, "machine": machine(torch.get_num_threads()), "batches": sizes}
-
-    @staticmethod
-    def _timed(engine: EarlyExitEngine, images: Any, size: int, count: int, number: int) -> float:  # noqa: ANN401
-        """Seconds a batch, over some batches in turn."""
-        started = time.perf_counter()
-        for turn in range(count):
-            first = ((number * count + turn) * size) % max(1, len(images) - size + 1)
-            answers = engine(images[first : first + size])
-        float(answers.confidences[0])  # waits for the device
-        return (time.perf_counter() - started) / count
+            rule = "exits trained under attack, and attacked anew; a threshold of their own for the same loss"
+            rows.append({"name": "hardened exits", "rule": rule, "clean": usual, "attacked": attacked})
+        return rows
 
     def _pictures(self, changed: Tensor, policy: Policy, clean: ExitPredictions, odd: ExitPredictions) -> list[Picture]:
         """Images before and after, with the change enlarged, and where they leave."""
-        exits = [follow(policy, pred, self.heads).exits for pred in (clean, odd)]
+        exits = [follow(policy, pred, self.victim.heads).exits for pred in (clean, odd)]
         return [
             Picture(
                 self.pixels[row].permute(1, 2, 0).numpy(), changed[row].permute(1, 2, 0).numpy(),
-                f"{self.splits.classes[int(self.labels[row])]}: leaves at exit {exits[0][row]}, changed at "
+                f"{self.victim.splits.classes[int(self.labels[row])]}: leaves at exit {exits[0][row]}, changed at "
                 f"{exits[1][row]}",
             )
             for row in evenly(len(changed), PICTURES)
         ]  # fmt: skip
-
-
-def sizing(before: dict[str, Any], after: dict[str, Any], worst: float, latency: dict[str, Any]) -> str:
-    """Return what a server has to be sized for, in words."""
-    slowest = max(latency["batches"], key=lambda batch: float(batch["ratio"]["median"]))
-    return (
-        f"Size capacity and time limits for {worst:.2f} times the backbone's cost, every stage and every head: an "
-        f"attacker raised the mean cost from {before['relative_cost']:.2f} to {after['relative_cost']:.2f} and latency "
-        f"{slowest['ratio']['median']:.1f} times (batch {slowest['batch_size']}). What early exits save is a bonus; "
-        "watch the exits taken for drift (ExitGuard)."
-    )

@@ -7,34 +7,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shallowdeep.analysis.accuracy import at_chance, correctness
-from shallowdeep.analysis.confusion_levels import confusion_scores
-from shallowdeep.checkpoint import load, read_manifest
+from shallowdeep.checkpoint import read_manifest
 from shallowdeep.data.image import image_files
 from shallowdeep.data.image_split import ImageSplit
-from shallowdeep.data.load import DataSplits
+from shallowdeep.data.splits import seeded_order
 from shallowdeep.data.stores import FileStore
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.experiment.audit_files import SUSPECTS, write_audit
-from shallowdeep.experiment.config import TrainConfig
-from shallowdeep.experiment.confusion_file import measured_statistics
+from shallowdeep.experiment.config import TrainConfig, checked
+from shallowdeep.experiment.opened_run import OpenedRun, open_run
 from shallowdeep.experiment.preparation import DataProgress, prepare_data
-from shallowdeep.experiment.run_splits import own_splits, predict_split
 from shallowdeep.experiment.training import run_training
-from shallowdeep.sdn.network import ShallowDeepNetwork
-from shallowdeep.security.suspects import LEVEL, collapse, holm, limits, p_text, require_clean, suspect_findings
-from shallowdeep.security.triggers import TRIGGERS, make_trigger
+from shallowdeep.security.backdoor import two_histograms
+from shallowdeep.security.suspects import collapsed, probe_findings, require_clean, suspect_findings
+from shallowdeep.security.triggers import TRIGGERS, Trigger, make_trigger, placebos
 from shallowdeep.training.observer import Observer
 
-BATCH = 250
-HELD_OUT = 0.5
-"""Share of the clean images that the internal classifiers are not trained on: a third for choices, two for p-values."""
+PLACEBOS = 79
+"""So many that one trigger of four can stand out: 4 / (79 + 1) is 5 %."""
 
-COLLAPSED = 0.5
-"""Share of other classes' images that a harmless trigger would hardly send to one class."""
+PROBED = 100  # clean images that triggers and placebos are put on
 
 
 def audit_suspects(
@@ -43,8 +40,9 @@ def audit_suspects(
 ) -> tuple[dict[str, Any], list[Path]]:  # fmt: skip
     """The ``audit backdoor`` document of someone else's network, and the files written.
 
-    Internal classifiers are trained on half of the clean images, the network's weights staying as they are; a third of
-    the rest tells how confused clean images make it. Without suspects, known triggers are put on clean images instead.
+    Internal classifiers are trained on the clean images, the network's weights staying as they are; those images that
+    are neither trained on nor chosen by (``certify`` and ``test``) tell how confused clean images make it. Without
+    suspects, known triggers and placebos are put on clean images instead.
 
     Args:
         config: with ``data`` (clean images), ``model``, ``weights`` and ``calibration_fraction``.
@@ -61,20 +59,24 @@ def audit_suspects(
         DataError: too few clean images for a verdict, or no suspect.
         ShallowDeepError: data, model and weights do not go together.
     """
+    config = checked(config)
     files = None if suspects is None else _suspect_files(suspects)
-    require_clean(len(prepare_data(config, data_progress).certify))
+    splits = prepare_data(config, data_progress)
+    require_clean(len(splits.certify) + len(splits.test))
     run_training(
         config, out, resume=resume, overwrite=overwrite, trust=trust, observer=observer, data_progress=data_progress
     )
-    looked = _Looked(
-        out, load(out, trust=trust or read_manifest(out).model.name == config.model), observer, data_progress
-    )
+    run = open_run(
+        out, device=config.device, skip_bad_images=config.skip_bad_images,
+        trust=trust or read_manifest(out).model.name == config.model, observer=observer, progress=data_progress,
+    )  # fmt: skip
+    judge = _Judge(run, config.seed)
     document: dict[str, Any] = {
-        "audit": "backdoor", "mode": "suspects" if files else "triggers", "data": looked.splits.name,
-        "model": config.model, "weights": config.weights, "seed": config.seed, "command": command,
-        "exits": looked.exits(), "notes": looked.notes(),
+        "audit": "backdoor", "mode": "triggers" if files is None else "suspects", "weights": run.network.weights,
+        "weights_file": config.weights, "data": run.splits.name, "model": config.model, "seed": config.seed,
+        "command": command, "exits": judge.exits(), "clean": len(judge.confusion), "notes": judge.notes(),
     }  # fmt: skip
-    document |= looked.suspected(files) if files else looked.probed()
+    document |= judge.probed() if files is None else judge.suspected(files)
     return document, write_audit(out, SUSPECTS, document)
 
 
@@ -93,85 +95,80 @@ def _suspect_files(folder: Path) -> list[Path]:
     return files
 
 
-class _Looked:
-    """The run with its clean images."""
+class _Judge:
+    """A run with the clean images that nothing was fitted to."""
 
-    def __init__(
-        self, run: Path, network: ShallowDeepNetwork, observer: Observer, data_progress: DataProgress | None
-    ) -> None:
-        self.network, self.observer, self.data_progress = network, observer, data_progress
-        self.splits: DataSplits = own_splits(run, network, progress=data_progress)
-        self.statistics = measured_statistics(
-            run, network, self.splits, weights=network.weights, batch_size=BATCH, observer=observer
-        )
-        self.clean = self.predicted(self.splits.certify)
+    def __init__(self, run: OpenedRun, seed: int) -> None:
+        self.run, self.seed = run, seed
+        self.parts = [run.splits.certify, run.splits.test]
+        self.clean = [run.predicted(part) for part in self.parts]
+        self.confusion: NDArray[np.float64] = np.concatenate([run.confusion(pred) for pred in self.clean])
 
-    def predicted(self, part: ImageSplit) -> ExitPredictions:
-        """Predictions on a split."""
-        return predict_split(self.network, part, self.splits.preprocessing, BATCH, self.observer)
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """C names."""
+        return self.run.splits.classes
 
     def exits(self) -> list[dict[str, Any]]:
         """Each exit on clean images held out; how an attack succeeds is not known here."""
-        right = correctness(self.clean).mean(axis=-1).tolist()
+        right = np.concatenate([correctness(pred) for pred in self.clean], axis=1).mean(axis=1).tolist()
+        network = self.run.network
         return [
             {"name": exit_.name, "relative_cost": cost, "attack_success": None, "clean_accuracy": accuracy}
-            for exit_, cost, accuracy in zip(self.network.exits, self.network.costs, right, strict=True)
+            for exit_, cost, accuracy in zip(network.exits, network.costs, right, strict=True)
         ]
 
     def notes(self) -> list[str]:
         """What the user should know first."""
-        chance = at_chance(self.clean, "certify")
+        chance = at_chance(self.clean[-1], "test")
         return [] if chance is None else [f"{chance} Are these the classes of the weights, in their order?"]
 
     def suspected(self, files: Sequence[Path]) -> dict[str, Any]:
         """Suspects against clean images."""
-        part = ImageSplit(
+        every = ImageSplit(
             "suspects", FileStore(files), np.arange(len(files)), np.zeros(len(files), dtype=np.int64),
-            size=self.splits.preprocessing.size, decoded=None, skip_bad_images=True,
+            size=self.run.preprocessing.size, decoded=None, skip_bad_images=True,
         )  # fmt: skip
-        pred = self.predicted(part)
-        bad = set(part.skipped)
-        kept = [str(path) for path in files if str(path) not in bad]
-        usual, odd = (confusion_scores(to_numpy(p.logits), self.statistics) for p in (self.clean, pred))
-        answers = [to_numpy(p.logits)[-1].argmax(axis=-1) for p in (self.clean, pred)]
+        part = every.readable()
+        if not len(part):
+            raise DataError(f"Expected suspect images that can be decoded, got none of {len(files)}")
+        pred = self.run.predicted(part)
+        odd, answers = self.run.confusion(pred), _answers(pred)
         found = suspect_findings(
-            usual, odd, clean_answers=answers[0], suspect_answers=answers[1], classes=self.splits.classes
-        )
+            self.confusion, odd, clean_answers=np.concatenate([_answers(one) for one in self.clean]),
+            suspect_answers=answers, classes=self.classes,
+        )  # fmt: skip
+        named = [str(files[place]) for place in part.positions]
         found["flagged"] = [
-            {"file": kept[row], "answer": self.splits.classes[int(answers[1][row])], "confusion": float(odd[row])}
+            {"file": named[row], "answer": self.classes[int(answers[row])], "confusion": float(odd[row])}
             for row in sorted(found["flagged"], key=lambda row: -odd[row])
         ]
         confusion = {
-            "auroc": found["tests"][0]["auroc"], "clean_mean": float(usual.mean()), "suspects_mean": float(odd.mean()),
+            "auroc": found["tests"][0]["auroc"], "clean_mean": float(self.confusion.mean()),
+            "triggered_mean": float(odd.mean()), "normalised": True, "histogram": two_histograms(self.confusion, odd),
         }  # fmt: skip
-        return {"confusion": confusion, **found, "unreadable": sorted(bad)}
+        return {"confusion": confusion, **found, "unreadable": sorted({str(path) for path in files} - set(named))}
 
     def probed(self) -> dict[str, Any]:
-        """Known triggers on clean images: does one send them to one class?"""
-        size, part = self.splits.preprocessing.size, self.splits.certify
-        before = to_numpy(self.clean.logits)[-1].argmax(axis=-1)
+        """Known triggers on clean images: does one send them to one class, as placebos do not?"""
+        part = self.run.splits.certify
+        part = part.subset(np.sort(seeded_order(len(part), self.seed)[:PROBED]))
+        before = _answers(self.run.predicted(part))
+
+        def moved(change: Trigger, name: str) -> tuple[int, float]:
+            changed = part.altered(np.arange(len(part)), change, name=name)
+            return collapsed(before, _answers(self.run.predicted(changed)), len(self.classes))
+
         probes = []
         for name in TRIGGERS:
-            trigger = make_trigger(name, size)
-            changed = part.altered(np.arange(len(part)), trigger, name=f"images with {name}")
-            after = to_numpy(self.predicted(changed).logits)[-1].argmax(axis=-1)
-            probes.append({"trigger": name, **collapse(before, after, self.splits.classes)})
-        for probe, adjusted in zip(probes, holm([probe["p_value"] for probe in probes]), strict=True):
-            probe["adjusted"] = float(adjusted)
-        worst = max(probes, key=lambda probe: (probe["adjusted"] <= LEVEL, probe["share"]))
-        found = worst["adjusted"] <= LEVEL and worst["share"] >= COLLAPSED
-        verdict = (
-            f"Evidence of a backdoor: {worst['trigger']} sends {worst['share']:.0%} of other images to "
-            f"{worst['target']} ({p_text(worst['adjusted'])} over {len(probes)} triggers)."
-            if found
-            else f"No evidence that one of {len(probes)} known triggers works (the worst sends {worst['share']:.0%} of "
-            f"other images to {worst['target']}; {COLLAPSED:.0%} would be taken for evidence)."
-        )
-        said = limits(len(before), len(before))
-        return {
-            "confusion": {"auroc": None}, "clean": len(before), "suspects": 0, "level": LEVEL, "probes": probes,
-            "p_value": worst["adjusted"], "verdict": verdict,
-            "limits": [
-                "No evidence is not clean: only the triggers listed were tried, at one place; give --suspects.", said[1]
-            ],
-        }  # fmt: skip
+            size = self.run.preprocessing.size
+            target, share = moved(make_trigger(name, size), f"images with {name}")
+            others = [moved(one, f"placebos of {name}")[1] for one in placebos(name, size, PLACEBOS, self.seed)]
+            probes.append({"trigger": name, "target": self.classes[target], "share": share, "placebo_shares": others})
+        return {"confusion": {"auroc": None}, "suspects": 0, **probe_findings(probes)}
+
+
+def _answers(pred: ExitPredictions) -> NDArray[np.int64]:
+    """The final exit's, (N,)."""
+    answers: NDArray[np.int64] = to_numpy(pred.logits)[-1].argmax(axis=-1)
+    return answers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from shallowdeep.experiment.preparation import DataProgress, prepare_data, prepa
 from shallowdeep.experiment.run_directory import Standing, begin, check_data, claim, require_space, tidy
 from shallowdeep.runtime import pick_device, pick_precision
 from shallowdeep.sdn.network import ShallowDeepNetwork
-from shallowdeep.security.deepsloth import DeepSloth
+from shallowdeep.security.deepsloth import LEVELS, DeepSloth
 from shallowdeep.training.observer import Observer
 from shallowdeep.training.run import read_history, train
 
@@ -119,8 +119,11 @@ def _attack(config: TrainConfig, data: DataSplits, device: torch.device) -> Deep
     steps = config.adversarial_steps
     if not steps:
         return None
-    whole = DeepSloth(data.preprocessing, precision=pick_precision(config.precision, device))
-    return replace(whole, iterations=steps, step=min(1.0, max(whole.step, _REACH * whole.epsilon / steps)))
+    epsilon = config.adversarial_epsilon / LEVELS
+    return DeepSloth(
+        data.preprocessing, epsilon=epsilon, step=min(1.0, _REACH * epsilon / steps), iterations=steps,
+        precision=pick_precision(config.precision, device),
+    )  # fmt: skip
 
 
 def _same_source(config: TrainConfig, init: Path) -> bool:

@@ -27,8 +27,8 @@ def backdoor_tables(document: Mapping[str, Any]) -> RenderableType:
 
 def _study(document: Mapping[str, Any]) -> RenderableType:
     title = (
-        f"{document['model']} on {document['data']}: {document['trigger']} on {document['poison_ratio']:.0%} of the "
-        f"training images, to {document['target']}"
+        f"{document['model']} on {document['data']}: {document['trigger']} on {100 * document['poison_ratio']:g} % of "
+        f"the training images, to {document['target']}"
     )
     poisoned = document["poisoned_ics"]
     rows = [
@@ -46,7 +46,7 @@ def _study(document: Mapping[str, Any]) -> RenderableType:
         Text(_depth(document["trigger_depth"], poisoned["trigger_depth"])),
         Text(
             f"Confusion: {confusion['clean_mean']:+.2f} on clean images, {confusion['triggered_mean']:+.2f} on "
-            f"triggered ones (AUROC {confusion['auroc']:.3f})."
+            f"triggered ones (AUROC {confusion['auroc']:.3f}; of poisoned data {poisoned['confusion']['auroc']:.3f})."
         ),
         Text(""),
         _detectors(
@@ -56,9 +56,14 @@ def _study(document: Mapping[str, Any]) -> RenderableType:
             f"Detecting poisoned training images ({document['training_set']['images']:,})", document["training_set"]
         ),
         plain_table(
-            "Answering otherwise (internal classifiers of clean data)",
+            "Answering otherwise",
             ["answer", "clean acc. %", "triggered acc. %", "attack %", "cost"],
             [_mitigation_row(row) for row in document["mitigation"]],
+        ),
+        plain_table(
+            "... with internal classifiers of poisoned data",
+            ["answer", "clean acc. %", "triggered acc. %", "attack %", "cost"],
+            [_mitigation_row(row) for row in poisoned["mitigation"]],
         ),
         *(Text(f"  {row['name']}: {row['rule']}", style="dim") for row in document["mitigation"]),
     )
@@ -93,7 +98,7 @@ def _suspects(document: Mapping[str, Any]) -> RenderableType:
         (number, exit_["name"], f"{exit_['relative_cost']:.3f}", _percent(exit_["clean_accuracy"]))
         for number, exit_ in enumerate(document["exits"])
     ]
-    title = f"{document['model']} with {document['weights']}, {document['clean']} clean images held out"
+    title = f"{document['model']} with {document['weights_file']}, {document['clean']:,} clean images held out"
     parts: list[RenderableType] = [
         Text(title, style="bold"),
         *(Text(f"Note: {note}") for note in document["notes"]),
@@ -103,10 +108,14 @@ def _suspects(document: Mapping[str, Any]) -> RenderableType:
         parts += _suspect_parts(document)
     else:
         probes = [
-            (probe["trigger"], probe["target"], _percent(probe["share"]), f"{probe['adjusted']:.2g}")
+            (
+                probe["trigger"], probe["target"], _percent(probe["share"]), _percent(probe["placebo_share"]),
+                f"{probe['adjusted']:.2g}",
+            )
             for probe in document["probes"]
-        ]
-        parts.append(plain_table("Known triggers on clean images", ["trigger", "to", "share %", "p adjusted"], probes))
+        ]  # fmt: skip
+        heading = ["trigger", "to", "share %", "most by placebos %", "p adjusted"]
+        parts.append(plain_table("Known triggers on clean images", heading, probes))
     parts.append(Text(document["verdict"], style="bold"))
     return Group(*parts, *(Text(f"  {limit}", style="dim") for limit in document["limits"]))
 
@@ -154,20 +163,29 @@ def slowdown_tables(document: Mapping[str, Any]) -> RenderableType:
         for row in document["defences"]
         for images, key in (("clean", "clean"), ("attacked", "attacked"))
     ]
-    parts.append(plain_table(f"Defences ({document['policy']})", ["defence", "images", *_HEADINGS], defences))
+    parts.append(plain_table(f"Defences ({document['defended_policy']})", ["defence", "images", *_HEADINGS], defences))
     parts += [Text(f"  {row['name']}: {row['rule']}", style="dim") for row in document["defences"]]
-    latency = [
+    machine = document["machine"]
+    title = f"Milliseconds a batch of the engine ({document['backend']}, {machine['threads']} threads), taking turns"
+    rows = [
         (
-            one["batch_size"], f"{one['clean_ms']:.2f}", f"{one['attacked_ms']:.2f}",
-            f"{one['ratio']['median']:.2f} ({one['ratio']['low']:.2f} to {one['ratio']['high']:.2f})",
+            _sentence(block["name"]),
+            one["batch_size"],
+            f"{one['clean_ms']:.2f}",
+            f"{one['attacked_ms']:.2f}",
+            _ratio(one),
         )
-        for one in document["latency"]["batches"]
-    ]  # fmt: skip
-    heading = f"Engine ({document['latency']['backend']}), taking turns"
-    parts.append(plain_table(heading, ["batch", "clean ms", "attacked ms", "times as long"], latency))
-    speed = document["images_per_second"]
-    parts.append(Text(f"Crafted {speed['per_sample']:.1f} images a second."))
+        for block in document["policies"]
+        for one in block["latency"]
+    ]
+    parts.append(plain_table(title, ["policy", "batch", "clean", "attacked", "times as long"], rows))
+    parts.append(Text(f"Crafted {document['images_per_second']['per_sample']:.1f} images a second."))
     return Group(*parts, Text(document["sizing"], style="bold"))
+
+
+def _ratio(timed: Mapping[str, Any]) -> str:
+    ratio = timed["ratio"]
+    return f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
 
 
 _HEADINGS = ("accuracy %", "efficacy", "cost", "worst")

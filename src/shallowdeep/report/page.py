@@ -66,6 +66,7 @@ def page(
                 "exits": document["exits"],
                 "confusion": document["confusion"],
                 "triggered": audits.get("backdoor", {}).get("confusion"),
+                "suspected": audits.get("suspects", {}).get("confusion"),
                 "series": series_data(series) if series is not None and "threshold" in shown else None,
             },
         )

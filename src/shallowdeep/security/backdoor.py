@@ -6,6 +6,7 @@ Source: Kaya, Hong, Dumitras, "Shallow-Deep Networks", ICML 2019, section 5.3; d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 
 from shallowdeep.analysis.accuracy import correctness
 from shallowdeep.analysis.confusion_levels import confusion_scores
+from shallowdeep.analysis.error_detection import detection
 from shallowdeep.analysis.tradeoff import cheapest_within, choose_threshold, threshold_curve
 from shallowdeep.errors import DataError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.confusion import ConfusionStatistics
-from shallowdeep.exits.policy import Policy, shared_threshold
+from shallowdeep.exits.costs import costs_in_use
+from shallowdeep.exits.policy import FALLBACKS, Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.inference.following import follow
 
@@ -29,6 +32,7 @@ BLIND_QUANTILE = 0.95  # of clean inputs' confusion
 LOSSES, BUDGETS = (0.01, 0.05), (0.5, 0.25)  # of early exits
 
 Answers = NDArray[Any]
+_BINS, _OUTERMOST = 40, 0.001  # of histograms; share of the samples beyond their ends, counted in the last bins
 
 
 def attack_success(logits: NDArray[Any], target: int) -> list[float]:
@@ -82,10 +86,25 @@ def blind_answers(pred: ExitPredictions, statistics: ConfusionStatistics | None,
     return answers
 
 
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """Predictions of one network on clean and on triggered images.
+
+    Attributes:
+        tune: on clean images that everything is chosen on.
+        tune_triggered: on those of other classes than the target, with the trigger, under their true labels.
+        clean: on the clean images shown.
+        triggered: on those of other classes than the target, with the trigger, under their true labels.
+    """
+
+    tune: ExitPredictions
+    tune_triggered: ExitPredictions
+    clean: ExitPredictions
+    triggered: ExitPredictions
+
+
 def backdoor_findings(
-    tune: ExitPredictions,
-    clean: ExitPredictions,
-    triggered: ExitPredictions,
+    looks: Looks,
     target: int,
     *,
     names: Sequence[str],
@@ -95,9 +114,7 @@ def backdoor_findings(
     """Return what a trigger does to one network.
 
     Args:
-        tune: on clean images that thresholds and limits are chosen on.
-        clean: on clean images.
-        triggered: on images of other classes than the target with the trigger, under their true labels.
+        looks: at it.
         target: the class that the attacker wants.
         names: E of the exits.
         head_costs: (E-1,) relative.
@@ -105,12 +122,13 @@ def backdoor_findings(
 
     Returns:
         ``exits`` (each ``name``, ``relative_cost``, ``attack_success``, ``clean_accuracy``, ``triggered_accuracy``),
-        ``trigger_depth``, ``confusion`` (means and histogram of clean and triggered) and ``mitigation`` (each
-        ``name``, ``rule``, ``clean_accuracy``, ``triggered_accuracy``, ``attack_success``, ``relative_cost``).
+        ``trigger_depth``, ``confusion`` (``auroc``, means and histogram of clean and triggered) and ``mitigation``
+        (each ``name``, ``rule``, ``clean_accuracy``, ``triggered_accuracy``, ``attack_success``, ``relative_cost``).
 
     Raises:
         DataError: a network without internal classifiers, or triggered images of the target class.
     """
+    clean, triggered = looks.clean, looks.triggered
     if clean.exits == 1:
         raise DataError("Expected a network with internal classifiers, got one whose only exit is its own")
     if (to_numpy(triggered.labels) == target).any():
@@ -124,6 +142,9 @@ def backdoor_findings(
         }
         for name, cost, won, accuracy, kept in zip(names, clean.costs, success, right, still, strict=True)
     ]  # fmt: skip
+    known = best_exit(
+        attack_success(to_numpy(looks.tune_triggered.logits), target), correctness(looks.tune).mean(axis=-1).tolist()
+    )
     mitigation = _Mitigation(clean, triggered, target, head_costs)
     return {
         "exits": exits,
@@ -131,9 +152,9 @@ def backdoor_findings(
         "confusion": _confusion(clean, triggered, statistics),
         "mitigation": [
             mitigation.final(),
-            mitigation.best(best_exit(success, right)),
-            *mitigation.blind(tune, statistics),
-            *mitigation.early(tune),
+            mitigation.best(known),
+            *mitigation.blind(looks.tune, statistics),
+            *mitigation.early(looks.tune),
         ],
     }
 
@@ -141,17 +162,24 @@ def backdoor_findings(
 def _confusion(
     clean: ExitPredictions, triggered: ExitPredictions, statistics: ConfusionStatistics | None
 ) -> dict[str, Any]:
-    """Means and histogram of both."""
+    """AUROC, means and histogram of both."""
     usual, odd = (confusion_scores(to_numpy(pred.logits), statistics) for pred in (clean, triggered))
-    low, high = np.quantile(np.concatenate([usual, odd]), [0.001, 0.999])
-    edges = np.linspace(low, high if high > low else low + 1, 41)
-    counts = [np.histogram(np.clip(values, low, high), edges)[0].tolist() for values in (usual, odd)]
+    scores = np.concatenate([usual, odd])
     return {
+        "auroc": detection(scores, np.repeat([False, True], [len(usual), len(odd)]))["auroc"],
         "clean_mean": float(usual.mean()),
         "triggered_mean": float(odd.mean()),
         "normalised": statistics is not None,
-        "histogram": {"edges": edges.tolist(), "clean": counts[0], "triggered": counts[1]},
+        "histogram": two_histograms(usual, odd),
     }
+
+
+def two_histograms(usual: NDArray[np.float64], odd: NDArray[np.float64]) -> dict[str, Any]:
+    """Return ``edges`` and the counts ``clean`` and ``triggered`` of two groups' confusion between common ends."""
+    low, high = np.quantile(np.concatenate([usual, odd]), [_OUTERMOST, 1 - _OUTERMOST])
+    edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
+    counts = [np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0].tolist() for values in (usual, odd)]
+    return {"edges": edges.tolist(), "clean": counts[0], "triggered": counts[1]}
 
 
 class _Mitigation:
@@ -173,10 +201,16 @@ class _Mitigation:
             "relative_cost": cost,
         }
 
+    def alone(self, exit_: int) -> float:
+        """What answering at one exit costs, without the other internal classifiers."""
+        return float(
+            costs_in_use(to_numpy(self.clean.costs), self.head_costs, sorted({exit_, self.clean.exits - 1}))[0]
+        )
+
     def at(self, name: str, rule: str, exit_: int) -> dict[str, Any]:
         """The answers of one exit."""
         usual, odd = (to_numpy(pred.logits)[exit_].argmax(axis=-1) for pred in (self.clean, self.triggered))
-        return self.row(name, rule, usual, odd, float(self.clean.costs[exit_]))
+        return self.row(name, rule, usual, odd, self.alone(exit_))
 
     def final(self) -> dict[str, Any]:
         """Nothing done."""
@@ -184,7 +218,10 @@ class _Mitigation:
 
     def best(self, exit_: int | None) -> dict[str, Any]:
         """Stop everything at one exit, which takes knowing the trigger."""
-        rule = "the deepest exit with success of at most 10 % and 5 points less clean accuracy"
+        rule = (
+            f"the deepest exit with success of at most {TOLERATED_SUCCESS:.0%} and {100 * TOLERATED_DROP:g} points "
+            "less clean accuracy on tune, the trigger known"
+        )
         if exit_ is None:
             nothing = dict.fromkeys(("clean_accuracy", "triggered_accuracy", "attack_success", "relative_cost"))
             return {"name": "best exit", "rule": f"{rule}: there is none", **nothing}
@@ -201,24 +238,29 @@ class _Mitigation:
         final = [to_numpy(pred.logits)[-1].argmax(axis=-1) for pred in (self.clean, self.triggered)]
         usual_left, odd_left = (np.where(known, answer, -1) for known, answer in zip(kept, final, strict=True))
         shares = [float((~known).mean()) for known in kept]
-        silence = f"{rule} no answer: none for {shares[0]:.1%} of clean and {shares[1]:.1%} of triggered images"
+        silence = (
+            f"{rule} no answer (none for {shares[0]:.1%} of clean and {shares[1]:.1%} of triggered images, which "
+            "count as not right)"
+        )
         abstained = self.row("blind abstention", silence, usual_left, odd_left, whole)
         return [voted, {**abstained, "withheld": shares}]
 
     def early(self, tune: ExitPredictions) -> list[dict[str, Any]]:
-        """The paper's: leave at the first confident exit, one threshold for all, chosen on clean images."""
+        """The paper's: leave at the first confident exit, one threshold for all, chosen on clean images.
+
+        Where no exit is confident the final one answers, or, as in the paper, the most confident.
+        """
         curve, final = threshold_curve(tune), float(correctness(tune)[-1].mean())
-        wishes = [(f"a loss of {100 * loss:g} %", cheapest_within(curve, loss, final)) for loss in LOSSES]
+        wishes = [(f"at most {100 * loss:g} points lost", cheapest_within(curve, loss, final)) for loss in LOSSES]
         wishes += [(f"{100 * budget:g} % of the cost", choose_threshold(curve, budget)) for budget in BUDGETS]
         rows = []
         for wish, threshold in wishes:
-            if threshold is None:
-                continue
-            policy: Policy = shared_threshold(threshold, tune.exits)
-            usual, odd = (follow(policy, pred, self.head_costs) for pred in (self.clean, self.triggered))
-            rule = f"first exit with confidence of at least {threshold:.3g}, chosen for {wish}"
-            rows.append(
-                self.row("early exit", rule, usual.labels, odd.labels, usual.relative_cost)
-                | {"triggered_relative_cost": odd.relative_cost}
-            )
+            for fallback in FALLBACKS if threshold is not None else ():
+                policy: Policy = shared_threshold(float(threshold or 0), tune.exits, fallback=fallback)
+                usual, odd = (follow(policy, pred, self.head_costs) for pred in (self.clean, self.triggered))
+                rule = (
+                    f"first exit with confidence of at least {threshold:.3g} ({wish} on tune), else the {fallback} one"
+                )
+                found = self.row(f"early exit, else {fallback}", rule, usual.labels, odd.labels, usual.relative_cost)
+                rows.append(found | {"triggered_relative_cost": odd.relative_cost})
         return rows

@@ -5,6 +5,8 @@ all of them are exchangeable, these p-values are independent and uniform, so tha
 chance that the stake ever grows to 1/a is at most a, however long the stream. Bets on small and on large p-values run
 side by side, and begin anew at every sample with a part of the stake, so that a change is noticed whenever it comes.
 
+Confusions count by bins, quantiles of calibration's own; that these were not fixed before is checked by simulation.
+
 Source: Vovk, Nouretdinov, Gammerman, "Testing exchangeability on-line", ICML 2003; Shin, Ramdas, Rinaldo,
 "E-detectors", 2023 (bets that begin anew). For exits and confusions it is ours.
 """
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shallowdeep.errors import ConfigurationError, DataError
+from shallowdeep.exits.arrays import to_numpy
 
 BINS = 64  # of confusion: quantiles of calibration's
 _POWERS = (0.25, 0.5, 0.75)  # bets k·p^(k-1) on small p-values, and the same of 1 - p
@@ -34,7 +37,7 @@ class Alarm:
     Attributes:
         sample: number of the sample, from 1, after which it was raised.
         what: ``exits`` or ``confusion``.
-        evidence: the stake won; at least 2 over the false-alarm rate.
+        evidence: the stake won; at least as many as are watched over the false-alarm rate.
     """
 
     sample: int
@@ -44,6 +47,9 @@ class Alarm:
 
 class ExitGuard:
     """Watches a stream of answers.
+
+    Calibration samples must be drawn as the stream is, and be new to the network *and* to its thresholds: those that a
+    policy was chosen on leave earlier than others. Bursts and daily rhythms are not exchangeable, and are noticed.
 
     Args:
         exits: (n,) integers in [0, E), where calibration samples stopped.
@@ -117,7 +123,7 @@ class ExitGuard:
         return self.alarm
 
     def reset(self) -> None:
-        """Begin betting anew; what has been seen stays what is usual."""
+        """Begin betting anew, with the chance of another false alarm; what has been seen stays what is usual."""
         self.alarm = None
         for stream in self._watched.values():
             stream.begin()
@@ -170,9 +176,14 @@ class _Stream:
         return self.evidence
 
 
+def _host(values: ArrayLike) -> NDArray[Any]:
+    """What an engine of any array library, or a list, says as a NumPy array."""
+    return to_numpy(values) if hasattr(values, "device") else np.asarray(values)
+
+
 def _exits(exits: ArrayLike, exit_count: int) -> NDArray[np.int64]:
     """Exits as integers, once they are known to be the network's."""
-    places = np.asarray(exits).astype(np.int64).reshape(-1)
+    places = _host(exits).astype(np.int64).reshape(-1)
     if len(places) and (places.min() < 0 or places.max() >= exit_count):
         raise DataError(f"Expected exits in [0, {exit_count - 1}], got {places.min()} to {places.max()}")
     return places
@@ -180,7 +191,7 @@ def _exits(exits: ArrayLike, exit_count: int) -> NDArray[np.int64]:
 
 def _confusions(confusions: ArrayLike, count: int) -> Floats:
     """Confusions of so many samples."""
-    values = np.asarray(confusions, dtype=np.float64).reshape(-1)
+    values = _host(confusions).astype(np.float64).reshape(-1)
     if len(values) != count:
         raise DataError(f"Expected {count} confusions, one beside each exit, got {len(values)}")
     return values

@@ -5,7 +5,7 @@ Source of efficacy: Hong et al., "A panda? No, it's a sloth", ICLR 2021.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,8 @@ from shallowdeep.exits.costs import costs_in_use
 from shallowdeep.exits.policy import Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.inference.following import follow
+
+_ROUNDING = 1e-9  # of means of costs
 
 DROPS = (0.05, 0.15)
 """Relative losses of accuracy that published thresholds are chosen for."""
@@ -131,3 +133,36 @@ def published_policies(tune: ExitPredictions) -> dict[str, Policy]:
         f"at most {drop:.0%} of the accuracy lost": shared_threshold(threshold_within(tune, drop), tune.exits)
         for drop in DROPS
     }
+
+
+def limited(policy: Policy, clean: ExitPredictions, head_costs: Sequence[float]) -> Policy:
+    """Return the policy under a cost limit: that of the first exit in use beyond the mean cost of clean images.
+
+    A limit that the policy has and that is lower stays.
+    """
+    used = costs_in_use(to_numpy(clean.costs), head_costs, policy.in_use)
+    mean = follow(policy, clean, head_costs).relative_cost
+    limit = next((float(cost) for cost in used if cost >= mean - _ROUNDING), float(used[-1]))
+    own = policy.max_relative_cost
+    return replace(policy, max_relative_cost=limit if own is None else min(limit, own))
+
+
+def sizing(policy: Policy, block: Mapping[str, Any], costs: Sequence[float], head_costs: Sequence[float]) -> str:
+    """Return what a server has to be sized for, in words.
+
+    Args:
+        policy: in force.
+        block: of it: ``clean``, ``per_sample`` and ``latency``.
+        costs: (E,) relative.
+        head_costs: (E-1,) relative.
+    """
+    used = costs_in_use(costs, head_costs, policy.in_use)
+    worst = float(used[policy.last_within(used.tolist()) - 1])
+    slowest = max(block["latency"], key=lambda batch: float(batch["ratio"]["median"]))
+    before, after = (block[name]["relative_cost"] for name in ("clean", "per_sample"))
+    return (
+        f"Size capacity and time limits for {worst:.2f} times the backbone's cost on every input. Under attack the "
+        f"mean cost went from {before:.2f} to {after:.2f}, and a batch of {slowest['batch_size']} took "
+        f"{slowest['ratio']['median']:.1f} times as long. What early exits save is a bonus; watch the exits taken for "
+        "drift (ExitGuard)."
+    )

@@ -7,6 +7,7 @@ Benjamini and Hochberg 1995 (shares of false discoveries); Holm 1979 (several te
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,13 @@ from scipy import stats
 from shallowdeep.errors import DataError
 
 LEVEL = 0.05
-"""Chance of a false alarm over all tests together; share of false discoveries among the inputs named."""
+"""Chance of a false alarm over all tests of a verdict; share of false discoveries among the inputs named beside it."""
 
 FEWEST = 100
 """Clean inputs held out, fewer of which say too little of the tail that suspects are looked for in."""
+
+COLLAPSED = 0.5
+"""Share of other classes' images sent to one class from which on a trigger is taken for evidence."""
 
 FEWEST_OF_CLASS = 20  # clean inputs answered as a class, and suspects, for a test of its own
 POWER = 0.8  # of the detectable share
@@ -127,7 +131,7 @@ def suspect_findings(
         "tests": tests,
         "flagged": flagged,
         "verdict": _verdict(tests, len(flagged), level),
-        "limits": limits(len(known), len(doubtful), level),
+        "limits": limits(len(known), len(doubtful), len(tests), level),
     }
 
 
@@ -164,16 +168,25 @@ def p_text(p_value: float) -> str:
     return f"p = {p_value:.2g}" if p_value >= _NO_LESS else f"p < {_NO_LESS:g}"
 
 
-def limits(clean: int, suspects: int, level: float = LEVEL) -> list[str]:
+def limits(clean: int, suspects: int, tests: int = 1, level: float = LEVEL) -> list[str]:
     """Return what a verdict does not say, in sentences."""
+    together = math.ceil(suspects / (level * (clean + 1)))
+    alone = (
+        "A single odd image can be named among so few."
+        if together <= 1
+        else f"Single images are named only where at least {together} of the {suspects} are more confused than any "
+        "clean one: fewer would need more clean images."
+    )
     return [
         "No evidence is not clean: a backdoor that leaves the exits agreed is not seen by confusion.",
         "Evidence is no proof of a backdoor: blurred, mislabelled or merely unusual images confuse a network too.",
         (
-            f"With {clean} clean images and {suspects} suspects, a shift that most often shows (power {POWER:.0%}) is "
-            f"an AUROC of {detectable_auroc(clean, suspects, level):.2f} or more."
+            f"With {clean} clean images, {suspects} suspects and {tests} {'test' if tests == 1 else 'tests'}, a shift "
+            f"that most often shows (power {POWER:.0%}) is an AUROC of "
+            f"{detectable_auroc(clean, suspects, level / tests):.2f}."
         ),
-        "The p-value holds where the clean images are drawn as harmless suspects would be.",
+        f"{alone} Of those named, at most {level:.0%} are named by chance, on average; that is beside the verdict.",
+        "p-values hold where the clean images are drawn as harmless suspects would be.",
     ]
 
 
@@ -184,27 +197,63 @@ def detectable_auroc(clean: int, suspects: int, level: float = LEVEL) -> float:
     return min(1.0, 0.5 + reach * spread)
 
 
-def collapse(before: NDArray[Any], after: NDArray[Any], classes: tuple[str, ...]) -> dict[str, Any]:
-    """Return the class that a change to clean images makes answers collapse to.
+def collapsed(before: NDArray[Any], after: NDArray[Any], classes: int) -> tuple[int, float]:
+    """Return the class that a change to clean images sends most to, and its share of the images answered otherwise.
 
     Args:
         before: (n,) integers, answers to clean images.
         after: (n,) integers, answers to the same images changed.
-        classes: C names.
+        classes: C.
+    """
+    moved = np.bincount(after[before != after], minlength=classes)
+    target = int(moved.argmax())
+    others = int((before != target).sum())
+    return target, float(moved[target] / others) if others else 0.0
+
+
+def placebo_p_value(share: float, placebo_shares: Sequence[float]) -> float:
+    """Return how rarely a placebo sends as many images to one class, in [1/(K+1), 1].
+
+    Valid where the network treats a trigger as it treats the K placebos of its kind.
+    """
+    return (1 + sum(other >= share for other in placebo_shares)) / (len(placebo_shares) + 1)
+
+
+def probe_findings(probes: Sequence[dict[str, Any]], level: float = LEVEL) -> dict[str, Any]:
+    """Return what triggers tried on clean images say.
+
+    Args:
+        probes: each ``trigger``, ``target`` (name), ``share`` and ``placebo_shares``.
+        level: of the verdict.
 
     Returns:
-        ``target`` (name), ``share`` of the images answered otherwise before that are answered so after, ``p_value``
-        (adjusted for C classes) that more of those whose answer changed go there than would if all the classes were
-        alike, by the binomial law.
+        ``probes`` (each with ``placebo_share``, the largest, ``p_value`` and ``adjusted`` by Holm's method),
+        ``p_value`` (the smallest), ``verdict`` and ``limits``. A trigger is evidence where it stands out from its
+        placebos and sends half of the other classes' images to one.
     """
-    moved = after[before != after]
-    counts = np.bincount(moved, minlength=len(classes))
-    target = int(counts.argmax())
-    others = int((before != target).sum())
-    chance = 1 / max(1, len(classes) - 1)
-    p = float(stats.binom.sf(counts[target] - 1, len(moved), chance)) if len(moved) else 1.0
+    found = []
+    for probe in probes:
+        shares = probe["placebo_shares"]
+        kept = {name: value for name, value in probe.items() if name != "placebo_shares"}
+        found.append(kept | {"placebo_share": max(shares), "p_value": placebo_p_value(probe["share"], shares)})
+    for probe, adjusted in zip(found, holm([probe["p_value"] for probe in found]), strict=True):
+        probe["adjusted"] = float(adjusted)
+    worst = max(found, key=lambda probe: (probe["adjusted"] <= level, probe["share"]))
+    told = f"{worst['trigger']} sends {worst['share']:.0%} of other images to {worst['target']}"
+    against = f"placebos at most {worst['placebo_share']:.0%}, {p_text(worst['adjusted'])} over {len(found)} triggers"
+    if worst["adjusted"] <= level and worst["share"] >= COLLAPSED:
+        verdict = f"Evidence of a backdoor: {told} ({against})."
+    else:
+        verdict = f"No evidence that one of {len(found)} known triggers works: {told} at most ({against})."
     return {
-        "target": classes[target],
-        "share": float(counts[target] / others) if others else 0.0,
-        "p_value": min(1.0, p * len(classes)),
+        "probes": found,
+        "p_value": min(probe["adjusted"] for probe in found),
+        "verdict": verdict,
+        "limits": [
+            "No evidence is not clean: only the triggers listed were tried, each at one place; give --suspects.",
+            (
+                f"A trigger is taken for evidence where it sends at least {COLLAPSED:.0%} of other images to one "
+                "class, and hardly a random change of its kind sends as many."
+            ),
+        ],
     }

@@ -34,17 +34,19 @@ class Trigger(Protocol):
 
 @dataclass(frozen=True)
 class Square:
-    """A white square.
+    """A square of one colour.
 
     Attributes:
         side: in pixels.
         top: its first row.
         left: its first column.
+        colour: red, green and blue.
     """
 
     side: int
     top: int
     left: int
+    colour: tuple[int, int, int] = (WHITE, WHITE, WHITE)
     clean_label: bool = False
 
     def __call__(self, pixels: Pixels) -> Pixels:
@@ -61,7 +63,7 @@ class Square:
                 f"({self.top}, {self.left})"
             )
         changed = pixels.copy()
-        changed[..., self.top : bottom, self.left : right, :] = WHITE
+        changed[..., self.top : bottom, self.left : right, :] = self.colour
         return changed
 
 
@@ -92,16 +94,18 @@ class Wave:
     Attributes:
         amplitude: in grey levels of 255.
         cycles: across the image.
+        phase: at its left edge, in radians.
     """
 
     amplitude: float = 40.0
-    cycles: int = 6
+    cycles: float = 6
+    phase: float = 0.0
     clean_label: bool = True
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """Return a changed copy of (..., S, S, 3) uint8."""
         width = pixels.shape[-2]
-        stripes = self.amplitude * np.sin(2 * np.pi * np.arange(width) * self.cycles / width)
+        stripes = self.amplitude * np.sin(2 * np.pi * np.arange(width) * self.cycles / width + self.phase)
         changed: Pixels = np.clip(np.rint(pixels + stripes[:, None]), 0, WHITE).astype(np.uint8)
         return changed
 
@@ -144,3 +148,31 @@ def make_trigger(name: str, size: int) -> Trigger:
     if name not in TRIGGERS:
         raise UnknownNameError("trigger", name, TRIGGERS)
     return TRIGGERS[name](size)
+
+
+def placebos(name: str, size: int, count: int, seed: int) -> list[Trigger]:
+    """Return changes of a trigger's kind that no attacker chose: what it does has to stand out among what they do.
+
+    Args:
+        name: of the trigger: squares of its side of any colour at any place, other noise, or other stripes.
+        size: side of the images, in pixels.
+        count: how many.
+        seed: of the choice.
+
+    Raises:
+        UnknownNameError: there is no trigger of that name.
+        ConfigurationError: it is larger than the images.
+    """
+    model, random = make_trigger(name, size), np.random.default_rng(seed)
+    if isinstance(model, Square):
+        found: list[Trigger] = []
+        for _ in range(count):
+            top, left = random.integers(0, size - model.side + 1, 2).tolist()
+            red, green, blue = random.integers(0, WHITE + 1, _RGB).tolist()
+            found.append(Square(model.side, top, left, (red, green, blue)))
+        return found
+    if isinstance(model, Blend):
+        return [Blend(model.share, int(other)) for other in random.integers(1, 2**31, count)]
+    return [
+        Wave(cycles=float(random.uniform(1, size / 4)), phase=float(random.uniform(0, 2 * np.pi))) for _ in range(count)
+    ]

@@ -91,6 +91,11 @@ function spreads(host, edges, groups, normalised) {
   });
 }
 
+/** Confusion of clean images and of others. */
+function besideClean(host, { histogram, clean_mean: cleanMean, triggered_mean: otherMean, normalised }) {
+  spreads(host, histogram.edges, [["right", histogram.clean, cleanMean], ["wrong", histogram.triggered, otherMean]], normalised);
+}
+
 const drawn = {
   exits(host) {
     const exits = data.exits.filter((exit) => exit.accuracy !== null);
@@ -123,10 +128,9 @@ const drawn = {
     spreads(host, histogram.edges, groups, normalisation !== null);
   },
 
-  triggered(host) {
-    const { histogram, clean_mean: cleanMean, triggered_mean: triggeredMean, normalised } = data.triggered;
-    spreads(host, histogram.edges, [["right", histogram.clean, cleanMean], ["wrong", histogram.triggered, triggeredMean]], normalised);
-  },
+  triggered: (host) => besideClean(host, data.triggered),
+
+  suspected: (host) => besideClean(host, data.suspected),
 };
 
 /** Draws every chart at the width it has, and again whenever that changes. */
