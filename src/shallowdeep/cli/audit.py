@@ -94,8 +94,8 @@ def backdoor(
     with TerminalObserver() as observer:
         how |= {"observer": observer, "data_progress": observer.data}
         if mode == "suspect":
+            from shallowdeep.experiment.audits.suspects import audit_suspects
             from shallowdeep.experiment.config import TrainConfig, three_numbers
-            from shallowdeep.experiment.suspect_audit import audit_suspects
 
             config = TrainConfig(
                 data=str(clean), model=str(model), recipe="ic-only", weights=str(weights), epochs=ic_epochs or 0,
@@ -106,8 +106,8 @@ def backdoor(
             )  # fmt: skip
             document, files = audit_suspects(config, suspects, folder, trust=trust, **how)
         else:
-            from shallowdeep.experiment.backdoor_study import BackdoorStudy, study_backdoor
-            from shallowdeep.experiment.quick_audit import quick_study
+            from shallowdeep.experiment.audits.backdoor import BackdoorStudy, study_backdoor
+            from shallowdeep.experiment.audits.quick import quick_study
 
             if mode == "quick":
                 study = quick_study(seed, device)
@@ -191,13 +191,13 @@ def slowdown(
     with TerminalObserver() as observer:
         how: dict[str, Any] = {"command": typed(), "observer": observer, "data_progress": observer.data}
         if run is None:
-            from shallowdeep.experiment.quick_audit import quick_slowdown
+            from shallowdeep.experiment.audits.quick import quick_slowdown
 
             document, files = quick_slowdown(
                 out or Path("audit-quick-slowdown"), seed=seed, device=device, resume=resume, overwrite=overwrite, **how
             )
         else:
-            from shallowdeep.experiment.slowdown_audit import SlowdownAudit, audit_slowdown
+            from shallowdeep.experiment.audits.slowdown import SlowdownAudit, audit_slowdown
 
             audit = SlowdownAudit(seed=seed, device=device, skip_bad_images=skip_bad_images, trust=trust, **settings)
             document, files = audit_slowdown(run, audit, **how)

@@ -44,7 +44,7 @@ def report(
 ) -> None:
     """Show how a network overthinks, on one page that needs no network."""
     from shallowdeep.experiment.analysing import How, analyse_any
-    from shallowdeep.experiment.audit_files import read_audits
+    from shallowdeep.experiment.audits.files import read_audits
     from shallowdeep.experiment.reporting import report_path, write_report
 
     how = How(split, resamples, seed, batch_size, device, skip_bad_images, trust, typed())

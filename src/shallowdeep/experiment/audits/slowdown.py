@@ -16,9 +16,9 @@ from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import POLICY, read_policy
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.experiment.audit_files import SLOWDOWN, Picture, evenly, write_audit
+from shallowdeep.experiment.audits.files import SLOWDOWN, Picture, evenly, write_audit
+from shallowdeep.experiment.audits.opened_run import OpenedRun, open_run
 from shallowdeep.experiment.config import CONFIG, read_config
-from shallowdeep.experiment.opened_run import OpenedRun, open_run
 from shallowdeep.experiment.preparation import DataProgress, check_classes
 from shallowdeep.inference.following import follow
 from shallowdeep.inference.response import Timing, respond

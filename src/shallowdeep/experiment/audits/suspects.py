@@ -18,9 +18,9 @@ from shallowdeep.data.stores import FileStore
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.experiment.audit_files import SUSPECTS, write_audit
+from shallowdeep.experiment.audits.files import SUSPECTS, write_audit
+from shallowdeep.experiment.audits.opened_run import OpenedRun, open_run
 from shallowdeep.experiment.config import TrainConfig, checked
-from shallowdeep.experiment.opened_run import OpenedRun, open_run
 from shallowdeep.experiment.preparation import DataProgress, prepare_data
 from shallowdeep.experiment.training import run_training
 from shallowdeep.security.backdoor import two_histograms

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shallowdeep.experiment.backdoor_study import BackdoorStudy
+from shallowdeep.experiment.audits.backdoor import BackdoorStudy
+from shallowdeep.experiment.audits.slowdown import SlowdownAudit, audit_slowdown
 from shallowdeep.experiment.config import TrainConfig
 from shallowdeep.experiment.preparation import DataProgress
 from shallowdeep.experiment.run_directory import claim
-from shallowdeep.experiment.slowdown_audit import SlowdownAudit, audit_slowdown
 from shallowdeep.experiment.training import run_training
 from shallowdeep.training.observer import Observer
 

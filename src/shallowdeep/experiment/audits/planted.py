@@ -13,8 +13,8 @@ from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import to_numpy
-from shallowdeep.experiment.audit_files import Picture, evenly
-from shallowdeep.experiment.opened_run import BATCH, OpenedRun
+from shallowdeep.experiment.audits.files import Picture, evenly
+from shallowdeep.experiment.audits.opened_run import BATCH, OpenedRun
 from shallowdeep.runtime import evaluating
 from shallowdeep.security.backdoor import Looks, backdoor_findings
 from shallowdeep.security.detectors import (

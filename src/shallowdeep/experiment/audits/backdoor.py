@@ -11,10 +11,10 @@ import torch
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.data.load import DataSplits
 from shallowdeep.errors import ConfigurationError, UnknownNameError
-from shallowdeep.experiment.audit_files import BACKDOOR, write_audit
+from shallowdeep.experiment.audits.files import BACKDOOR, write_audit
+from shallowdeep.experiment.audits.opened_run import OpenedRun, open_run
+from shallowdeep.experiment.audits.planted import Planted
 from shallowdeep.experiment.config import TrainConfig, checked
-from shallowdeep.experiment.opened_run import OpenedRun, open_run
-from shallowdeep.experiment.planted import Planted
 from shallowdeep.experiment.preparation import DataProgress, prepare_data, prepare_network
 from shallowdeep.experiment.run_directory import claim, discard
 from shallowdeep.experiment.training import run_training

@@ -1,0 +1,1 @@
+"""Audits of runs, put together from the pieces."""
