@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# The audits of results/security, one after the other: about four hours on two cores; goes on where it was stopped.
+#
+#     benchmarks/security.sh ../shared/data/cifar10 runs/security [STEP ...]
+#
+# Steps: vgg16-badnets resnet20-blended resnet20-sig vgg16 slowdown-resnet56 slowdown-vgg16 (all by default). What the
+# audits print as JSON goes to results/security; trained runs stay in the second folder.
+set -euo pipefail
+data=$1 runs=$2
+shift 2
+steps=("${@:-all}")
+results=results/security
+mkdir -p "$runs" "$results"
+
+wanted() { [[ " ${steps[*]} " == *" all "* || " ${steps[*]} " == *" $1 "* ]]; }
+audit() { # NAME ARGUMENTS: an audit whose JSON is kept
+  local name=$1
+  shift
+  python -m shallowdeep audit "$@" --json > "$runs/$name.json"
+  mv "$runs/$name.json" "$results/$name.json"
+}
+train() { # OUT ARGUMENTS
+  local out=$1
+  shift
+  python -m shallowdeep train --data "$data" --out "$out" --resume "$@"
+}
+
+if wanted vgg16-badnets; then # the paper's setting
+  audit vgg16-badnets backdoor --data "$data" --model vgg16 --epochs 10 --out "$runs/vgg16-badnets" --resume
+fi
+for trigger in blended sig; do
+  if wanted "resnet20-$trigger"; then
+    audit "resnet20-$trigger" backdoor --data "$data" --model resnet20 --trigger $trigger --epochs 10 \
+      --out "$runs/resnet20-$trigger" --resume
+  fi
+done
+if wanted vgg16; then
+  train "$runs/vgg16" --model vgg16 --recipe backbone --epochs 8
+  train "$runs/vgg16-ic-only" --recipe ic-only --init "$runs/vgg16"
+fi
+if wanted slowdown-resnet56; then
+  joint=results/cifar10-resnet56/joint
+  train "$runs/resnet56-hardened" --recipe ic-only --init $joint --adversarial-steps 5 --epochs 2
+  audit slowdown-resnet56 slowdown $joint --transfer results/best-resnet56/best --hardened "$runs/resnet56-hardened"
+fi
+if wanted slowdown-vgg16; then
+  audit slowdown-vgg16 slowdown "$runs/vgg16-ic-only" --transfer results/cifar10-resnet56/joint --samples 300
+fi
