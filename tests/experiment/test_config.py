@@ -9,15 +9,9 @@ from typing import Any
 import pytest
 
 from shallowdeep.errors import ConfigurationError, UnknownNameError
-from shallowdeep.experiment.config import (
-    TrainConfig,
-    checked,
-    config_from,
-    exit_fractions,
-    phases_of,
-    read_config,
-    write_config,
-)
+from shallowdeep.experiment.config import TrainConfig, config_from, exit_fractions, read_config, write_config
+from shallowdeep.experiment.config_checks import checked
+from shallowdeep.experiment.phases import phases_of
 from shallowdeep.training.recipes import BEST_EXIT_WEIGHT
 
 BASE = TrainConfig(data="mnist5k", model="resnet20")

@@ -11,7 +11,9 @@ from accelerate import Accelerator
 
 from shallowdeep.checkpoint import Architecture, load, read_manifest
 from shallowdeep.data.load import DataSplits
-from shallowdeep.experiment.config import CONFIG, TrainConfig, checked, phases_of, read_config
+from shallowdeep.experiment.config import CONFIG, TrainConfig, read_config
+from shallowdeep.experiment.config_checks import checked
+from shallowdeep.experiment.phases import phases_of
 from shallowdeep.experiment.preparation import DataProgress, prepare_data, prepare_network
 from shallowdeep.experiment.run_directory import Standing, begin, check_data, claim, require_space, tidy
 from shallowdeep.runtime import pick_device, pick_precision

@@ -14,7 +14,8 @@ from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.experiment.audits.files import BACKDOOR, write_audit
 from shallowdeep.experiment.audits.opened_run import OpenedRun, open_run
 from shallowdeep.experiment.audits.planted import Planted
-from shallowdeep.experiment.config import TrainConfig, checked
+from shallowdeep.experiment.config import TrainConfig
+from shallowdeep.experiment.config_checks import checked
 from shallowdeep.experiment.preparation import DataProgress, prepare_data, prepare_network
 from shallowdeep.experiment.run_directory import claim, discard
 from shallowdeep.experiment.training import run_training

@@ -20,7 +20,8 @@ from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.experiment.audits.files import SUSPECTS, write_audit
 from shallowdeep.experiment.audits.opened_run import OpenedRun, open_run
-from shallowdeep.experiment.config import TrainConfig, checked
+from shallowdeep.experiment.config import TrainConfig
+from shallowdeep.experiment.config_checks import checked
 from shallowdeep.experiment.preparation import DataProgress, prepare_data
 from shallowdeep.experiment.training import run_training
 from shallowdeep.security.backdoor import two_histograms
