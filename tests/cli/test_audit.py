@@ -39,7 +39,7 @@ def test_a_study_tells_success_confusion_detectors_and_mitigation(shell: Shell, 
     assert found["training_set"]["poisoned"] == found["training_set"]["relabelled"] == round(0.2 * found["images"])
     names = {row["name"] for row in found["mitigation"]}
     assert {"none", "best exit", "blind vote", "blind abstention"} < names
-    assert {"early exit, else final", "early exit, else most-confident"} < names
+    assert {"exit at 1 pt, else final", "exit at 50 %, else most-confident"} < names
     assert 0 <= found["poisoned_ics"]["confusion"]["auroc"] <= 1
     assert [exit_["name"] for exit_ in found["poisoned_ics"]["exits"]] == [exit_["name"] for exit_ in exits]
     status, _, errors = shell("report", "study/clean-ics", "--trust", "--resamples", 0)

@@ -70,10 +70,10 @@ def test_findings_are_those_counted_by_hand() -> None:
     assert (rows["none"]["clean_accuracy"], rows["none"]["attack_success"]) == (1.0, 1.0)
     assert rows["best exit"]["clean_accuracy"] is None  # none loses at most five points
     assert rows["none"]["relative_cost"] == 1.0
-    early = [row for row in found["mitigation"] if row["name"] == "early exit, else final"]
-    assert early[-1]["relative_cost"] <= 0.5
-    assert early[-1]["attack_success"] == 0.0  # all leave at the first exit, which resists
-    assert early[-1]["triggered_accuracy"] == 1.0
+    early = rows["exit at 50 %, else final"]
+    assert early["relative_cost"] <= 0.5
+    assert early["attack_success"] == 0.0  # all leave at the first exit, which resists
+    assert early["triggered_accuracy"] == 1.0
 
 
 def test_networks_without_exits_and_images_of_the_target_are_refused() -> None:

@@ -11,6 +11,7 @@ from rich.text import Text
 from shallowdeep.report.tables import plain_table
 
 _FILES_SHOWN = 10
+_ANSWERING = ("answer", "clean acc. %", "triggered %", "attack %", "cost")
 
 
 def backdoor_tables(document: Mapping[str, Any]) -> RenderableType:
@@ -57,12 +58,12 @@ def _study(document: Mapping[str, Any]) -> RenderableType:
         ),
         plain_table(
             "Answering otherwise",
-            ["answer", "clean acc. %", "triggered acc. %", "attack %", "cost"],
+            _ANSWERING,
             [_mitigation_row(row) for row in document["mitigation"]],
         ),
         plain_table(
             "... with internal classifiers of poisoned data",
-            ["answer", "clean acc. %", "triggered acc. %", "attack %", "cost"],
+            _ANSWERING,
             [_mitigation_row(row) for row in poisoned["mitigation"]],
         ),
         *(Text(f"  {row['name']}: {row['rule']}", style="dim") for row in document["mitigation"]),

@@ -251,16 +251,23 @@ class _Mitigation:
         Where no exit is confident the final one answers, or, as in the paper, the most confident.
         """
         curve, final = threshold_curve(tune), float(correctness(tune)[-1].mean())
-        wishes = [(f"at most {100 * loss:g} points lost", cheapest_within(curve, loss, final)) for loss in LOSSES]
-        wishes += [(f"{100 * budget:g} % of the cost", choose_threshold(curve, budget)) for budget in BUDGETS]
+        wishes = [
+            (f"{100 * loss:g} pt", f"at most {100 * loss:g} points lost", cheapest_within(curve, loss, final))
+            for loss in LOSSES
+        ]
+        wishes += [
+            (f"{100 * budget:g} %", f"{100 * budget:g} % of the cost", choose_threshold(curve, budget))
+            for budget in BUDGETS
+        ]
         rows = []
-        for wish, threshold in wishes:
+        for short, wish, threshold in wishes:
             for fallback in FALLBACKS if threshold is not None else ():
                 policy: Policy = shared_threshold(float(threshold or 0), tune.exits, fallback=fallback)
                 usual, odd = (follow(policy, pred, self.head_costs) for pred in (self.clean, self.triggered))
                 rule = (
                     f"first exit with confidence of at least {threshold:.3g} ({wish} on tune), else the {fallback} one"
                 )
-                found = self.row(f"early exit, else {fallback}", rule, usual.labels, odd.labels, usual.relative_cost)
+                name = f"exit at {short}, else {fallback}"
+                found = self.row(name, rule, usual.labels, odd.labels, usual.relative_cost)
                 rows.append(found | {"triggered_relative_cost": odd.relative_cost})
         return rows
