@@ -59,7 +59,7 @@ def backdoor(
     samples: Annotated[
         int | None, typer.Option(min=20, help="Study: clean inputs that detectors are compared on. (default: 1000)")
     ] = None,
-    mean: Annotated[str | None, typer.Option(help="Suspect: of channels in [0, 1], as the weights want.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Suspect: mean of each channel, in [0, 1], for the weights.")] = None,
     std: Annotated[str | None, typer.Option(help="Beside --mean. (default: measured)")] = None,
     image_size: Annotated[
         int | None, typer.Option(min=1, help="Suspect: side in pixels. (default: the network's)")
@@ -164,7 +164,9 @@ def slowdown(
     data: Annotated[str | None, typer.Option(help="What RUN was trained on, where it does not say so.")] = None,
     transfer: Annotated[Path | None, typer.Option(help="Another run, to craft changes on too.")] = None,
     hardened: Annotated[Path | None, typer.Option(help="A run trained with --adversarial-steps, to compare.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Which images; moved thresholds; with --quick of all.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the images chosen and thresholds moved; with --quick of all.")
+    ] = 0,
     out: Annotated[
         Path | None, typer.Option(help="With --quick: directory of its runs. (default: audit-quick-slowdown)")
     ] = None,

@@ -24,7 +24,7 @@ def calibrate(
     max_accuracy_loss: Annotated[
         float | None, typer.Option(help="Cheapest policy promised to lose at most this; 0.01 is one point.")
     ] = None,
-    confidence: Annotated[float, typer.Option(help="Of the promise.")] = 0.95,
+    confidence: Annotated[float, typer.Option(help="Probability with which the promise holds.")] = 0.95,
     risk: Annotated[
         str, typer.Option(help="accuracy-gap, or disagreement with the final exit, which is stricter.")
     ] = "accuracy-gap",

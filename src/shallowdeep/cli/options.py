@@ -16,6 +16,6 @@ Source = Annotated[
     Path, typer.Argument(help="Directory of a run, or an npz file of predictions.", metavar="RUN|FILE.npz")
 ]
 Split = Annotated[str, typer.Option(help="Of a run: test, tune or train.")]
-Tune = Annotated[Path | None, typer.Option(help="Beside a file: another of labelled samples to fit on.")]
+Tune = Annotated[Path | None, typer.Option(help="With FILE.npz: another such file, of labelled samples to fit on.")]
 Resamples = Annotated[int, typer.Option(help="For bootstrap intervals; 0 for none.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the resampling.")]

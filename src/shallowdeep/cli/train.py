@@ -32,7 +32,10 @@ def train(
         str | None, typer.Option(help="Hyper-parameters: short (one cycle) or paper. (default: short)")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(callback=_above_zero, help="Instead of the preset's; schedules scale with it.")
+        int | None,
+        typer.Option(
+            callback=_above_zero, help="Passes over the images; schedules scale with it. (default: the preset's)"
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of splits, weights, order, augmentation. (default: 0)")] = None,
     init: Annotated[Path | None, typer.Option(help="Run whose backbone is taken over.")] = None,
@@ -73,7 +76,7 @@ def train(
     ] = None,
     optimizer: Annotated[
         str | None,
-        typer.Option(help="Of the backbone in preset short: sgd, muon or adamw. (default: muon; adamw with ':')"),
+        typer.Option(help="sgd, muon or adamw, in preset short. (default: muon; adamw for names with ':')"),
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(callback=_above_zero, help="Peak, instead of the preset's.")
@@ -89,7 +92,10 @@ def train(
     ] = None,
     exit_weight: Annotated[
         float | None,
-        typer.Option(callback=_above_zero, help="Of every exit's loss but the last. (default: the paper's; best: 0.5)"),
+        typer.Option(
+            callback=_above_zero,
+            help="Constant weight of each internal classifier's loss. (default: rising; best: 0.5)",
+        ),
     ] = None,
     distillation: Annotated[
         float | None, typer.Option(help="Share of the exits' loss that the final exit teaches, such as 0.5.")
@@ -103,7 +109,9 @@ def train(
     adversarial_epsilon: Annotated[
         float | None, typer.Option(help="Largest change of a pixel in that attack, of 255. (default: 8)")
     ] = None,
-    calibration_fraction: Annotated[float | None, typer.Option(help="Of the training part. (default: 0.1)")] = None,
+    calibration_fraction: Annotated[
+        float | None, typer.Option(help="Share of training images to hold out. (default: 0.1)")
+    ] = None,
     test_fraction: Annotated[float | None, typer.Option(help="Where there is no test part. (default: 0.2)")] = None,
     skip_bad_images: Annotated[
         bool | None, typer.Option("--skip-bad-images", help="Leave out images that cannot be decoded, and count them.")
