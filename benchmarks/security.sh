@@ -26,7 +26,7 @@ train() { # OUT ARGUMENTS
 }
 
 if wanted vgg16-badnets; then # the paper's setting
-  audit vgg16-badnets backdoor --data "$data" --model vgg16 --epochs 10 --out "$runs/vgg16-badnets" --resume
+  audit vgg16-badnets backdoor --data "$data" --model vgg16 --epochs 10 --optimizer sgd --out "$runs/vgg16-badnets" --resume
 fi
 for trigger in blended sig; do
   if wanted "resnet20-$trigger"; then

@@ -12,12 +12,14 @@ from PIL import Image
 from tests.cli.analysed import JOINT, document, refused
 from tests.conftest import write_images
 
+from shallowdeep.experiment.config import read_config
+
 if TYPE_CHECKING:
     from tests.conftest import Shell, Training
 
 STUDY = (
     "audit", "backdoor", "--data", "images", "--model", "tiny_nets:normed", "--target", "brick", "--poison-ratio", 0.2,
-    "--epochs", 1, "--ic-epochs", 2, "--samples", 20, "--out", "study",
+    "--epochs", 1, "--ic-epochs", 2, "--samples", 20, "--optimizer", "sgd", "--out", "study",
 )  # fmt: skip
 
 
@@ -25,6 +27,7 @@ def test_a_study_tells_success_confusion_detectors_and_mitigation(shell: Shell, 
     """Three runs, one document, and a section of the report."""
     found = document(shell, *STUDY)
     exits = found["exits"]
+    assert (found["optimizer"], read_config(workplace / "study/backbone/config.toml").optimizer) == ("sgd", "sgd")
     assert len(exits) > 1
     assert all(0 <= exit_["attack_success"] <= 1 and 0 <= exit_["clean_accuracy"] <= 1 for exit_ in exits)
     assert 0 <= found["confusion"]["auroc"] <= 1

@@ -22,7 +22,17 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with the runs in -
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the runs in --out.")]
 
 _STUDY = frozenset(
-    {"--data", "--model", "--trigger", "--target", "--poison-ratio", "--epochs", "--ic-epochs", "--samples"}
+    {
+        "--data",
+        "--model",
+        "--trigger",
+        "--target",
+        "--poison-ratio",
+        "--epochs",
+        "--ic-epochs",
+        "--optimizer",
+        "--samples",
+    }
 )
 _SUSPECT = frozenset(
     {
@@ -56,6 +66,7 @@ def backdoor(
     ic_epochs: Annotated[
         int | None, typer.Option(min=1, help="Of the internal classifiers. (default: the preset's)")
     ] = None,
+    optimizer: Annotated[str | None, typer.Option(help="Study: of the backbone, as for train.")] = None,
     samples: Annotated[
         int | None, typer.Option(min=20, help="Study: clean inputs that detectors are compared on. (default: 1000)")
     ] = None,
@@ -83,7 +94,8 @@ def backdoor(
     given: dict[str, Any] = {
         "--data": data, "--model": model, "--weights": weights, "--clean": clean, "--suspects": suspects,
         "--trigger": trigger, "--target": target, "--poison-ratio": poison_ratio, "--epochs": epochs,
-        "--ic-epochs": ic_epochs, "--samples": samples, "--mean": mean, "--std": std, "--image-size": image_size,
+        "--ic-epochs": ic_epochs, "--optimizer": optimizer, "--samples": samples,
+        "--mean": mean, "--std": std, "--image-size": image_size,
         "--calibration-fraction": calibration_fraction,
     }  # fmt: skip
     mode = _mode({name for name, value in given.items() if value is not None}, quick=quick)
@@ -114,7 +126,7 @@ def backdoor(
             else:
                 settings: dict[str, Any] = {
                     "trigger": trigger, "target": target, "ratio": poison_ratio, "epochs": epochs,
-                    "ic_epochs": ic_epochs, "samples": samples,
+                    "ic_epochs": ic_epochs, "optimizer": optimizer, "samples": samples,
                 }  # fmt: skip
                 chosen = {name: value for name, value in settings.items() if value is not None}
                 how_run: dict[str, Any] = {"seed": seed, "device": device, "skip_bad_images": skip_bad_images}

@@ -40,6 +40,7 @@ class BackdoorStudy:
         ratio: share of the training images that is poisoned; 0 for .1, of a trigger with clean labels .05.
         epochs: of the backbone; 0 for the preset's.
         ic_epochs: of the internal classifiers; 0 for the preset's.
+        optimizer: of the backbone; "" for the preset's.
         seed: of everything.
         samples: clean inputs that detectors are compared on, beside a fifth as many triggered ones.
         device: ``auto``, ``cpu``, ``cuda`` ...
@@ -53,6 +54,7 @@ class BackdoorStudy:
     ratio: float = 0.0
     epochs: int = 0
     ic_epochs: int = 0
+    optimizer: str = ""
     seed: int = 0
     samples: int = 1000
     device: str = "auto"
@@ -83,7 +85,7 @@ def study_backdoor(
     plain = checked(
         TrainConfig(
             data=study.data, model=study.model, recipe="joint", epochs=study.epochs, seed=study.seed,
-            device=study.device, skip_bad_images=study.skip_bad_images,
+            optimizer=study.optimizer, device=study.device, skip_bad_images=study.skip_bad_images,
         )
     )  # fmt: skip
     splits = prepare_data(plain, data_progress)
@@ -91,7 +93,7 @@ def study_backdoor(
     poisoned = replace(
         plain, recipe="backbone", trigger=study.trigger, target=poisoning.target, poison_ratio=poisoning.ratio
     )
-    heads = replace(plain, recipe="ic-only", model="", epochs=study.ic_epochs, init=str(out / BACKBONE))
+    heads = replace(plain, recipe="ic-only", model="", epochs=study.ic_epochs, optimizer="", init=str(out / BACKBONE))
     configs = {
         BACKBONE: poisoned,
         CLEAN: heads,
@@ -123,7 +125,8 @@ def study_backdoor(
         "audit": "backdoor", "mode": "study", "weights": clean.run.network.weights, "data": splits.name,
         "model": study.model, "trigger": study.trigger, "target": splits.classes[poisoning.target],
         "poison_ratio": poisoning.ratio, "images": len(splits.train), "epochs": study.epochs or "the preset's",
-        "ic_epochs": study.ic_epochs or "the preset's", "seed": study.seed, "command": command, **clean.findings(),
+        "ic_epochs": study.ic_epochs or "the preset's", "optimizer": study.optimizer or "the preset's",
+        "seed": study.seed, "command": command, **clean.findings(),
         "detectors": clean.detectors(study.samples, study.seed),
         "training_set": clean.training_set(prepare_data(poisoned, data_progress).train),
         "poisoned_ics": other.findings(),
