@@ -1,6 +1,7 @@
 """The best exits for given weights in ten minutes: heads and ensembles on a frozen backbone, against plain `ic-only`.
 
     python benchmarks/frozen_view.py BACKBONE_RUN OUT.json [--only NAME ...]
+    python benchmarks/frozen_view.py --table OUT.json
 
 BACKBONE_RUN is a finished run of the recipe `backbone`; its weights stay as they are, bit for bit. Each contender is
 one `train --recipe ic-only --init BACKBONE_RUN ...`; seconds are of the whole command, caching included. Policies are
@@ -16,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from budgets import at_budgets, document
+from budgets import BUDGETS, SIGNALS, at_budgets, document
 from paired import machine
 
 from shallowdeep.checkpoint import read_manifest
@@ -29,7 +30,7 @@ CONTENDERS: dict[str, tuple[str, ...]] = {
     "cascade": ("--cascade",),
     "conv heads": ("--conv-heads", "6", "--epochs", "6"),
     "deep heads": ("--deep-heads", "6", "--epochs", "6"),
-    "deep heads, cascade": ("--deep-heads", "6", "--epochs", "6", "--cascade"),
+    "deep heads, cascade": ("--deep-heads", "6", "--epochs", "9", "--cascade"),
 }
 
 
@@ -42,13 +43,33 @@ def judged(run: Path) -> dict[str, Any]:
     return {"exits": accuracies, "relative_costs": costs, **at_budgets(read_manifest(run), tune, test)}
 
 
+def table(found: dict[str, Any]) -> str:
+    """Test accuracies of the contenders, and what they took."""
+    columns = [(signal, budget) for signal in SIGNALS for budget in BUDGETS]
+    heading = " | ".join(f"{signal} ≤ {100 * budget:.0f} %" for signal, budget in columns)
+    lines = [f"| heads | seconds | exits, % | {heading} |", f"|---|---|---|{'---|' * len(columns)}"]
+    for name, one in found.items():
+        if name != "machine":
+            exits = " ".join(f"{100 * share:.1f}" for share in one["exits"])
+            cells = " | ".join(f"{100 * one[f'{signal} at {budget}'][0]:.1f}" for signal, budget in columns)
+            options = f" (`{' '.join(one['options'])}`)" if one["options"] else ""
+            lines.append(f"| {name}{options} | {one['seconds']} | {exits} | {cells} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Train, judge and write."""
+    """Train, judge and write, or print the table of what was written."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("backbone", type=Path)
+    parser.add_argument("backbone", type=Path, nargs="?", help="a run, or with --table nothing but OUT.json")
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", nargs="*", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
+    if arguments.table:
+        print(table(json.loads(arguments.out.read_text())))
+        return
+    if arguments.backbone is None:
+        parser.error("Expected BACKBONE_RUN and OUT.json, got one of them")
     config = read_config(arguments.backbone / CONFIG)
     found: dict[str, Any] = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     with tempfile.TemporaryDirectory() as directory:

@@ -132,7 +132,7 @@ def columns(result: dict[str, Any]) -> dict[str, float]:
     for signal in SIGNALS:
         for budget in BUDGETS:
             if f"{signal} at {budget}" in result:
-                shown[f"{signal} at {budget}"] = result[f"{signal} at {budget}"][0]
+                shown[f"{signal} ≤ {100 * budget:.0f} %"] = result[f"{signal} at {budget}"][0]
     return {name: 100 * value for name, value in shown.items()}
 
 
