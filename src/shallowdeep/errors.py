@@ -38,9 +38,11 @@ class UnknownNameError(ConfigurationError):
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
-        names = sorted(known)
-        near = get_close_matches(name, names, n=3, cutoff=0.5) or names[:8]
-        message = f"Expected the name of a {kind}, got {name!r}; nearest: {', '.join(near)}"
+        names = sorted(filter(None, known))
+        near = get_close_matches(name, names, n=3, cutoff=0.5)
+        told = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(names[:8])}"
+        article = "an" if kind[0] in "aeio" else "a"
+        message = f"Expected the name of {article} {kind}, got {name!r}; {told}"
         super().__init__(f"{message}. {hint}" if hint else message)
 
 

@@ -62,7 +62,7 @@ def refused(shell: Shell, *arguments: object) -> str:
         (("--batch-size", "0"), "Expected a number above 0, got 0"),
         (("--seed", "-1"), "Expected seed of at least 0, got -1"),
         (("--memory-budget", "-1"), "Expected memory budget of at least 0, got -1.0"),
-        (("--cache-budget", "inf"), "Expected cache budget of at least 0, got inf"),
+        (("--cache-budget", "inf"), "Expected a finite cache budget, got inf"),
         (("--device", "cqu"), "Expected a device that is present, got 'cqu'"),
         (("--precision", "fp8"), "Expected the name of a precision, got 'fp8'"),
         (("--init", "nowhere"), "Expected a saved network with model.json in nowhere, found none"),

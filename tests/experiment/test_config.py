@@ -69,7 +69,8 @@ def test_exits_are_a_number_or_fractions() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"recipe": "jont"}, "recipe, got 'jont'; nearest: joint"),
+        ({"recipe": "jont"}, "Expected the name of a recipe, got 'jont'; nearest: joint"),
+        ({"augmentation": "foo"}, "Expected the name of an augmentation, got 'foo'; known: cifar, "),
         ({"preset": "long"}, "Expected the name of a preset, got 'long'"),
         ({"precision": "fp8"}, "Expected the name of a precision, got 'fp8'"),
         ({"weights_dtype": "int8"}, "Expected the name of a weights dtype, got 'int8'"),
@@ -83,7 +84,7 @@ def test_exits_are_a_number_or_fractions() -> None:
         ({"views": 0}, "Expected views of at least 1, got 0"),
         ({"conv_heads": -2}, "Expected conv heads of at least 0, got -2"),
         ({"memory_budget": -1.0}, "Expected memory budget of at least 0, got -1.0"),
-        ({"cache_budget": float("inf")}, "Expected cache budget of at least 0, got inf"),
+        ({"cache_budget": float("inf")}, "Expected a finite cache budget, got inf"),
         ({"weights": "w.pth", "pretrained": True}, "Expected one source of weights, got --weights and --pretrained"),
         ({"model": ""}, "Expected a model by --model, or a RUN by --init, got neither"),
         ({"recipe": "ic-only"}, "Expected --init RUN or --weights FILE for the recipe 'ic-only'"),

@@ -86,6 +86,6 @@ def at_chance(pred: ExitPredictions, split: str) -> str | None:
     if binomtest(right, pred.samples, min(most, 1.0), alternative="greater").pvalue <= CHANCE_LEVEL:
         return None
     return (
-        f"The final exit is right about {100 * right / pred.samples:.1f} % of {split}, no better than always answering "
-        f"the most frequent class ({100 * most:.1f} %): the network has not learned, and what follows says nothing."
+        f"The final exit is right about {100 * right / pred.samples:.1f} % of {split}, not clearly better than always "
+        f"answering the most frequent class ({100 * most:.1f} %): figures and promises of such a network say nothing."
     )

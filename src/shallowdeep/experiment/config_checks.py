@@ -61,9 +61,7 @@ def _check_ranges(config: TrainConfig) -> None:
         if not 0 < getattr(config, name) < 1:
             raise ConfigurationError(f"Expected {name.replace('_', ' ')} in (0, 1), got {getattr(config, name)}")
     for name, least in _LEAST.items():
-        if not least <= getattr(config, name) < math.inf:
-            value = getattr(config, name)
-            raise ConfigurationError(f"Expected {name.replace('_', ' ')} of at least {least}, got {value}")
+        _check_least(name.replace("_", " "), getattr(config, name), least)
     if not 0 <= config.distillation < 1:
         raise ConfigurationError(f"Expected a share of distillation in [0, 1), got {config.distillation}")
     if not 0 < config.distillation_temperature < math.inf:
@@ -76,6 +74,13 @@ def _check_ranges(config: TrainConfig) -> None:
             f"Expected at most {MOST_EXITS} internal classifiers ({MINIMUM_GAP:.0%} of the MACs apart), "
             f"got {len(config.fractions)}"
         )
+
+
+def _check_least(what: str, value: float, least: float) -> None:
+    if not math.isfinite(value):
+        raise ConfigurationError(f"Expected a finite {what}, got {value}")
+    if value < least:
+        raise ConfigurationError(f"Expected {what} of at least {least}, got {value}")
 
 
 def _check_together(config: TrainConfig) -> None:

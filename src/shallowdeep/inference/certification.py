@@ -172,7 +172,7 @@ def check_enough(samples: int, *, risk: str, eps: float, delta: float, held: int
     if samples >= needed:
         return
     least = least_loss(risk, samples, delta)
-    can = "no loss at all can be promised on these" if least is None else f"{100 * least:g} % is the least they allow"
+    can = f"{'no loss at all' if least is None else f'{100 * least:g} %'} can be promised with these"
     share = None if held is None else ceil(100 * parts * needed / (CERTIFY_SHARE * held)) / 100
     if share is None:
         advice = "hold out more"
