@@ -40,9 +40,7 @@ def test_a_network_at_chance_is_told(right: int, warned: bool) -> None:
     warning = at_chance(ExitPredictions(logits, labels, np.array([1.0])), "test")
     assert (warning is not None) == warned
     if warning is not None:
-        assert (
-            f"right about {right:.1f} % of test, not clearly better than always answering the most frequent" in warning
-        )
+        assert f"right about {right:.1f} % of test, not clearly better than always answering" in warning
 
 
 def test_one_class_alone_teaches_nothing() -> None:
