@@ -11,11 +11,11 @@ from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.experiment.config import MOST_EXITS, TrainConfig
 from shallowdeep.runtime import PRECISIONS
 from shallowdeep.sdn.placement import MINIMUM_GAP
+from shallowdeep.security.deepsloth import LEVELS
 from shallowdeep.security.triggers import TRIGGERS
 from shallowdeep.training.recipes import PRESETS, RECIPES
 
 TOGETHER = ("joint", "mixed", "best")
-_WHITE = 255
 _LEAST = {
     "epochs": 0, "seed": 0, "image_size": 0, "conv_heads": 0, "deep_heads": 0, "learning_rate": 0,
     "batch_size": 0, "views": 1, "adversarial_steps": 0, "target": 0, "exit_weight": 0,
@@ -66,6 +66,8 @@ def _check_ranges(config: TrainConfig) -> None:
         raise ConfigurationError(f"Expected a share of distillation in [0, 1), got {config.distillation}")
     if not 0 < config.distillation_temperature < math.inf:
         raise ConfigurationError(f"Expected a distillation temperature above 0, got {config.distillation_temperature}")
+    if not 0 < config.adversarial_epsilon <= LEVELS:
+        raise ConfigurationError(f"Expected adversarial epsilon in (0, {LEVELS}], got {config.adversarial_epsilon}")
     for fraction in config.fractions:
         if not 0 < fraction < 1:
             raise ConfigurationError(f"Expected exit fractions in (0, 1), got {fraction}")
@@ -116,7 +118,5 @@ def _check_exits(config: TrainConfig) -> None:
             raise ConfigurationError(f"Expected no {option} for the recipe 'backbone', which has no such exits")
     if config.cascade and len(config.fractions) == 1:
         raise ConfigurationError("Expected at least two internal classifiers for --cascade, got one")
-    if not 0 < config.adversarial_epsilon <= _WHITE:
-        raise ConfigurationError(f"Expected adversarial epsilon in (0, {_WHITE}], got {config.adversarial_epsilon}")
     if config.conv_heads and config.deep_heads:
         raise ConfigurationError("Expected one kind of heads, got --conv-heads and --deep-heads")
