@@ -132,7 +132,8 @@ class _Attack:
     ) -> tuple[dict[str, Any], list[Path]]:
         """Everything, and the files written."""
         victim, audit = self.victim, self.audit
-        policies = self._policies()
+        tune = victim.predicted(victim.splits.tune)
+        policies = self._policies(tune)
         first = next(iter(policies.values()))
         timing = Timing(victim.network, victim.observer.advanced)
         changed, speed = self._changed(transfer)
@@ -159,16 +160,17 @@ class _Attack:
             "policy": blocks[0]["name"],
             "efficacy": {"before": shares[0], "after": shares[1]},
             "policies": blocks, "images_per_second": speed, "machine": timing.machine(), "backend": timing.backend,
-            "defences": self._defences(policies[name], clean, odd["per_sample"], hardened), "defended_policy": name,
+            "defences": self._defences(policies[name], tune, clean, odd["per_sample"], hardened),
+            "defended_policy": name,
             "sizing": sizing(first, blocks[0], victim.network.costs, victim.heads),
         }  # fmt: skip
         pictures = self._pictures(changed["per_sample"], first, clean, odd["per_sample"])
         return document, write_audit(victim.path, SLOWDOWN, document, pictures)
 
-    def _policies(self) -> dict[str, Policy]:
+    def _policies(self, tune: ExitPredictions) -> dict[str, Policy]:
         """The run's own, where it has one, and the published ones; answers are never withheld here."""
         victim = self.victim
-        found = published_policies(victim.predicted(victim.splits.tune))
+        found = published_policies(tune)
         if not (victim.path / POLICY).exists():
             return found
         own = read_policy(victim.path / POLICY, victim.network.weights)
@@ -214,12 +216,17 @@ class _Attack:
         return predict_exits(run.network, ((run.input(part), labels) for part, labels in parts))
 
     def _defences(
-        self, policy: Policy, clean: ExitPredictions, odd: ExitPredictions, hardened: OpenedRun | None
+        self,
+        policy: Policy,
+        tune: ExitPredictions,
+        clean: ExitPredictions,
+        odd: ExitPredictions,
+        hardened: OpenedRun | None,
     ) -> list[dict[str, Any]]:
         """What each defence makes of clean and of changed images."""
         heads, seed = self.victim.heads, self.audit.seed
-        cap = limited(policy, clean, heads)
-        capped = f"max_relative_cost {cap.max_relative_cost:.2f}, the first exit beyond the mean cost of clean images"
+        cap = limited(policy, tune, heads)
+        capped = f"max_relative_cost {cap.max_relative_cost:.2f}, the first exit beyond the mean cost on tune"
         moved = f"thresholds moved by up to {JITTER} for each image"
         found = [
             ("none", "the policy alone", policy, 0.0),
