@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 STUDY = (
     "audit", "backdoor", "--data", "images", "--model", "tiny_nets:normed", "--target", "brick", "--poison-ratio", 0.2,
-    "--epochs", 1, "--ic-epochs", 2, "--samples", 20, "--optimizer", "sgd", "--out", "study",
+    "--epochs", 1, "--ic-epochs", 2, "--samples", 20, "--optimizer", "sgd",
+    "--learning-rate", 0.05, "--out", "study",
 )  # fmt: skip
 
 
@@ -27,7 +28,9 @@ def test_a_study_tells_success_confusion_detectors_and_mitigation(shell: Shell, 
     """Three runs, one document, and a section of the report."""
     found = document(shell, *STUDY)
     exits = found["exits"]
-    assert (found["optimizer"], read_config(workplace / "study/backbone/config.toml").optimizer) == ("sgd", "sgd")
+    backbone, heads = (read_config(workplace / f"study/{name}/config.toml") for name in ("backbone", "clean-ics"))
+    assert (found["optimizer"], backbone.optimizer, heads.optimizer) == ("sgd", "sgd", "")
+    assert (found["learning_rate"], backbone.learning_rate, heads.learning_rate) == (0.05, 0.05, 0)
     assert len(exits) > 1
     assert all(0 <= exit_["attack_success"] <= 1 and 0 <= exit_["clean_accuracy"] <= 1 for exit_ in exits)
     assert 0 <= found["confusion"]["auroc"] <= 1

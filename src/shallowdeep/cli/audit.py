@@ -31,6 +31,7 @@ _STUDY = frozenset(
         "--epochs",
         "--ic-epochs",
         "--optimizer",
+        "--learning-rate",
         "--samples",
     }
 )
@@ -67,6 +68,9 @@ def backdoor(
         int | None, typer.Option(min=1, help="Of the internal classifiers. (default: the preset's)")
     ] = None,
     optimizer: Annotated[str | None, typer.Option(help="Study: of the backbone, as for train.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Study: of the backbone, its peak, instead of the preset's.")
+    ] = None,
     samples: Annotated[
         int | None, typer.Option(min=20, help="Study: clean inputs that detectors are compared on. (default: 1000)")
     ] = None,
@@ -94,7 +98,7 @@ def backdoor(
     given: dict[str, Any] = {
         "--data": data, "--model": model, "--weights": weights, "--clean": clean, "--suspects": suspects,
         "--trigger": trigger, "--target": target, "--poison-ratio": poison_ratio, "--epochs": epochs,
-        "--ic-epochs": ic_epochs, "--optimizer": optimizer, "--samples": samples,
+        "--ic-epochs": ic_epochs, "--optimizer": optimizer, "--learning-rate": learning_rate, "--samples": samples,
         "--mean": mean, "--std": std, "--image-size": image_size,
         "--calibration-fraction": calibration_fraction,
     }  # fmt: skip
@@ -126,7 +130,8 @@ def backdoor(
             else:
                 settings: dict[str, Any] = {
                     "trigger": trigger, "target": target, "ratio": poison_ratio, "epochs": epochs,
-                    "ic_epochs": ic_epochs, "optimizer": optimizer, "samples": samples,
+                    "ic_epochs": ic_epochs, "optimizer": optimizer, "learning_rate": learning_rate,
+                    "samples": samples,
                 }  # fmt: skip
                 chosen = {name: value for name, value in settings.items() if value is not None}
                 how_run: dict[str, Any] = {"seed": seed, "device": device, "skip_bad_images": skip_bad_images}

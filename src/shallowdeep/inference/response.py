@@ -46,12 +46,13 @@ class Timing:
         on_cpu = next(self.network.parameters()).device.type == "cpu"
         return "onnxruntime" if on_cpu and importlib.util.find_spec("onnxruntime") else "torch"
 
-    @staticmethod
-    def machine() -> dict[str, Any]:
+    def machine(self) -> dict[str, Any]:
         """What figures are measured on, and when."""
-        import torch  # noqa: PLC0415 - for its number of threads alone
+        import torch  # noqa: PLC0415 - for its number of threads and the name of a GPU
 
-        return machine(torch.get_num_threads())
+        device = next(self.network.parameters()).device
+        gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
+        return {**machine(torch.get_num_threads()), **gpu}
 
 
 def respond(timing: Timing, policy: Policy, usual: Array, odd: Array) -> list[dict[str, Any]]:

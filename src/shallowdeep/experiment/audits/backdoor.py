@@ -41,6 +41,7 @@ class BackdoorStudy:
         epochs: of the backbone; 0 for the preset's.
         ic_epochs: of the internal classifiers; 0 for the preset's.
         optimizer: of the backbone; "" for the preset's.
+        learning_rate: of the backbone, its peak; 0 for the preset's.
         seed: of everything.
         samples: clean inputs that detectors are compared on, beside a fifth as many triggered ones.
         device: ``auto``, ``cpu``, ``cuda`` ...
@@ -55,6 +56,7 @@ class BackdoorStudy:
     epochs: int = 0
     ic_epochs: int = 0
     optimizer: str = ""
+    learning_rate: float = 0.0
     seed: int = 0
     samples: int = 1000
     device: str = "auto"
@@ -85,7 +87,8 @@ def study_backdoor(
     plain = checked(
         TrainConfig(
             data=study.data, model=study.model, recipe="joint", epochs=study.epochs, seed=study.seed,
-            optimizer=study.optimizer, device=study.device, skip_bad_images=study.skip_bad_images,
+            optimizer=study.optimizer, learning_rate=study.learning_rate, device=study.device,
+            skip_bad_images=study.skip_bad_images,
         )
     )  # fmt: skip
     splits = prepare_data(plain, data_progress)
@@ -93,7 +96,10 @@ def study_backdoor(
     poisoned = replace(
         plain, recipe="backbone", trigger=study.trigger, target=poisoning.target, poison_ratio=poisoning.ratio
     )
-    heads = replace(plain, recipe="ic-only", model="", epochs=study.ic_epochs, optimizer="", init=str(out / BACKBONE))
+    heads = replace(
+        plain, recipe="ic-only", model="", epochs=study.ic_epochs, optimizer="", learning_rate=0.0,
+        init=str(out / BACKBONE),
+    )  # fmt: skip
     configs = {
         BACKBONE: poisoned,
         CLEAN: heads,
@@ -126,7 +132,8 @@ def study_backdoor(
         "model": study.model, "trigger": study.trigger, "target": splits.classes[poisoning.target],
         "poison_ratio": poisoning.ratio, "images": len(splits.train), "epochs": study.epochs or "the preset's",
         "ic_epochs": study.ic_epochs or "the preset's", "optimizer": study.optimizer or "the preset's",
-        "seed": study.seed, "command": command, **clean.findings(),
+        "learning_rate": study.learning_rate or "the preset's", "seed": study.seed, "command": command,
+        **clean.findings(),
         "detectors": clean.detectors(study.samples, study.seed),
         "training_set": clean.training_set(prepare_data(poisoned, data_progress).train),
         "poisoned_ics": other.findings(),
