@@ -36,7 +36,7 @@ WARMUPS = 3  # before a graph is captured
 def captured(module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
     """The module as a CUDA graph for inputs like ``example``."""
     given = example.clone(memory_format=torch.preserve_format)
-    side = torch.cuda.Stream()
+    side: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it so
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side), torch.no_grad():
         for _ in range(WARMUPS):
@@ -74,7 +74,11 @@ def measured(engine: EarlyExitEngine, static: nn.Module, images: Tensor, size: i
             logits: Tensor = static(x)
         return logits
 
-    contenders = {"engine": ended(engine), "static eager": ended(eager), "static CUDA graph": ended(graph)}
+    contenders: dict[str, Callable[[], object]] = {
+        "engine": ended(engine),
+        "static eager": ended(eager),
+        "static CUDA graph": ended(graph),
+    }
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(
         -min(len(images) // size, MOST_WARMUPS), rounds

@@ -1,10 +1,12 @@
 """The recipes of a network over seeds: accuracy at budgets, as `calibrate --budget` picks policies on `tune`, on test.
 
     python benchmarks/seeds.py DATA OUT.json [--model resnet56] [--epochs 12] [--seeds 0 1 2] [--workers 1] [--only ...]
+    python benchmarks/seeds.py --add NAME=RUN [...] OUT.json
     python benchmarks/seeds.py --table OUT.json
 
 `best` gets 11 epochs for every 12 of the others: 1.07 of their multiply-adds a pass. Workers train side by side, with
-one thread each. Every run is added to OUT.json when it is done, so that the command goes on where it was stopped.
+one thread each. Every run is added to OUT.json when it is done, so that the command goes on where it was stopped; --add
+takes in runs that were trained and evaluated before.
 --table prints means over seeds, and differences from `best` over the seeds that both have, with standard errors.
 """
 
@@ -25,7 +27,10 @@ from budgets import BUDGETS, SIGNALS, at_budgets, document
 
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.experiment.config import CONFIG, read_config
 from shallowdeep.files import write_json
+from shallowdeep.inference.turns import machine
+from shallowdeep.training.run import read_history
 
 BACKBONE, IC_ONLY, BEST = "backbone", "ic-only", "best"
 RECIPES: dict[str, tuple[str, ...]] = {
@@ -41,19 +46,35 @@ Results = list[dict[str, Any]]
 
 
 def judged(run: Path) -> dict[str, Any]:
-    """Test accuracy of every exit, and accuracy and cost of the policy for each budget, by each signal."""
-    document("evaluate", str(run), threads=1)
+    """Test accuracy of every exit of an evaluated run, and of policies for budgets with their costs, by each signal."""
     tune, test = (ExitPredictions.load(run / "predictions" / f"{name}.npz") for name in ("tune", "test"))
     right = (test.logits.argmax(-1) == test.labels).mean(axis=1)
     found: dict[str, Any] = {"exits": [round(float(share), 4) for share in right]}
     return found | (at_budgets(read_manifest(run), tune, test) if test.exits > 1 else {})
 
 
+def hardware() -> str:
+    """What trains here."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    here = machine(1)
+    return f"{here['cpu']}, {here['cores']} cores"
+
+
+def added(name: str, run: Path, epochs: int) -> dict[str, Any]:
+    """The result of a run that was trained and evaluated here before; ``epochs`` as for this command."""
+    config, history = read_config(run / CONFIG), read_history(run)
+    return {
+        "run": name, "seed": config.seed, "epochs": epochs, "model": read_manifest(run).model.name,
+        "hardware": hardware(), "trained_epochs": len(history),
+        "seconds": round(sum(record["seconds"] for record in history), 1), **judged(run),
+    }  # fmt: skip
+
+
 def train_and_judge(arguments: argparse.Namespace) -> None:
     """Train and judge what is not in the file yet."""
     results: Results = json.loads(arguments.out.read_text()) if arguments.out.exists() else []
     done = {(result["run"], result["seed"], result["epochs"]) for result in results}
-    hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     lock = threading.Lock()
 
     def run_one(name: str, seed: int, run: Path, *more: str) -> None:
@@ -64,8 +85,9 @@ def train_and_judge(arguments: argparse.Namespace) -> None:
             "train", "--data", str(arguments.data), *source, "--out", str(run), *RECIPES[name], *epochs, *more,
             "--seed", str(seed), threads=1,
         )  # fmt: skip
+        document("evaluate", str(run), threads=1)
         result = {
-            "run": name, "seed": seed, "epochs": arguments.epochs, "model": arguments.model, "hardware": hardware,
+            "run": name, "seed": seed, "epochs": arguments.epochs, "model": arguments.model, "hardware": hardware(),
             "trained_epochs": trained["epochs"], "seconds": round(trained["seconds"], 1), **judged(run),
         }  # fmt: skip
         with lock:
@@ -135,12 +157,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--only", nargs="*", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--add", nargs="+", default=[], metavar="NAME=RUN")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
-    if arguments.table:
+    if arguments.add:
+        known = json.loads(arguments.out.read_text()) if arguments.out.exists() else []
+        pairs = [text.split("=", 1) for text in arguments.add]
+        write_json(arguments.out, known + [added(name, Path(run), arguments.epochs) for name, run in pairs])
+    elif arguments.table:
         print(table(json.loads(arguments.out.read_text())))
-        return
-    train_and_judge(arguments)
+    else:
+        train_and_judge(arguments)
 
 
 if __name__ == "__main__":
