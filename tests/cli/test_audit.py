@@ -240,6 +240,7 @@ def test_slowdown_refuses_what_it_cannot_attack(shell: Shell, trained: Training)
     assert "Expected a RUN or --quick, got neither" in refused(shell, "audit", "slowdown")
     assert "Expected a RUN or --quick, got both" in refused(shell, "audit", "slowdown", "plain", "--quick")
     trained("run", *JOINT)
+    assert "Expected step in (0, 255], got 0" in refused(shell, "audit", "slowdown", "run", "--step", 0, "--trust")
     assert "Expected epsilon in (0, 255], got 0" in refused(
         shell, "audit", "slowdown", "run", "--epsilon", 0, "--trust"
     )

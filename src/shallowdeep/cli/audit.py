@@ -177,6 +177,9 @@ def slowdown(
     samples: Annotated[int | None, typer.Option(min=1, help="Test images that are changed. (default: 500)")] = None,
     iterations: Annotated[int | None, typer.Option(min=1, help="Steps for each of them. (default: 30)")] = None,
     epsilon: Annotated[float | None, typer.Option(help="Largest change of a pixel, of 255. (default: 8)")] = None,
+    step: Annotated[
+        float | None, typer.Option(help="Change of a pixel a step, of 255. (default: a quarter of --epsilon)")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images changed at a time. (default: 125)")] = None,
     data: Annotated[str | None, typer.Option(help="What RUN was trained on, where it does not say so.")] = None,
     transfer: Annotated[Path | None, typer.Option(help="Another run, to craft changes on too.")] = None,
@@ -196,7 +199,7 @@ def slowdown(
 ) -> None:
     """Change images by little, so that nothing leaves early, and see what that costs."""
     options = {
-        "samples": samples, "iterations": iterations, "epsilon": epsilon, "batch_size": batch_size, "data": data,
+        "samples": samples, "iterations": iterations, "epsilon": epsilon, "step": step, "batch_size": batch_size, "data": data,
         "transfer": transfer, "hardened": hardened,
     }  # fmt: skip
     settings: dict[str, Any] = {name: value for name, value in options.items() if value is not None}

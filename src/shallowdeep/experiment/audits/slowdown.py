@@ -42,6 +42,7 @@ class SlowdownAudit:
         samples: test images that are changed.
         iterations: steps for each.
         epsilon: largest change of a pixel, of 255.
+        step: its change a step, of 255; None for a quarter of ``epsilon``, as published.
         seed: which images, and moved thresholds.
         batch_size: images that are changed at a time.
         data: what the run was trained on, where it does not say so; or None.
@@ -55,6 +56,7 @@ class SlowdownAudit:
     samples: int = 500
     iterations: int = 30
     epsilon: float = 8.0
+    step: float | None = None
     seed: int = 0
     batch_size: int = 125
     data: str | None = None
@@ -80,6 +82,8 @@ def audit_slowdown(
         raise ConfigurationError(f"Expected samples and batch size of at least 1, got {audit}")
     if not 0 < audit.epsilon <= LEVELS:
         raise ConfigurationError(f"Expected epsilon in (0, {LEVELS}], got {audit.epsilon:g}")
+    if audit.step is not None and not 0 < audit.step <= LEVELS:
+        raise ConfigurationError(f"Expected step in (0, {LEVELS}], got {audit.step:g}")
     if audit.hardened is not None:
         _check_hardened(audit.hardened, audit.epsilon)
 
@@ -123,6 +127,7 @@ class _Attack:
 
     def __init__(self, victim: OpenedRun, audit: SlowdownAudit) -> None:
         self.victim, self.audit = victim, audit
+        self.step = audit.epsilon / 4 if audit.step is None else audit.step
         test, tune = victim.splits.test, victim.splits.tune
         self.pixels, self.labels = test.fetch(np.sort(seeded_order(len(test), audit.seed)[: audit.samples]))
         self.crafting, _ = tune.fetch(seeded_order(len(tune), audit.seed)[:UNIVERSAL_IMAGES])
@@ -155,7 +160,7 @@ class _Attack:
         document: dict[str, Any] = {
             "audit": "slowdown", "weights": victim.network.weights, "run": str(victim.path),
             "data": victim.splits.name, "samples": len(self.pixels), "epsilon": audit.epsilon / LEVELS,
-            "iterations": audit.iterations, "seed": audit.seed, "command": command,
+            "iterations": audit.iterations, "step": self.step / LEVELS, "seed": audit.seed, "command": command,
             "exits": [exit_.name for exit_ in victim.network.exits], "costs": list(victim.network.costs),
             "policy": blocks[0]["name"],
             "efficacy": {"before": shares[0], "after": shares[1]},
@@ -195,7 +200,7 @@ class _Attack:
 
     def _sloth(self, run: OpenedRun) -> DeepSloth:
         return DeepSloth(
-            run.preprocessing, epsilon=self.audit.epsilon / LEVELS, step=self.audit.epsilon / 4 / LEVELS,
+            run.preprocessing, epsilon=self.audit.epsilon / LEVELS, step=self.step / LEVELS,
             iterations=self.audit.iterations, precision=pick_precision("auto", run.device),
         )  # fmt: skip
 
