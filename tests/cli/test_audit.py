@@ -205,6 +205,7 @@ def test_slowdown_tells_what_an_attack_costs(shell: Shell, trained: Training, wo
         "--hardened", "hard", "--trust",
     )  # fmt: skip
     assert set(found["efficacy"]) == {"before", "after"}
+    assert found["step"] == found["epsilon"] / 4 == pytest.approx(2 / 255)
     block = found["policies"][0]
     assert set(block) >= {"clean", "per_sample", "universal", "transfer"}
     assert found["efficacy"]["after"] == block["per_sample"]["efficacy"]
@@ -225,7 +226,8 @@ def test_the_runs_own_policy_is_attacked_first(shell: Shell, trained: Training) 
     """Where `calibrate` made one."""
     trained("run", *JOINT)
     assert shell("calibrate", "run", "--threshold", "0.6", "--trust")[0] == 0
-    found = document(shell, "audit", "slowdown", "run", "--samples", 6, "--iterations", 2, "--trust")
+    found = document(shell, "audit", "slowdown", "run", "--samples", 6, "--iterations", 2, "--step", 1, "--trust")
+    assert found["step"] == pytest.approx(1 / 255)
     assert found["policy"] == found["policies"][0]["name"] == "the run's policy"
     assert found["policies"][0]["thresholds"] == [0.6, 0.6]
     assert len(found["policies"]) == 3

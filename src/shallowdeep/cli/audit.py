@@ -199,8 +199,8 @@ def slowdown(
 ) -> None:
     """Change images by little, so that nothing leaves early, and see what that costs."""
     options = {
-        "samples": samples, "iterations": iterations, "epsilon": epsilon, "step": step, "batch_size": batch_size, "data": data,
-        "transfer": transfer, "hardened": hardened,
+        "samples": samples, "iterations": iterations, "epsilon": epsilon, "step": step, "batch_size": batch_size,
+        "data": data, "transfer": transfer, "hardened": hardened,
     }  # fmt: skip
     settings: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if quick == (run is not None):
