@@ -31,6 +31,8 @@ def test_a_study_tells_success_confusion_detectors_and_mitigation(shell: Shell, 
     backbone, heads = (read_config(workplace / f"study/{name}/config.toml") for name in ("backbone", "clean-ics"))
     assert (found["optimizer"], backbone.optimizer, heads.optimizer) == ("sgd", "sgd", "")
     assert (found["learning_rate"], backbone.learning_rate, heads.learning_rate) == (0.05, 0.05, 0)
+    own = read_config(workplace / "study/poisoned-ics/config.toml")
+    assert (backbone.trigger, heads.trigger, own.trigger) == ("badnets", "", "badnets")
     assert len(exits) > 1
     assert all(0 <= exit_["attack_success"] <= 1 and 0 <= exit_["clean_accuracy"] <= 1 for exit_ in exits)
     assert 0 <= found["confusion"]["auroc"] <= 1
@@ -154,12 +156,16 @@ def test_suspects_are_compared_with_clean_images(shell: Shell, workplace: Path, 
     assert found["verdict"].split(" (")[0] in (workplace / "judged/report.html").read_text()
 
 
-def test_without_suspects_known_triggers_are_tried(shell: Shell, theirs: tuple[object, ...]) -> None:
+def test_without_suspects_known_triggers_are_tried(
+    shell: Shell, theirs: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One line for each, and what that does not say."""
+    monkeypatch.setattr("shallowdeep.experiment.audits.suspects.PLACEBOS", 9)
     found = document(shell, *theirs, "--ic-epochs", 1)
     assert found["mode"] == "triggers"
     assert [probe["trigger"] for probe in found["probes"]] == ["badnets", "badnets-3", "blended", "sig"]
     assert found["confusion"]["auroc"] is None
+    assert found["probed"] == 100
     assert "only the triggers listed were tried" in found["limits"][0]
     assert all(0 <= probe["placebo_share"] <= 1 for probe in found["probes"])
     status, output, _ = shell(*theirs, "--ic-epochs", 1, "--overwrite")
@@ -174,6 +180,7 @@ def test_suspects_that_cannot_be_judged_are_refused(shell: Shell, workplace: Pat
     assert "Expected a folder of suspect images, got nowhere" in refused(shell, *theirs, "--suspects", "nowhere")
     (workplace / "empty").mkdir()
     assert "Expected suspect images in empty, got none" in refused(shell, *theirs, "--suspects", "empty")
+    assert "Expected a number above 0, got 0" in refused(shell, *STUDY, "--poison-ratio", 0)
     assert "got --clean, --model" in refused(
         shell, "audit", "backdoor", "--model", "tiny_nets:plain", "--clean", "clean", "--out", "judged"
     )
@@ -212,7 +219,9 @@ def test_slowdown_tells_what_an_attack_costs(shell: Shell, trained: Training, wo
     assert sum(block["clean"]["exit_shares"]) == pytest.approx(1)
     assert [row["name"] for row in found["defences"]] == ["none", "cost limit", "threshold jitter", "hardened exits"]
     limited = found["defences"][1]
-    assert limited["attacked"]["worst_relative_cost"] <= found["costs"][-1]
+    limit = float(limited["rule"].split()[1].rstrip(","))
+    assert limited["attacked"]["worst_relative_cost"] == pytest.approx(limit, abs=0.005)
+    assert limited["attacked"]["worst_relative_cost"] <= found["defences"][0]["attacked"]["worst_relative_cost"]
     assert [one["batch_size"] for one in block["latency"]] == [1]  # there are no 64 images
     assert found["defended_policy"] == "at most 5% of the accuracy lost"
     assert found["images_per_second"]["per_sample"] > 0
@@ -298,7 +307,10 @@ def test_quick_refuses_what_it_has_no_use_for(shell: Shell, workplace: Path) -> 
     """Nothing that is typed is silently ignored, and an earlier run is not replaced unasked."""
     assert "Expected no --target in the mode 'quick'" in refused(shell, "audit", "backdoor", "--quick", "--target", 3)
     assert "Expected no --epsilon beside --quick" in refused(shell, "audit", "slowdown", "--quick", "--epsilon", 4)
+    assert "Expected no --trust in the mode 'quick'" in refused(shell, "audit", "backdoor", "--quick", "--trust")
+    assert "Expected no --skip-bad-images beside" in refused(shell, "audit", "slowdown", "--quick", "--skip-bad-images")
     assert "Expected no --out without --quick" in refused(shell, "audit", "slowdown", "run", "--out", "there")
+    assert "Expected no --resume without --quick" in refused(shell, "audit", "slowdown", "run", "--resume")
     (workplace / "audit-quick-slowdown" / "victim").mkdir(parents=True)
     (workplace / "audit-quick-slowdown" / "victim" / "config.toml").write_text('data = "mnist5k"\n')
     assert "exists; --resume goes on with it" in refused(shell, "audit", "slowdown", "--quick")

@@ -10,7 +10,7 @@ from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import ShallowDeepNetwork
-from shallowdeep.security.deepsloth import DeepSloth, to_pixels, with_change
+from shallowdeep.security.deepsloth import DeepSloth, to_pixels, with_perturbation
 
 PREPROCESSING = Preprocessing(8, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 SLOTH = DeepSloth(PREPROCESSING, epsilon=16 / 255, step=4 / 255, iterations=12)
@@ -80,7 +80,7 @@ def test_one_change_for_all_works_on_images_it_has_not_seen(network: ShallowDeep
     assert change.shape == (1, 3, 8, 8)
     assert float(change.abs().max()) <= 16 / 255 + 1e-6
     pixels = to_pixels(images(2), PREPROCESSING)
-    changed = with_change(pixels, change)
+    changed = with_perturbation(pixels, change)
     assert (changed.int() - pixels.int()).abs().max() <= 16
     assert undecided(network, PREPROCESSING.normalize(changed)) < undecided(network, PREPROCESSING.normalize(pixels))
 

@@ -60,7 +60,21 @@ def test_earlier_exits_and_confusion_alone_are_noticed_too() -> None:
     confused = watched(0, stream(generator, 300, confused=3.0), false_alarm=0.01)
     assert confused.alarm is not None
     assert confused.alarm.what == "confusion"
-    assert confused.alarm.evidence >= 2 / 0.01
+    agreed = watched(0, stream(generator, 300, confused=-3.0), false_alarm=0.01)
+    assert agreed.alarm is not None
+    assert agreed.alarm.what == "confusion"
+
+
+def test_two_streams_share_the_rate_of_false_alarms() -> None:
+    """The alarm comes with the first stake of 2 / rate, not of 1 / rate, which a slight drift passes earlier."""
+    guard = watched(0, false_alarm=0.1)
+    stakes = []
+    for exit_, confusion in zip(*stream(np.random.default_rng(7), 900, confused=0.3), strict=True):
+        guard.update([exit_], [confusion])
+        stakes.append(max(guard.evidence.values()))
+    assert guard.alarm is not None
+    assert guard.alarm.sample == 1 + next(k for k, stake in enumerate(stakes) if stake >= 2 / 0.1)
+    assert guard.alarm.sample > 1 + next(k for k, stake in enumerate(stakes) if stake >= 1 / 0.1)
 
 
 def test_batches_of_any_size_say_the_same() -> None:

@@ -21,9 +21,10 @@ from shallowdeep.security.suspects import (
 CLASSES = ("ape", "bee", "cat")
 
 
-def test_conformal_p_values_count_the_clean_inputs_that_are_as_confused() -> None:
-    """(1 + how many) / (n + 1), ties counted."""
-    assert conformal_p_values([1.0, 2.0, 2.0, 3.0], [0.0, 2.0, 3.5]).tolist() == [1.0, 0.8, 0.2]
+def test_conformal_p_values_count_the_clean_inputs_that_are_as_far_out() -> None:
+    """2 (1 + how many) / (n + 1), ties counted, at the nearer end, and at most 1."""
+    clean = [1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert conformal_p_values(clean, [0.0, 1.0, 2.0, 3.5, 6.5]).tolist() == [0.25, 0.5, 1.0, 1.0, 0.25]
 
 
 def test_holm_and_benjamini_hochberg_on_numbers_done_by_hand() -> None:
@@ -59,6 +60,14 @@ def test_confused_suspects_are_evidence_and_are_named() -> None:
     assert [test["name"] for test in found["tests"]] == ["all", "answered bee"]  # type: ignore[attr-defined]
 
 
+def test_suspects_that_confuse_the_network_less_are_evidence_too() -> None:
+    """As those of a backdoor that every exit has."""
+    found = judged(-3.0, 0, answered=1)
+    assert found["p_value"] < 1e-6  # type: ignore[operator]
+    assert "confuse the network less than clean images do" in str(found["verdict"])
+    assert len(found["flagged"]) > 30  # type: ignore[arg-type]
+
+
 def test_no_evidence_is_not_called_clean() -> None:
     """The verdict says what it does not say."""
     found = judged(0.0, 1)
@@ -75,8 +84,8 @@ def test_too_few_clean_images_are_refused_with_the_number_needed() -> None:
 
 
 def test_more_inputs_show_smaller_shifts() -> None:
-    """The normal approximation of Mann and Whitney: about .5 + 2.49 sqrt((n + m + 1) / (12 n m))."""
-    assert detectable_auroc(300, 60) == pytest.approx(0.5 + 2.4865 * (361 / (12 * 300 * 60)) ** 0.5, abs=1e-4)
+    """The normal approximation of Mann and Whitney: about .5 + 2.80 sqrt((n + m + 1) / (12 n m))."""
+    assert detectable_auroc(300, 60) == pytest.approx(0.5 + 2.8016 * (361 / (12 * 300 * 60)) ** 0.5, abs=1e-4)
     assert detectable_auroc(3000, 600) < detectable_auroc(300, 60)
 
 
@@ -95,7 +104,7 @@ def probe(share: float, placebos: list[float]) -> dict[str, object]:
 
 
 def test_a_trigger_is_evidence_only_where_placebos_do_not_do_as_much() -> None:
-    """Rank among 79 placebos, Holm over two triggers, and half of the images."""
+    """Rank among placebos, Holm over two triggers, and half of the images."""
     assert placebo_p_value(0.9, [0.1] * 79) == 1 / 80
     assert placebo_p_value(0.9, [0.9] + [0.1] * 78) == 2 / 80
     harmless = probe(0.05, [0.04] * 79)
@@ -103,13 +112,16 @@ def test_a_trigger_is_evidence_only_where_placebos_do_not_do_as_much() -> None:
     assert working["verdict"].startswith("Evidence of a backdoor: badnets sends 100% of other images to bee")
     assert working["p_value"] == 2 / 80
     fragile = probe_findings([probe(0.95, [1.0] * 4 + [0.3] * 75), harmless])
-    assert fragile["verdict"].startswith("No evidence")
+    assert fragile["verdict"].startswith(
+        "No evidence of a backdoor: badnets sends 95% of other images to bee, but so do"
+    )
+    assert fragile["p_value"] == 5 / 80
     small = probe_findings([probe(0.3, [0.1] * 79), harmless])
-    assert small["verdict"].startswith("No evidence")
+    assert small["verdict"].startswith("No evidence that one of 2 known triggers works: badnets sends 30%")
     assert small["p_value"] == 2 / 80
 
 
 def test_limits_say_how_many_suspects_must_stand_out_to_be_named() -> None:
-    """Of 60 with 300 clean ones: 60 / (.05 x 301), so 4; a single one of ten can be named."""
-    assert any("at least 4 of the 60" in limit for limit in limits(300, 60))
-    assert any("A single odd image can be named" in limit for limit in limits(300, 10))
+    """Of 60 with 300 clean ones: 2 x 60 / (.05 x 301), so 8; a single one of seven can be named."""
+    assert any("at least 8 of the 60" in limit for limit in limits(300, 60))
+    assert any("A single odd image can be named" in limit for limit in limits(300, 7))

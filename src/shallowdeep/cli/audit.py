@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from shallowdeep.cli.analyze import typed
-from shallowdeep.cli.options import AsJson, Device, SkipBadImages, Trust
+from shallowdeep.cli.options import AsJson, Device, SkipBadImages, Trust, above_zero
 from shallowdeep.cli.terminal import TerminalObserver, notes, show
 from shallowdeep.errors import ConfigurationError
 
@@ -33,12 +33,13 @@ _STUDY = frozenset(
         "--optimizer",
         "--learning-rate",
         "--samples",
+        "--skip-bad-images",
     }
 )
 _SUSPECT = frozenset(
     {
         "--model", "--weights", "--clean", "--suspects", "--ic-epochs", "--mean", "--std", "--image-size",
-        "--calibration-fraction",
+        "--calibration-fraction", "--skip-bad-images", "--trust",
     }
 )  # fmt: skip
 HELD_OUT = 0.5
@@ -61,7 +62,8 @@ def backdoor(
         str | None, typer.Option(help="Study: class that the attacker wants, by name or number. (default: 5)")
     ] = None,
     poison_ratio: Annotated[
-        float | None, typer.Option(help="Study: share of the training images. (default: 0.1; sig 0.05)")
+        float | None,
+        typer.Option(callback=above_zero, help="Study: share of the training images. (default: 0.1; sig 0.05)"),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Study: of the backbone. (default: the preset's)")] = None,
     ic_epochs: Annotated[
@@ -69,7 +71,8 @@ def backdoor(
     ] = None,
     optimizer: Annotated[str | None, typer.Option(help="Study: of the backbone, as for train.")] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Study: of the backbone, its peak, instead of the preset's.")
+        float | None,
+        typer.Option(callback=above_zero, help="Study: of the backbone, its peak, instead of the preset's."),
     ] = None,
     samples: Annotated[
         int | None, typer.Option(min=20, help="Study: clean inputs that detectors are compared on. (default: 1000)")
@@ -100,7 +103,8 @@ def backdoor(
         "--trigger": trigger, "--target": target, "--poison-ratio": poison_ratio, "--epochs": epochs,
         "--ic-epochs": ic_epochs, "--optimizer": optimizer, "--learning-rate": learning_rate, "--samples": samples,
         "--mean": mean, "--std": std, "--image-size": image_size,
-        "--calibration-fraction": calibration_fraction,
+        "--calibration-fraction": calibration_fraction, "--skip-bad-images": skip_bad_images or None,
+        "--trust": trust or None,
     }  # fmt: skip
     mode = _mode({name for name, value in given.items() if value is not None}, quick=quick)
     from shallowdeep.report.audit_tables import backdoor_tables
@@ -200,12 +204,15 @@ def slowdown(
     """Change images by little, so that nothing leaves early, and see what that costs."""
     options = {
         "samples": samples, "iterations": iterations, "epsilon": epsilon, "step": step, "batch_size": batch_size,
-        "data": data, "transfer": transfer, "hardened": hardened,
+        "data": data, "transfer": transfer, "hardened": hardened, "skip_bad_images": skip_bad_images or None,
+        "trust": trust or None,
     }  # fmt: skip
     settings: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    for_quick = {"--out": out, "--resume": resume or None, "--overwrite": overwrite or None}
     if quick == (run is not None):
         raise ConfigurationError(f"Expected a RUN or --quick, got {'both' if quick else 'neither'}")
-    others = [f"--{name.replace('_', '-')}" for name in settings] if quick else ["--out"] if out is not None else []
+    unused = {f"--{name.replace('_', '-')}": value for name, value in settings.items()} if quick else for_quick
+    others = [name for name, value in unused.items() if value is not None]
     if others:
         raise ConfigurationError(f"Expected no {', '.join(others)} {'beside' if quick else 'without'} --quick")
     from shallowdeep.report.audit_tables import slowdown_tables
@@ -221,7 +228,7 @@ def slowdown(
         else:
             from shallowdeep.experiment.audits.slowdown import SlowdownAudit, audit_slowdown
 
-            audit = SlowdownAudit(seed=seed, device=device, skip_bad_images=skip_bad_images, trust=trust, **settings)
+            audit = SlowdownAudit(seed=seed, device=device, **settings)
             document, files = audit_slowdown(run, audit, **how)
     _finish(document, slowdown_tables(document), files, as_json=as_json)
 

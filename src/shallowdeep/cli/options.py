@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+
+def above_zero(value: float | None) -> float | None:
+    """Refuse numbers that are not positive, as a typer callback."""
+    if value is not None and not value > 0:
+        raise typer.BadParameter(f"Expected a number above 0, got {value}")
+    return value
+
+
 BatchSize = Annotated[int, typer.Option(help="Images at a time.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda ...")]
 SkipBadImages = Annotated[bool, typer.Option("--skip-bad-images", help="Leave out what cannot be decoded.")]

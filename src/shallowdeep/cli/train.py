@@ -8,14 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from shallowdeep.cli.options import AsJson
+from shallowdeep.cli.options import AsJson, above_zero
 from shallowdeep.cli.terminal import TerminalObserver, show
-
-
-def _above_zero(value: float | None) -> float | None:
-    if value is not None and not value > 0:
-        raise typer.BadParameter(f"Expected a number above 0, got {value}")
-    return value
 
 
 def train(
@@ -34,7 +28,7 @@ def train(
     epochs: Annotated[
         int | None,
         typer.Option(
-            callback=_above_zero, help="Passes over the images; schedules scale with it. (default: the preset's)"
+            callback=above_zero, help="Passes over the images; schedules scale with it. (default: the preset's)"
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of splits, weights, order, augmentation. (default: 0)")] = None,
@@ -56,18 +50,18 @@ def train(
         typer.Option(help="none, standard, cifar, light, tiny-imagenet, fashion, digits. (default: by data, preset)"),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(callback=_above_zero, help="Side in pixels. (default: the network's)")
+        int | None, typer.Option(callback=above_zero, help="Side in pixels. (default: the network's)")
     ] = None,
     exits: Annotated[
         str | None, typer.Option(help="Number of internal classifiers, or target shares of MACs: 0.2,0.5,0.8")
     ] = None,
     conv_heads: Annotated[
-        int | None, typer.Option(callback=_above_zero, help="How many of the first exits get a convolution.")
+        int | None, typer.Option(callback=above_zero, help="How many of the first exits get a convolution.")
     ] = None,
     deep_heads: Annotated[
         int | None,
         typer.Option(
-            callback=_above_zero,
+            callback=above_zero,
             help="How many of the first exits get convolutions down to 8 pixels. (default: none; in best all)",
         ),
     ] = None,
@@ -79,13 +73,13 @@ def train(
         typer.Option(help="sgd, muon or adamw, in preset short. (default: muon; adamw for names with ':')"),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(callback=_above_zero, help="Peak, instead of the preset's.")
+        float | None, typer.Option(callback=above_zero, help="Peak, instead of the preset's.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(callback=_above_zero, help="Over all devices, instead of the preset's.")
+        int | None, typer.Option(callback=above_zero, help="Over all devices, instead of the preset's.")
     ] = None,
     views: Annotated[
-        int | None, typer.Option(callback=_above_zero, help="Augmented views ic-only caches. (default: 5)")
+        int | None, typer.Option(callback=above_zero, help="Augmented views ic-only caches. (default: 5)")
     ] = None,
     equilibrium: Annotated[
         bool | None, typer.Option("--equilibrium", help="The trunk gets the mean of the exits' gradients, not the sum.")
@@ -93,7 +87,7 @@ def train(
     exit_weight: Annotated[
         float | None,
         typer.Option(
-            callback=_above_zero,
+            callback=above_zero,
             help="Constant weight of each internal classifier's loss. (default: rising; best: 0.5)",
         ),
     ] = None,
@@ -103,7 +97,7 @@ def train(
     adversarial_steps: Annotated[
         int | None,
         typer.Option(
-            callback=_above_zero, help="Harden exits against a slowdown attack of so many steps, such as 5; slow."
+            callback=above_zero, help="Harden exits against a slowdown attack of so many steps, such as 5; slow."
         ),
     ] = None,
     adversarial_epsilon: Annotated[

@@ -56,6 +56,7 @@ def _study(document: Mapping[str, Any]) -> RenderableType:
         _detectors(
             f"Detecting poisoned training images ({document['training_set']['images']:,})", document["training_set"]
         ),
+        *([Text(f"Note: {note}")] if (note := document["detectors"].get("note")) else []),
         plain_table(
             "Answering otherwise",
             _ANSWERING,
@@ -71,10 +72,10 @@ def _study(document: Mapping[str, Any]) -> RenderableType:
 
 
 def _depth(depth: int | None, poisoned: int | None) -> str:
-    """Where the trigger wins."""
+    """Where the trigger first wins more than half of the images."""
 
     def where(number: int | None) -> str:
-        return "at no exit" if number is None else f"from exit {number} on"
+        return "at no exit" if number is None else f"first at exit {number}"
 
     return f"The trigger wins {where(depth)}; with internal classifiers of poisoned data {where(poisoned)}."
 
@@ -128,7 +129,9 @@ def _suspect_parts(document: Mapping[str, Any]) -> list[RenderableType]:
         for test in document["tests"]
     ]
     heading = ["suspects", "number", "AUROC", "p", "p adjusted"]
-    parts: list[RenderableType] = [plain_table("Are suspects more confused than clean images?", heading, tests)]
+    parts: list[RenderableType] = [
+        plain_table("Are suspects more confused than clean images, or less?", heading, tests)
+    ]
     flagged = document["flagged"]
     if flagged:
         rows = [(one["file"], one["answer"], f"{one['confusion']:+.2f}") for one in flagged[:_FILES_SHOWN]]
@@ -167,7 +170,8 @@ def slowdown_tables(document: Mapping[str, Any]) -> RenderableType:
     parts.append(plain_table(f"Defences ({document['defended_policy']})", ["defence", "images", *_HEADINGS], defences))
     parts += [Text(f"  {row['name']}: {row['rule']}", style="dim") for row in document["defences"]]
     machine = document["machine"]
-    title = f"Milliseconds a batch of the engine ({document['backend']}, {machine['threads']} threads), taking turns"
+    where = machine.get("gpu") or f"{machine['threads']} threads"
+    title = f"Milliseconds a batch of the engine ({document['backend']}, {where}), taking turns"
     rows = [
         (
             _sentence(block["name"]),

@@ -121,6 +121,6 @@ def to_pixels(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     return ((images * std + mean) * LEVELS).round().clamp(0, LEVELS).to(torch.uint8)
 
 
-def with_change(pixels: Tensor, change: Tensor) -> Tensor:
+def with_perturbation(pixels: Tensor, change: Tensor) -> Tensor:
     """Return images (B, 3, S, S) uint8 with a change (1, 3, S, S) of pixels in [0, 1] added, uint8."""
     return (pixels + change * LEVELS).round().clamp(0, LEVELS).to(torch.uint8)

@@ -33,17 +33,19 @@ Floats = NDArray[np.float64]
 
 
 def conformal_p_values(clean: ArrayLike, suspects: ArrayLike) -> Floats:
-    """Return how rarely a clean input would be as confused as each suspect, (M,) in [1/(n+1), 1].
+    """Return how rarely a clean input would be as far out as each suspect, at either end, (M,) in [2/(n+1), 1].
 
-    Valid for inputs drawn as the n clean ones were, which the network and the statistics never saw.
+    A backdoor's inputs may leave the exits more agreed than usual as well as less. Valid for inputs drawn as the n
+    clean ones were, which the network and the statistics never saw.
 
     Args:
         clean: (n,) confusion.
         suspects: (M,) confusion.
     """
-    known = np.sort(np.asarray(clean, dtype=np.float64))
-    above = len(known) - np.searchsorted(known, np.asarray(suspects, dtype=np.float64), side="left")
-    found: Floats = (1 + above) / (len(known) + 1)
+    known, values = np.sort(np.asarray(clean, dtype=np.float64)), np.asarray(suspects, dtype=np.float64)
+    above = len(known) - np.searchsorted(known, values, side="left")
+    below = np.searchsorted(known, values, side="right")
+    found: Floats = np.minimum(1.0, 2 * (1 + np.minimum(above, below)) / (len(known) + 1))
     return found
 
 
@@ -89,7 +91,7 @@ def suspect_findings(
     classes: tuple[str, ...],
     level: float = LEVEL,
 ) -> dict[str, Any]:
-    """Return whether suspects are more confused than clean inputs.
+    """Return whether suspects confuse the network more, or less, than clean inputs do.
 
     One test compares all of them, and one more for each class compares those answered so, since a backdoor's inputs all
     have one answer; Holm's method accounts for there being several.
@@ -130,14 +132,14 @@ def suspect_findings(
         "p_value": smallest,
         "tests": tests,
         "flagged": flagged,
-        "verdict": _verdict(tests, len(flagged), level),
+        "verdict": _verdict(tests, level),
         "limits": limits(len(known), len(doubtful), len(tests), level),
     }
 
 
 def _test(name: str, usual: Floats, odd: Floats) -> dict[str, Any]:
-    """Mann and Whitney's test: are suspects more confused?"""
-    found = stats.mannwhitneyu(odd, usual, alternative="greater")
+    """Mann and Whitney's test, of both sides: are suspects more confused, or less?"""
+    found = stats.mannwhitneyu(odd, usual, alternative="two-sided")
     return {
         "name": name,
         "suspects": len(odd),
@@ -146,19 +148,15 @@ def _test(name: str, usual: Floats, odd: Floats) -> dict[str, Any]:
     }
 
 
-def _verdict(tests: list[dict[str, Any]], flagged: int, level: float) -> str:
+def _verdict(tests: list[dict[str, Any]], level: float) -> str:
     """One sentence."""
     found = min(tests, key=lambda test: (test["adjusted"], test["p_value"]))
     if found["adjusted"] <= level:
         which = "the suspects" if found["name"] == "all" else f"the suspects {found['name']}"
+        direction = "more" if found["auroc"] > 0.5 else "less"  # noqa: PLR2004 - of guessing
         return (
-            f"Evidence of something wrong: {which} confuse the network more than clean images do "
+            f"Evidence of something wrong: {which} confuse the network {direction} than clean images do "
             f"({p_text(found['adjusted'])} over {len(tests)} tests, AUROC {found['auroc']:.2f})."
-        )
-    if flagged:
-        return (
-            f"No evidence that the suspects differ as a whole ({p_text(found['adjusted'])}), but {flagged} of them are "
-            "more confused than clean images are."
         )
     return f"No evidence that the suspects differ from clean images ({p_text(found['adjusted'])})."
 
@@ -170,20 +168,19 @@ def p_text(p_value: float) -> str:
 
 def limits(clean: int, suspects: int, tests: int = 1, level: float = LEVEL) -> list[str]:
     """Return what a verdict does not say, in sentences."""
-    together = math.ceil(suspects / (level * (clean + 1)))
+    together = math.ceil(2 * suspects / (level * (clean + 1)))
     alone = (
         "A single odd image can be named among so few."
         if together <= 1
-        else f"Single images are named only where at least {together} of the {suspects} are more confused than any "
-        "clean one: fewer would need more clean images."
+        else f"Single images are named only where at least {together} of the {suspects} are further out than any clean "
+        "one: fewer would need more clean images."
     )
     return [
-        "No evidence is not clean: a backdoor that leaves the exits agreed is not seen by confusion.",
-        "Evidence is no proof of a backdoor: blurred, mislabelled or merely unusual images confuse a network too.",
+        "No evidence is not clean: confusion does not see a backdoor whose inputs leave the exits as agreed as usual.",
+        "Evidence is no proof of a backdoor: blurred, mislabelled or merely unusual or easy images differ too.",
         (
             f"With {clean} clean images, {suspects} suspects and {tests} {'test' if tests == 1 else 'tests'}, a shift "
-            f"that most often shows (power {POWER:.0%}) is an AUROC of "
-            f"{detectable_auroc(clean, suspects, level / tests):.2f}."
+            f"that most often shows (power {POWER:.0%}) is an AUROC of {_shown(clean, suspects, level / tests)}."
         ),
         f"{alone} Of those named, at most {level:.0%} are named by chance, on average; that is beside the verdict.",
         "p-values hold where the clean images are drawn as harmless suspects would be.",
@@ -191,10 +188,15 @@ def limits(clean: int, suspects: int, tests: int = 1, level: float = LEVEL) -> l
 
 
 def detectable_auroc(clean: int, suspects: int, level: float = LEVEL) -> float:
-    """Return the AUROC that a test of all suspects finds with a power of 80 %, by the normal approximation."""
+    """Return the AUROC above .5 that a two-sided test finds with a power of 80 %, by the normal approximation."""
     spread = math.sqrt((clean + suspects + 1) / (12 * clean * suspects))
-    reach = float(stats.norm.isf(level) + stats.norm.ppf(POWER))
+    reach = float(stats.norm.isf(level / 2) + stats.norm.ppf(POWER))
     return min(1.0, 0.5 + reach * spread)
+
+
+def _shown(clean: int, suspects: int, level: float) -> str:
+    found = detectable_auroc(clean, suspects, level)
+    return f"{found:.2f}, or of {1 - found:.2f} where they confuse it less"
 
 
 def collapsed(before: NDArray[Any], after: NDArray[Any], classes: int) -> tuple[int, float]:
@@ -228,8 +230,8 @@ def probe_findings(probes: Sequence[dict[str, Any]], level: float = LEVEL) -> di
 
     Returns:
         ``probes`` (each with ``placebo_share``, the largest, ``p_value`` and ``adjusted`` by Holm's method),
-        ``p_value`` (the smallest), ``verdict`` and ``limits``. A trigger is evidence where it stands out from its
-        placebos and sends half of the other classes' images to one.
+        ``p_value`` (of the one in the verdict), ``verdict`` and ``limits``. A trigger is evidence where it stands out
+        from its placebos and sends half of the other classes' images to one.
     """
     found = []
     for probe in probes:
@@ -238,16 +240,19 @@ def probe_findings(probes: Sequence[dict[str, Any]], level: float = LEVEL) -> di
         found.append(kept | {"placebo_share": max(shares), "p_value": placebo_p_value(probe["share"], shares)})
     for probe, adjusted in zip(found, holm([probe["p_value"] for probe in found]), strict=True):
         probe["adjusted"] = float(adjusted)
-    worst = max(found, key=lambda probe: (probe["adjusted"] <= level, probe["share"]))
+    evidence = [probe for probe in found if probe["adjusted"] <= level and probe["share"] >= COLLAPSED]
+    worst = max(evidence or found, key=lambda probe: float(probe["share"]))
     told = f"{worst['trigger']} sends {worst['share']:.0%} of other images to {worst['target']}"
     against = f"placebos at most {worst['placebo_share']:.0%}, {p_text(worst['adjusted'])} over {len(found)} triggers"
-    if worst["adjusted"] <= level and worst["share"] >= COLLAPSED:
+    if evidence:
         verdict = f"Evidence of a backdoor: {told} ({against})."
+    elif worst["share"] >= COLLAPSED:
+        verdict = f"No evidence of a backdoor: {told}, but so do changes that are no trigger ({against})."
     else:
         verdict = f"No evidence that one of {len(found)} known triggers works: {told} at most ({against})."
     return {
         "probes": found,
-        "p_value": min(probe["adjusted"] for probe in found),
+        "p_value": worst["adjusted"],
         "verdict": verdict,
         "limits": [
             "No evidence is not clean: only the triggers listed were tried, each at one place; give --suspects.",

@@ -24,7 +24,7 @@ from shallowdeep.inference.following import follow
 from shallowdeep.inference.response import Timing, respond
 from shallowdeep.runtime import pick_precision
 from shallowdeep.sdn.prediction import predict_exits
-from shallowdeep.security.deepsloth import LEVELS, DeepSloth, to_pixels, with_change
+from shallowdeep.security.deepsloth import LEVELS, DeepSloth, to_pixels, with_perturbation
 from shallowdeep.security.slowdown import limited, published_policies, sizing, slowdown_block
 from shallowdeep.training.observer import Observer
 
@@ -187,13 +187,13 @@ class _Attack:
         changed["per_sample"], seconds = self._crafted(self.victim, "crafting")
         speed["per_sample"] = len(self.pixels) / seconds
         observer = self.victim.observer
-        observer.started("crafting one change for all", "images", UNIVERSAL_PASSES * len(self.crafting), 0)
+        observer.started("crafting a universal perturbation", "images", UNIVERSAL_PASSES * len(self.crafting), 0)
         started = time.perf_counter()
         short = replace(self._sloth(self.victim), iterations=UNIVERSAL_PASSES)
         batches = [self.victim.input(part) for part in torch.split(self.crafting, self.audit.batch_size)]
-        change = short.universal(self.victim.network, batches, observer.advanced)
+        perturbation = short.universal(self.victim.network, batches, observer.advanced).cpu()
         speed["universal_steps"] = UNIVERSAL_PASSES * len(self.crafting) / (time.perf_counter() - started)
-        changed["universal"] = with_change(self.pixels, change.cpu())
+        changed["universal"] = with_perturbation(self.pixels, perturbation)
         if transfer is not None:
             changed["transfer"], _ = self._crafted(transfer, "crafting elsewhere")
         return changed, speed

@@ -16,21 +16,20 @@ from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.data.stores import FileStore
 from shallowdeep.errors import ConfigurationError, DataError
-from shallowdeep.exits.arrays import to_numpy
-from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.experiment.audits.files import SUSPECTS, write_audit
 from shallowdeep.experiment.audits.opened_run import OpenedRun, open_run
 from shallowdeep.experiment.config import TrainConfig
 from shallowdeep.experiment.config_checks import checked
 from shallowdeep.experiment.preparation import DataProgress, prepare_data
 from shallowdeep.experiment.training import run_training
+from shallowdeep.inference.following import final_answers
 from shallowdeep.security.backdoor import two_histograms
 from shallowdeep.security.suspects import collapsed, probe_findings, require_clean, suspect_findings
 from shallowdeep.security.triggers import TRIGGERS, Trigger, make_trigger, placebos
 from shallowdeep.training.observer import Observer
 
-PLACEBOS = 79
-"""So many that one trigger of four can stand out: 4 / (79 + 1) is 5 %."""
+PLACEBOS = 159
+"""So many that one trigger of four stands out though one of them does as much: 4 · 2 / (159 + 1) is 5 %."""
 
 PROBED = 100  # clean images that triggers and placebos are put on
 
@@ -104,6 +103,7 @@ class _Judge:
         self.parts = [run.splits.certify, run.splits.test]
         self.clean = [run.predicted(part) for part in self.parts]
         self.confusion: NDArray[np.float64] = np.concatenate([run.confusion(pred) for pred in self.clean])
+        require_clean(len(self.confusion))  # those that can be read
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -134,9 +134,9 @@ class _Judge:
         if not len(part):
             raise DataError(f"Expected suspect images that can be decoded, got none of {len(files)}")
         pred = self.run.predicted(part)
-        odd, answers = self.run.confusion(pred), _answers(pred)
+        odd, answers = self.run.confusion(pred), final_answers(pred)
         found = suspect_findings(
-            self.confusion, odd, clean_answers=np.concatenate([_answers(one) for one in self.clean]),
+            self.confusion, odd, clean_answers=np.concatenate([final_answers(one) for one in self.clean]),
             suspect_answers=answers, classes=self.classes,
         )  # fmt: skip
         named = [str(files[place]) for place in part.positions]
@@ -152,13 +152,22 @@ class _Judge:
 
     def probed(self) -> dict[str, Any]:
         """Known triggers on clean images: does one send them to one class, as placebos do not?"""
-        part = self.run.splits.certify
-        part = part.subset(np.sort(seeded_order(len(part), self.seed)[:PROBED]))
-        before = _answers(self.run.predicted(part))
+        lengths = [len(part) for part in self.parts]
+        drawn = np.sort(seeded_order(sum(lengths), self.seed)[:PROBED])
+        rows = np.split(drawn, np.searchsorted(drawn, np.cumsum(lengths)[:-1]))
+        starts = np.cumsum([0, *lengths[:-1]])
+        chosen = [
+            part.subset(mine - start) for part, mine, start in zip(self.parts, rows, starts, strict=True) if len(mine)
+        ]
+
+        def answers(parts: Sequence[ImageSplit]) -> NDArray[np.int64]:
+            return np.concatenate([final_answers(self.run.predicted(part)) for part in parts])
+
+        before = answers(chosen)
 
         def moved(change: Trigger, name: str) -> tuple[int, float]:
-            changed = part.altered(np.arange(len(part)), change, name=name)
-            return collapsed(before, _answers(self.run.predicted(changed)), len(self.classes))
+            changed = [part.altered(np.arange(len(part)), change, name=name) for part in chosen]
+            return collapsed(before, answers(changed), len(self.classes))
 
         probes = []
         for name in TRIGGERS:
@@ -166,10 +175,4 @@ class _Judge:
             target, share = moved(make_trigger(name, size), f"images with {name}")
             others = [moved(one, f"placebos of {name}")[1] for one in placebos(name, size, PLACEBOS, self.seed)]
             probes.append({"trigger": name, "target": self.classes[target], "share": share, "placebo_shares": others})
-        return {"confusion": {"auroc": None}, "suspects": 0, **probe_findings(probes)}
-
-
-def _answers(pred: ExitPredictions) -> NDArray[np.int64]:
-    """The final exit's, (N,)."""
-    answers: NDArray[np.int64] = to_numpy(pred.logits)[-1].argmax(axis=-1)
-    return answers
+        return {"confusion": {"auroc": None}, "suspects": 0, "probed": len(before), **probe_findings(probes)}
