@@ -12,7 +12,7 @@ import shallowdeep
 NAMES = [
     "Architecture", "Batches", "EarlyExitEngine", "ExitGuard", "ExitPredictions", "Policy", "Preprocessing",
     "ShallowDeepError", "ShallowDeepNetwork", "build", "convert", "decide", "load", "load_dataset", "predict_exits",
-    "save",
+    "read_bundle", "save",
 ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from shallowdeep.errors import ShallowDeepError
     from shallowdeep.exits.policy import Policy, decide
     from shallowdeep.exits.predictions import ExitPredictions
+    from shallowdeep.inference.bundle import read_bundle
     from shallowdeep.inference.engine import EarlyExitEngine
     from shallowdeep.models.registry import build
     from shallowdeep.sdn.convert import convert
@@ -45,6 +46,7 @@ _HOMES = {
     "load": "checkpoint",
     "load_dataset": "data.load",
     "predict_exits": "sdn.prediction",
+    "read_bundle": "inference.bundle",
     "save": "checkpoint",
 }
 
@@ -65,6 +67,7 @@ __all__ = [
     "load",
     "load_dataset",
     "predict_exits",
+    "read_bundle",
     "save",
 ]
 

@@ -27,6 +27,9 @@ class ConfigurationError(ShallowDeepError):
     """A setting outside its range, or settings that exclude each other."""
 
 
+_TOLD = 12  # known names, at most
+
+
 class UnknownNameError(ConfigurationError):
     """A name that stands for nothing, told with the nearest names that do.
 
@@ -40,7 +43,8 @@ class UnknownNameError(ConfigurationError):
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(filter(None, known))
         near = get_close_matches(name, names, n=3, cutoff=0.5)
-        told = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(names[:8])}"
+        more = ", ..." if len(names) > _TOLD else ""
+        told = f"nearest: {', '.join(near)}" if near else f"known: {', '.join(names[:_TOLD])}{more}"
         article = "an" if kind[0] in "aeio" else "a"
         message = f"Expected the name of {article} {kind}, got {name!r}; {told}"
         super().__init__(f"{message}. {hint}" if hint else message)

@@ -251,6 +251,9 @@ def test_slowdown_refuses_what_it_cannot_attack(shell: Shell, trained: Training)
     assert "Expected a RUN or --quick, got neither" in refused(shell, "audit", "slowdown")
     assert "Expected a RUN or --quick, got both" in refused(shell, "audit", "slowdown", "plain", "--quick")
     trained("run", *JOINT)
+    assert "less is rounded away; epsilon, and iterations times step, allow 0.2" in refused(
+        shell, "audit", "slowdown", "run", "--iterations", 2, "--step", 0.1, "--trust"
+    )
     assert "Expected step in (0, 255], got 0" in refused(shell, "audit", "slowdown", "run", "--step", 0, "--trust")
     assert "Expected epsilon in (0, 255], got 0" in refused(
         shell, "audit", "slowdown", "run", "--epsilon", 0, "--trust"

@@ -134,7 +134,7 @@ def _load_given(backbone: nn.Module, path: Path) -> None:
         if not (path.parent / MANIFEST).exists():
             raise
         raise WeightsMismatchError(
-            f"{error}. {path.parent} is a run: --init {path.parent} takes its backbone"
+            f"{error}. {path.parent} is a run: `train --init {path.parent}` takes its backbone"
         ) from error
 
 

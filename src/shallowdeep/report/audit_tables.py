@@ -43,6 +43,7 @@ def _study(document: Mapping[str, Any]) -> RenderableType:
     inputs, triggered = (document["detectors"][name] for name in ("inputs", "triggered"))
     return Group(
         Text(title, style="bold"),
+        *(Text(f"Note: {note}") for note in document.get("notes", [])),
         plain_table("", ["exit", "name", "cost", "clean acc. %", "attack %", "attack %, poisoned ICs"], rows),
         Text(_depth(document["trigger_depth"], poisoned["trigger_depth"])),
         Text(
@@ -170,7 +171,7 @@ def slowdown_tables(document: Mapping[str, Any]) -> RenderableType:
     parts.append(plain_table(f"Defences ({document['defended_policy']})", ["defence", "images", *_HEADINGS], defences))
     parts += [Text(f"  {row['name']}: {row['rule']}", style="dim") for row in document["defences"]]
     machine = document["machine"]
-    where = machine.get("gpu") or f"{machine['threads']} threads"
+    where = machine.get("gpu") or f"threads: {machine['threads']}"
     title = f"Milliseconds a batch of the engine ({document['backend']}, {where}), taking turns"
     rows = [
         (

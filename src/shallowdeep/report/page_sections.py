@@ -34,7 +34,11 @@ def sections(
         ("suspects", "Someone else's network, judged", "suspects" in audits),
         ("slowdown", "Slowed down by small changes", "slowdown" in audits),
         ("paper", "The paper's claims", bool(document["paper"])),
-        ("promise", "The promise", bool(document["promise"] or document["policy"])),
+        (
+            "promise",
+            "The promise" if document["promise"] else "The policy",
+            bool(document["promise"] or document["policy"]),
+        ),
         ("provenance", "Where these figures come from", bool(document["provenance"])),
     ]
     return {name: title for name, title, shown in found if shown}

@@ -115,6 +115,7 @@ def study_backdoor(
             discard(out / name)  # not one of them belongs to the backbone that is to come
     trust = False
     for name, config in configs.items():
+        observer.said(f"{out / name}:")
         run_training(
             config, out / name, resume=resume, overwrite=overwrite, trust=trust, observer=observer,
             data_progress=data_progress,
@@ -133,7 +134,7 @@ def study_backdoor(
         "poison_ratio": poisoning.ratio, "images": len(splits.train), "epochs": study.epochs or "the preset's",
         "ic_epochs": study.ic_epochs or "the preset's", "optimizer": study.optimizer or "the preset's",
         "learning_rate": study.learning_rate or "the preset's", "seed": study.seed, "command": command,
-        **clean.findings(),
+        "notes": clean.notes(), **clean.findings(),
         "detectors": clean.detectors(study.samples, study.seed),
         "training_set": clean.training_set(prepare_data(poisoned, data_progress).train),
         "poisoned_ics": other.findings(),

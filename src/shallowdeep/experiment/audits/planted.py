@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from shallowdeep.analysis.accuracy import at_chance
 from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError
@@ -54,6 +55,11 @@ class Planted:
             clean=run.predicted(run.splits.test),
             triggered=run.predicted(self.odd),
         )
+
+    def notes(self) -> list[str]:
+        """What the user should know first."""
+        chance = at_chance(self.looks.clean, "test")
+        return [] if chance is None else [chance]
 
     def findings(self) -> dict[str, Any]:
         """What the trigger does at every exit, and what mends it."""

@@ -31,6 +31,7 @@ from shallowdeep.training.observer import Observer
 PICTURES = 6
 UNIVERSAL_IMAGES, UNIVERSAL_PASSES = 500, 10
 JITTER = 0.1
+_ROUNDED_AWAY = 0.5  # of a level: images are rounded to 8 bits
 OWN_POLICY = "the run's policy"
 
 
@@ -66,6 +67,11 @@ class SlowdownAudit:
     skip_bad_images: bool = False
     trust: bool = False
 
+    @property
+    def step_size(self) -> float:
+        """The step, of 255."""
+        return self.epsilon / 4 if self.step is None else self.step
+
 
 def audit_slowdown(
     run: Path, audit: SlowdownAudit, *, command: str, observer: Observer, data_progress: DataProgress | None = None
@@ -78,12 +84,7 @@ def audit_slowdown(
     Raises:
         ShallowDeepError: a run without internal classifiers, or runs that do not go together.
     """
-    if min(audit.samples, audit.batch_size) < 1:
-        raise ConfigurationError(f"Expected samples and batch size of at least 1, got {audit}")
-    if not 0 < audit.epsilon <= LEVELS:
-        raise ConfigurationError(f"Expected epsilon in (0, {LEVELS}], got {audit.epsilon:g}")
-    if audit.step is not None and not 0 < audit.step <= LEVELS:
-        raise ConfigurationError(f"Expected step in (0, {LEVELS}], got {audit.step:g}")
+    _check_settings(audit)
     if audit.hardened is not None:
         _check_hardened(audit.hardened, audit.epsilon)
 
@@ -107,6 +108,26 @@ def audit_slowdown(
     return _Attack(victim, audit).document(transfer, hardened, command)
 
 
+def _check_settings(audit: SlowdownAudit) -> None:
+    """Refuse numbers that are no attack.
+
+    Raises:
+        ConfigurationError: which, and what it may be.
+    """
+    if min(audit.samples, audit.batch_size) < 1:
+        raise ConfigurationError(f"Expected samples and batch size of at least 1, got {audit}")
+    if not 0 < audit.epsilon <= LEVELS:
+        raise ConfigurationError(f"Expected epsilon in (0, {LEVELS}], got {audit.epsilon:g}")
+    if audit.step is not None and not 0 < audit.step <= LEVELS:
+        raise ConfigurationError(f"Expected step in (0, {LEVELS}], got {audit.step:g}")
+    reach = min(audit.epsilon, audit.iterations * audit.step_size)
+    if reach < _ROUNDED_AWAY:
+        raise ConfigurationError(
+            f"Expected pixels to change by at least {_ROUNDED_AWAY:g} of {LEVELS}, less is rounded away; "
+            f"epsilon, and iterations times step, allow {reach:g}"
+        )
+
+
 def _check_hardened(path: Path, epsilon: float) -> None:
     """Refuse a run whose exits were not trained under this attack.
 
@@ -127,7 +148,6 @@ class _Attack:
 
     def __init__(self, victim: OpenedRun, audit: SlowdownAudit) -> None:
         self.victim, self.audit = victim, audit
-        self.step = audit.epsilon / 4 if audit.step is None else audit.step
         test, tune = victim.splits.test, victim.splits.tune
         self.pixels, self.labels = test.fetch(np.sort(seeded_order(len(test), audit.seed)[: audit.samples]))
         self.crafting, _ = tune.fetch(seeded_order(len(tune), audit.seed)[:UNIVERSAL_IMAGES])
@@ -160,8 +180,9 @@ class _Attack:
         document: dict[str, Any] = {
             "audit": "slowdown", "weights": victim.network.weights, "run": str(victim.path),
             "data": victim.splits.name, "samples": len(self.pixels), "epsilon": audit.epsilon / LEVELS,
-            "iterations": audit.iterations, "step": self.step / LEVELS, "seed": audit.seed, "command": command,
-            "exits": [exit_.name for exit_ in victim.network.exits], "costs": list(victim.network.costs),
+            "iterations": audit.iterations, "step": audit.step_size / LEVELS, "seed": audit.seed,
+            "command": command, "exits": [exit_.name for exit_ in victim.network.exits],
+            "costs": list(victim.network.costs),
             "policy": blocks[0]["name"],
             "efficacy": {"before": shares[0], "after": shares[1]},
             "policies": blocks, "images_per_second": speed, "machine": timing.machine(), "backend": timing.backend,
@@ -200,7 +221,7 @@ class _Attack:
 
     def _sloth(self, run: OpenedRun) -> DeepSloth:
         return DeepSloth(
-            run.preprocessing, epsilon=self.audit.epsilon / LEVELS, step=self.step / LEVELS,
+            run.preprocessing, epsilon=self.audit.epsilon / LEVELS, step=self.audit.step_size / LEVELS,
             iterations=self.audit.iterations, precision=pick_precision("auto", run.device),
         )  # fmt: skip
 

@@ -135,18 +135,21 @@ class _Judge:
             raise DataError(f"Expected suspect images that can be decoded, got none of {len(files)}")
         pred = self.run.predicted(part)
         odd, answers = self.run.confusion(pred), final_answers(pred)
+        clean_answers = np.concatenate([final_answers(one) for one in self.clean])
         found = suspect_findings(
-            self.confusion, odd, clean_answers=np.concatenate([final_answers(one) for one in self.clean]),
-            suspect_answers=answers, classes=self.classes,
-        )  # fmt: skip
+            self.confusion, odd, clean_answers=clean_answers, suspect_answers=answers, classes=self.classes
+        )
         named = [str(files[place]) for place in part.positions]
+        best = min(found["tests"], key=lambda test: (test["adjusted"], test["p_value"]))  # the verdict's
+        alike = np.asarray([best["name"] in ("all", f"answered {name}") for name in self.classes])
+        usual, shown = self.confusion[alike[clean_answers]], odd[alike[answers]]
         found["flagged"] = [
             {"file": named[row], "answer": self.classes[int(answers[row])], "confusion": float(odd[row])}
             for row in sorted(found["flagged"], key=lambda row: -odd[row])
         ]
         confusion = {
-            "auroc": found["tests"][0]["auroc"], "clean_mean": float(self.confusion.mean()),
-            "triggered_mean": float(odd.mean()), "normalised": True, "histogram": two_histograms(self.confusion, odd),
+            "of": best["name"], "auroc": best["auroc"], "clean_mean": float(usual.mean()),
+            "triggered_mean": float(shown.mean()), "normalised": True, "histogram": two_histograms(usual, shown),
         }  # fmt: skip
         return {"confusion": confusion, **found, "unreadable": sorted({str(path) for path in files} - set(named))}
 
