@@ -171,7 +171,7 @@ def test_weights_of_a_run_are_pointed_to_init(shell: Shell, trained: Training) -
     """A run's file holds the weights of all exits; the option that takes it is named."""
     trained("first", "--recipe", "backbone", "--epochs", 1)
     message = refused(shell, *TRAIN, "--weights", "first/model.safetensors")
-    assert "first is a run: --init first takes its backbone" in message
+    assert "first is a run: `train --init first` takes its backbone" in message
 
 
 def test_an_existing_run_is_kept(shell: Shell, trained: Training) -> None:
