@@ -1,6 +1,8 @@
-"""A picture of a report at desktop and phone width, as results/ shows it; needs selenium and Debian's chromium.
+"""A picture of a report at desktop and phone width, or of one section, as results/ shows it.
 
-python benchmarks/report_picture.py PAGE.html PICTURE.png
+    python benchmarks/report_picture.py PAGE.html PICTURE.png [--section backdoor --height 1500]
+
+Needs selenium and Debian's chromium.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ FLAGS = (
 )  # fmt: skip
 
 
-def shot(page: Path, width: int, height: int) -> Image.Image:
-    """The top of a page at a width."""
+def shot(page: Path, width: int, height: int, section: str | None = None) -> Image.Image:
+    """The top of a page at a width, or of a section of it."""
     options = webdriver.ChromeOptions()
     with tempfile.TemporaryDirectory() as profile:
         for flag in (*FLAGS, f"--user-data-dir={profile}"):
@@ -33,7 +35,11 @@ def shot(page: Path, width: int, height: int) -> Image.Image:
             metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
             driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
             driver.get(page.resolve().as_uri())
-            return Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
+            picture = driver.get_screenshot_as_png()
+            if section is not None:
+                picture = driver.find_element("id", section).screenshot_as_png
+            whole = Image.open(io.BytesIO(picture)).convert("RGB")
+            return whole.crop((0, 0, whole.width, min(whole.height, height)))
         finally:
             driver.quit()
 
@@ -43,13 +49,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", type=Path)
     parser.add_argument("picture", type=Path)
+    parser.add_argument("--section")
+    parser.add_argument("--height", type=int, default=HEIGHT, help="pixels of the section, at most")
     arguments = parser.parse_args()
+    if arguments.section:
+        save(shot(arguments.page, DESKTOP, arguments.height, arguments.section), arguments.picture)
+        return
     shots = [shot(arguments.page, width, HEIGHT) for width in (DESKTOP, PHONE)]
     sheet = Image.new("RGB", (DESKTOP + GAP + PHONE, HEIGHT), "#d8dce2")
     sheet.paste(shots[0], (0, 0))
     sheet.paste(shots[1], (DESKTOP + GAP, 0))
+    save(sheet, arguments.picture)
+
+
+def save(sheet: Image.Image, path: Path) -> None:
+    """Write a picture, smaller."""
     size = (int(sheet.width * SCALE), int(sheet.height * SCALE))
-    sheet.resize(size, Image.Resampling.LANCZOS).save(arguments.picture, optimize=True)
+    sheet.resize(size, Image.Resampling.LANCZOS).save(path, optimize=True)
 
 
 if __name__ == "__main__":
