@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from shallowdeep.checkpoint import Manifest
@@ -45,6 +47,22 @@ def at_budgets(manifest: Manifest, chosen_on: ExitPredictions, shown: ExitPredic
             block = outcome_block(best_within_budget(front, budget).policy, shown, heads)
             found[f"{signal} at {budget}"] = [round(block["accuracy"], 4), round(block["relative_cost"], 4)]
     return found
+
+
+def columns(result: dict[str, Any]) -> dict[str, float]:
+    """What tables show of a run with ``exits`` and the figures of `at_budgets`, in per cent."""
+    shown = {"final exit": result["exits"][-1]}
+    for signal in SIGNALS:
+        for budget in BUDGETS:
+            if f"{signal} at {budget}" in result:
+                shown[f"{signal} ≤ {100 * budget:.0f} %"] = result[f"{signal} at {budget}"][0]
+    return {name: 100 * value for name, value in shown.items()}
+
+
+def difference(apart: Sequence[float]) -> str:
+    """The mean of differences over seeds, with its standard error where there are several."""
+    error = f" ± {statistics.stdev(apart) / len(apart) ** 0.5:.1f}" if len(apart) > 1 else ""
+    return f"{statistics.mean(apart):+.1f}{error}"
 
 
 def _base_policy(signal: str, pred: ExitPredictions) -> Policy:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from budgets import difference
 from screening import HELD_OUT, TRAIN, subset
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -152,10 +153,9 @@ def table(results: list[dict[str, Any]]) -> str:
         mine = [result for result in results if result["trial"] == name]
         pairs = [(one, found["default", one["seed"]]) for one in mine if ("default", one["seed"]) in found]
         apart = [100 * (one["accuracy"] - other["accuracy"]) for one, other in pairs]
-        error = f" ± {statistics.stdev(apart) / len(apart) ** 0.5:.1f}" if len(apart) > 1 else ""
         share = statistics.mean(one["seconds"] / other["seconds"] for one, other in pairs) if pairs else 1.0
         mean = 100 * statistics.mean(one["accuracy"] for one in mine)
-        against = "" if name == "default" or not apart else f"{statistics.mean(apart):+.1f}{error}"
+        against = "" if name == "default" or not apart else difference(apart)
         lines.append(f"| {name} | {len(mine)} | {mean:.1f} | {against} | {share:.2f} |")
     return "\n".join(lines)
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from budgets import BUDGETS, SIGNALS, at_budgets, document
+from budgets import at_budgets, columns, difference, document
 
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.exits.predictions import ExitPredictions
@@ -125,21 +125,16 @@ def screen(arguments: argparse.Namespace) -> None:
             job.result()
 
 
-def columns(result: dict[str, Any]) -> dict[str, float]:
+def shown(result: dict[str, Any]) -> dict[str, float]:
     """What a table shows of a run, in per cent."""
-    shown = {"first exit": result["exits"][0], "final exit": result["exits"][-1]} if len(result["exits"]) > 1 else {}
-    shown = shown or {"final exit": result["exits"][-1]}
-    for signal in SIGNALS:
-        for budget in BUDGETS:
-            if f"{signal} at {budget}" in result:
-                shown[f"{signal} ≤ {100 * budget:.0f} %"] = result[f"{signal} at {budget}"][0]
-    return {name: 100 * value for name, value in shown.items()}
+    first = {"first exit": 100 * result["exits"][0]} if len(result["exits"]) > 1 else {}
+    return first | columns(result)
 
 
 def table(results: Results) -> str:
     """Means over seeds, and differences from `joint` and `best` over the seeds both have, with standard errors."""
-    runs = {(result["option"], result["seed"]): columns(result) for result in results}
-    names = list(columns(next(result for result in results if result["option"] == "joint")))
+    runs = {(result["option"], result["seed"]): shown(result) for result in results}
+    names = list(shown(next(result for result in results if result["option"] == "joint")))
     lines = [f"| option | seeds | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}"]
     for option in dict.fromkeys(result["option"] for result in results):
         mine = {seed: shown for (name, seed), shown in runs.items() if name == option}
@@ -154,8 +149,7 @@ def table(results: Results) -> str:
                 if name in shown and (reference, seed) in runs
             ]
             if option != reference and len(apart) > 1:
-                error = statistics.stdev(apart) / len(apart) ** 0.5
-                cell += f" ({statistics.mean(apart):+.1f} ± {error:.1f})"
+                cell += f" ({difference(apart)})"
             cells.append(cell)
         lines.append(f"| {option} | {len(mine)} | {' | '.join(cells)} |")
     return "\n".join(lines)

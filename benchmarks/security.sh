@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The audits of results/security, one after the other: half an hour on a GPU, four hours on two cores; goes on where it was
+# The audits of results/security, one after the other: hours on two cores, most of them for VGG-16; goes on where it was
 # stopped.
 #
 #     benchmarks/security.sh ../shared/data/cifar10 runs/security [STEP ...]

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from budgets import BUDGETS, SIGNALS, at_budgets, document
+from budgets import at_budgets, columns, difference, document
 
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.exits.predictions import ExitPredictions
@@ -112,16 +112,6 @@ def train_and_judge(arguments: argparse.Namespace) -> None:
         sys.exit(f"Expected every run to succeed, {len(failures)} did not; the first: {failures[0]}")
 
 
-def columns(result: dict[str, Any]) -> dict[str, float]:
-    """What a table shows of a run, in per cent."""
-    shown = {"final exit": result["exits"][-1]}
-    for signal in SIGNALS:
-        for budget in BUDGETS:
-            if f"{signal} at {budget}" in result:
-                shown[f"{signal} ≤ {100 * budget:.0f} %"] = result[f"{signal} at {budget}"][0]
-    return {name: 100 * value for name, value in shown.items()}
-
-
 def table(results: Results) -> str:
     """Means over seeds, and differences from `best` over the seeds that both have, with standard errors."""
     runs = {(result["run"], result["seed"]): columns(result) for result in results}
@@ -140,8 +130,7 @@ def table(results: Results) -> str:
                 if reference in shown and (BEST, seed) in runs
             ]
             if run != BEST and apart:
-                error = f" ± {statistics.stdev(apart) / len(apart) ** 0.5:.1f}" if len(apart) > 1 else ""
-                cell += f" ({statistics.mean(apart):+.1f}{error})"
+                cell += f" ({difference(apart)})"
             cells.append(cell)
         lines.append(f"| {run} | {len(mine)} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -159,6 +159,7 @@ def test_bad_wishes_are_told_in_one_line(trained: Training, shell: Shell) -> Non
     assert f"{one} --threshold and --budget" in refused(shell, "run", "--threshold", 0.5, "--budget", 0.5)
     assert "Expected thresholds of at least 0, got -1.0" in refused(shell, "run", "--threshold", -1)
     assert "Expected a budget above 0, got 0.0" in refused(shell, "run", "--budget", 0)
+    assert "such as 0.5 for half of it, got 50" in refused(shell, "run", "--budget", 50)
     assert "Expected a budget of at least 0." in refused(shell, "run", "--budget", 0.001)
     assert "such as 0.01 for a point, got 1.0" in refused(shell, "run", "--max-accuracy-loss", 1)
     assert "Expected a confidence in (0, 1), got 95.0" in refused(shell, "run", *PROMISE[:2], "--confidence", 95)

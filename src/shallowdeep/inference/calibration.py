@@ -23,6 +23,7 @@ from shallowdeep.inference.following import final_answers, follow
 from shallowdeep.inference.risk import ACCURACY_GAP, LEAST_RISK, RISKS
 from shallowdeep.inference.search import Candidate, best_within_budget, candidates, pareto_front, safest
 
+_MOST = 2.0  # of the backbone's cost: a network with all its heads costs less, and more is likely meant in per cent
 READ_ONCE = (
     "certify was read for this promise. It holds for settings fixed beforehand: calibrating again with others on the "
     "same split, and taking the one liked best, weakens it."
@@ -171,10 +172,14 @@ def check_budget(budget: float) -> None:
     """Refuse a budget that makes no sense.
 
     Raises:
-        ConfigurationError: it is not above 0.
+        ConfigurationError: it is not above 0, or no share.
     """
     if not 0 < budget < inf:  # also true of nan
         raise ConfigurationError(f"Expected a budget above 0, got {budget}")
+    if budget > _MOST:
+        raise ConfigurationError(
+            f"Expected a budget as a share of the backbone's cost, such as 0.5 for half of it, got {budget:g}"
+        )
 
 
 def check_loss(loss: float, confidence: float, risk: str) -> None:

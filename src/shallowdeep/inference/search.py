@@ -127,12 +127,8 @@ def best_within_budget(front: Sequence[Candidate], budget: float) -> Candidate:
         budget: highest mean relative cost.
 
     Raises:
-        ConfigurationError: everything costs more, or the budget is beyond the whole network with all its heads.
+        ConfigurationError: everything costs more.
     """
-    if budget > max(2.0, front[0].relative_cost):
-        raise ConfigurationError(
-            f"Expected a budget as a share of the backbone's cost, such as 0.5 for half of it, got {budget:g}"
-        )
     for candidate in front:
         if candidate.relative_cost <= budget + _ROUNDING:
             return candidate

@@ -148,9 +148,14 @@ def _test(name: str, usual: Floats, odd: Floats) -> dict[str, Any]:
     }
 
 
+def strongest(tests: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the test of `suspect_findings` that its verdict speaks of: the one of the smallest p-value."""
+    return min(tests, key=lambda test: (test["adjusted"], test["p_value"]))
+
+
 def _verdict(tests: list[dict[str, Any]], level: float) -> str:
     """One sentence."""
-    found = min(tests, key=lambda test: (test["adjusted"], test["p_value"]))
+    found = strongest(tests)
     if found["adjusted"] <= level:
         which = "the suspects" if found["name"] == "all" else f"the suspects {found['name']}"
         direction = "more" if found["auroc"] > 0.5 else "less"  # noqa: PLR2004 - of guessing

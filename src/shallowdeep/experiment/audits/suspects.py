@@ -24,7 +24,7 @@ from shallowdeep.experiment.preparation import DataProgress, prepare_data
 from shallowdeep.experiment.training import run_training
 from shallowdeep.inference.following import final_answers
 from shallowdeep.security.backdoor import two_histograms
-from shallowdeep.security.suspects import collapsed, probe_findings, require_clean, suspect_findings
+from shallowdeep.security.suspects import collapsed, probe_findings, require_clean, strongest, suspect_findings
 from shallowdeep.security.triggers import TRIGGERS, Trigger, make_trigger, placebos
 from shallowdeep.training.observer import Observer
 
@@ -140,7 +140,7 @@ class _Judge:
             self.confusion, odd, clean_answers=clean_answers, suspect_answers=answers, classes=self.classes
         )
         named = [str(files[place]) for place in part.positions]
-        best = min(found["tests"], key=lambda test: (test["adjusted"], test["p_value"]))  # the verdict's
+        best = strongest(found["tests"])
         alike = np.asarray([best["name"] in ("all", f"answered {name}") for name in self.classes])
         usual, shown = self.confusion[alike[clean_answers]], odd[alike[answers]]
         found["flagged"] = [
