@@ -18,9 +18,9 @@ import numpy as np
 
 from shallowdeep.analysis.findings import findings
 from shallowdeep.analysis.recorded import Recorded
+from shallowdeep.bench.workers import machine
 from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.inference.turns import machine
 
 EXITS, SAMPLES, CLASSES, TUNE = 7, 10_000, 200, 1_667
 REPEATS = 3

@@ -10,13 +10,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from shallowdeep.calibration.candidates import best_within_budget, candidates, pareto_front
+from shallowdeep.calibration.ensemble_fit import fit_ensemble
+from shallowdeep.calibration.temperature import fit_temperatures
 from shallowdeep.checkpoint import Manifest
+from shallowdeep.exits.outcome import outcome_block
 from shallowdeep.exits.policy import NEVER, Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.inference.ensemble_fit import fit_ensemble
-from shallowdeep.inference.following import outcome_block
-from shallowdeep.inference.search import best_within_budget, candidates, pareto_front
-from shallowdeep.inference.temperature import fit_temperatures
 from shallowdeep.sdn.head_costs import head_costs
 
 BUDGETS = (0.25, 0.5, 0.75)

@@ -22,8 +22,8 @@ from paired import machine
 
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.experiment.config import CONFIG, read_config
 from shallowdeep.files import write_json
+from shallowdeep.runs.config import CONFIG, read_config
 
 CONTENDERS: dict[str, tuple[str, ...]] = {
     "ic-only": (),

@@ -33,12 +33,12 @@ from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.loading import Batches
 from shallowdeep.data.splits import Indices
+from shallowdeep.progress import Observer, SilentObserver
 from shallowdeep.runtime import pick_precision, seed_everything
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.sdn.prediction import predict_exits
 from shallowdeep.training.losses import weighted_loss
-from shallowdeep.training.observer import Observer, SilentObserver
 from shallowdeep.training.optimization import build_optimizer, set_learning_rate
 from shallowdeep.training.recipes import hyperparameters
 from shallowdeep.training.run import Phase, train

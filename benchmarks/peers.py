@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shallowdeep.bench.comparison import contenders
+from shallowdeep.bench.worker import ENGINE, STATIC, Contender, serve
+from shallowdeep.bench.workers import Process, batches_a_turn, best_pool, closing, machine, paired_ratio, start
 from shallowdeep.inference.bundle import read_bundle
-from shallowdeep.inference.contender import ENGINE, STATIC, Contender, serve
-from shallowdeep.inference.duel import contenders
-from shallowdeep.inference.turns import Process, batches_a_turn, best_pool, closing, machine, paired_ratio, start
 
 Floats = NDArray[np.float32]
 Call = Callable[[Floats], Any]
@@ -177,7 +177,7 @@ def at_size(sides: dict[str, list[Process]], size: int, rounds: int) -> dict[str
 
 def main() -> None:
     """Measure, print and write."""
-    from shallowdeep.experiment.benching import real_images  # noqa: PLC0415 - children need no torch for it
+    from shallowdeep.workflows.bench import real_images  # noqa: PLC0415 - children need no torch for it
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)

@@ -34,8 +34,7 @@ from shallowdeep.files import write_json
 from shallowdeep.models.registry import build
 from shallowdeep.runtime import seed_everything
 from shallowdeep.training.optimization import build_optimizer, set_learning_rate
-from shallowdeep.training.recipes import Hyperparameters, hyperparameters
-from shallowdeep.training.schedules import OneCycle, Steps
+from shallowdeep.training.recipes import Hyperparameters, OneCycle, Steps, hyperparameters
 
 EPOCHS = 8
 EARLY, MIDDLE = 0.4, 0.7  # shares of training with images of 24 and of 28 pixels, where resolution grows

@@ -25,11 +25,11 @@ from typing import Any
 import torch
 from budgets import at_budgets, columns, difference, document
 
+from shallowdeep.bench.workers import machine
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.experiment.config import CONFIG, read_config
 from shallowdeep.files import write_json
-from shallowdeep.inference.turns import machine
+from shallowdeep.runs.config import CONFIG, read_config
 from shallowdeep.training.run import read_history
 
 BACKBONE, IC_ONLY, BEST = "backbone", "ic-only", "best"

@@ -80,3 +80,9 @@ class OutputError(ShallowDeepError):
 
 class TrainingError(ShallowDeepError):
     """A training that cannot go on, such as after a loss that is not finite."""
+
+
+def one_line(error: Exception) -> str:
+    """Return how a failure in code that is not ours is told: its type and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -14,9 +14,9 @@ from shallowdeep.analysis.outcome import outcome
 from shallowdeep.analysis.tradeoff import Curve, cheapest_within, choose_threshold, default_thresholds, threshold_curve
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import Array
+from shallowdeep.exits.policy import first_confident_exit
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.exits.signals import max_probability
-from shallowdeep.exits.stopping import first_confident_exit
 
 LIBRARIES = [np.asarray, torch.asarray]
 

@@ -13,7 +13,7 @@ from tests.cli.analysed import JOINT, document, recorded, refused
 
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.experiment.confusion_file import read_statistics
+from shallowdeep.runs.confusion_file import read_statistics
 
 if TYPE_CHECKING:
     from tests.conftest import Shell, Training

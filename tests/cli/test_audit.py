@@ -12,7 +12,7 @@ from PIL import Image
 from tests.cli.analysed import JOINT, document, refused
 from tests.conftest import write_images
 
-from shallowdeep.experiment.config import read_config
+from shallowdeep.runs.config import read_config
 
 if TYPE_CHECKING:
     from tests.conftest import Shell, Training
@@ -160,7 +160,7 @@ def test_without_suspects_known_triggers_are_tried(
     shell: Shell, theirs: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line for each, and what that does not say."""
-    monkeypatch.setattr("shallowdeep.experiment.audits.suspects.PLACEBOS", 9)
+    monkeypatch.setattr("shallowdeep.workflows.audit_suspects.PLACEBOS", 9)
     found = document(shell, *theirs, "--ic-epochs", 1)
     assert found["mode"] == "triggers"
     assert [probe["trigger"] for probe in found["probes"]] == ["badnets", "badnets-3", "blended", "sig"]

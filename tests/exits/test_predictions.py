@@ -132,7 +132,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_exits_need_no_torch() -> None:
     """Bundles without torch read predictions and apply policies."""
     code = (
-        "import sys; import shallowdeep.exits.predictions, shallowdeep.exits.stopping, shallowdeep.exits.signals; "
+        "import sys; import shallowdeep.exits.predictions, shallowdeep.exits.policy, shallowdeep.exits.signals; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.arrays import Array, to_numpy
-from shallowdeep.exits.stopping import answers, first_confident_exit
+from shallowdeep.exits.policy import answers, first_confident_exit
 
 LIBRARIES = [np.asarray, torch.asarray]
 ABOVE_ONE = float(np.nextafter(np.float32(1), np.float32(2)))

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests.exits.ensembles import drawn
 from torch import Tensor, nn
 
+from shallowdeep.calibration.abstention_fit import confusion_of
 from shallowdeep.checkpoint import Architecture
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError, DataError
@@ -27,12 +28,11 @@ from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.costs import costs_in_use
 from shallowdeep.exits.policy import FALLBACKS, NEVER, Decisions, Policy, decide, shared_threshold
 from shallowdeep.exits.signals import SIGNALS, scan_exits
-from shallowdeep.inference.abstention import confusion_of
 from shallowdeep.inference.backends import onnx_runtime
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.engine import EarlyExitEngine
 from shallowdeep.inference.export import Origin, write_bundle
-from shallowdeep.inference.planner import plan_segments
+from shallowdeep.inference.segments import plan_segments
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.head_costs import head_costs
 from shallowdeep.sdn.network import ShallowDeepNetwork

@@ -19,7 +19,7 @@ from shallowdeep.inference.onnx_export import (
     inference_head,
     keep_maps_blocked,
 )
-from shallowdeep.inference.planner import plan_segments
+from shallowdeep.inference.segments import plan_segments
 from shallowdeep.models.registry import build
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.feature_reduction import PooledReduction

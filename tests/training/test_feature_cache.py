@@ -13,11 +13,11 @@ from shallowdeep.data.augmentation import get_augmentation
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.loading import Batches
 from shallowdeep.errors import DataError, OutputError
+from shallowdeep.progress import SilentObserver
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.feature_cache import CachePlan, FeatureCache, plan_cache, summarise_batches
 from shallowdeep.training.losses import weighted_loss
-from shallowdeep.training.observer import SilentObserver
 from shallowdeep.training.tasks import CachedHeadsTask, HeadBank
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from shallowdeep.checkpoint import Architecture
 from shallowdeep.data.load import DataSplits, load_dataset
+from shallowdeep.progress import SilentObserver
 from shallowdeep.sdn.network import ShallowDeepNetwork
-from shallowdeep.training.observer import SilentObserver
 from shallowdeep.training.recipes import hyperparameters
 from shallowdeep.training.run import Phase, train
 from shallowdeep.training.tasks import Attack, NetworkTask

@@ -48,7 +48,7 @@ def in_two_processes(workplace: Path, arguments: list[str], status: int = 0) -> 
     script = workplace / "child.py"
     script.write_text(CHILD)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["shallowdeep.experiment.training", "shallowdeep.cli.main"])
+    context.set_forkserver_preload(["shallowdeep.workflows.train", "shallowdeep.cli.main"])
     children = [
         context.Process(target=runpy.run_path, args=(str(script), {"rank": rank, "port": port, "arguments": arguments}))
         for rank in (0, 1)

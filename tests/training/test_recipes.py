@@ -11,8 +11,7 @@ from torch import nn
 
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.training.optimization import build_optimizer, set_learning_rate
-from shallowdeep.training.recipes import hyperparameters
-from shallowdeep.training.schedules import Steps
+from shallowdeep.training.recipes import Steps, hyperparameters
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ IC_ONLY = ("--recipe", "ic-only", "--exits", "2", "--epochs", "4", "--views", "2
 def children() -> Any:  # noqa: ANN401 - multiprocessing's context, a class without a public name
     """Processes forked from one that has imported torch and done nothing with it."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["shallowdeep.experiment.training", "shallowdeep.cli.main"])
+    context.set_forkserver_preload(["shallowdeep.workflows.train", "shallowdeep.cli.main"])
     return context
 
 

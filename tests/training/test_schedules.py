@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shallowdeep.training.recipes import hyperparameters
-from shallowdeep.training.schedules import OneCycle, Steps
+from shallowdeep.training.recipes import OneCycle, Steps, hyperparameters
 
 
 @pytest.mark.parametrize(("epochs", "drops"), [(100, (35, 60, 85)), (20, (7, 12, 17)), (40, (14, 24, 34))])

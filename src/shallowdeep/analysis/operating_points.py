@@ -9,9 +9,9 @@ from shallowdeep.analysis.accuracy import exit_accuracies
 from shallowdeep.analysis.outcome import outcome
 from shallowdeep.analysis.tradeoff import cheapest_within, choose_threshold, threshold_curve
 from shallowdeep.errors import DataError
+from shallowdeep.exits.policy import first_confident_exit
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.exits.signals import max_probability
-from shallowdeep.exits.stopping import first_confident_exit
 
 BUDGETS = (0.25, 0.5, 0.75)
 ACCURACY_LOSS = 0.01

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace
 
 from shallowdeep.exits.arrays import Array, to_numpy
+from shallowdeep.exits.policy import answers
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.exits.stopping import answers
 
 
 @dataclass(frozen=True)

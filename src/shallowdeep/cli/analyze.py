@@ -34,8 +34,8 @@ def analyze(
     as_json: AsJson = False,
 ) -> None:
     """Tell how a network overthinks: wasteful and destructive, its confusion, and what indicates its errors."""
-    from shallowdeep.experiment.analysing import How, analyse_any, write_analysis
     from shallowdeep.report.analysis_tables import analysis_tables
+    from shallowdeep.workflows.analyze import How, analyse_any, write_analysis
 
     how = How(split, resamples, seed, batch_size, device, skip_bad_images, trust, typed())
     with TerminalObserver() as observer:

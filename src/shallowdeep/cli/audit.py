@@ -114,8 +114,8 @@ def backdoor(
     with TerminalObserver() as observer:
         how |= {"observer": observer, "data_progress": observer.data}
         if mode == "suspect":
-            from shallowdeep.experiment.audits.suspects import audit_suspects
-            from shallowdeep.experiment.config import TrainConfig, three_numbers
+            from shallowdeep.runs.config import TrainConfig, three_numbers
+            from shallowdeep.workflows.audit_suspects import audit_suspects
 
             config = TrainConfig(
                 data=str(clean), model=str(model), recipe="ic-only", weights=str(weights), epochs=ic_epochs or 0,
@@ -126,8 +126,8 @@ def backdoor(
             )  # fmt: skip
             document, files = audit_suspects(config, suspects, folder, trust=trust, **how)
         else:
-            from shallowdeep.experiment.audits.backdoor import BackdoorStudy, study_backdoor
-            from shallowdeep.experiment.audits.quick import quick_study
+            from shallowdeep.workflows.audit_backdoor import BackdoorStudy, study_backdoor
+            from shallowdeep.workflows.audit_quick import quick_study
 
             if mode == "quick":
                 study = quick_study(seed, device)
@@ -220,13 +220,13 @@ def slowdown(
     with TerminalObserver() as observer:
         how: dict[str, Any] = {"command": typed(), "observer": observer, "data_progress": observer.data}
         if run is None:
-            from shallowdeep.experiment.audits.quick import quick_slowdown
+            from shallowdeep.workflows.audit_quick import quick_slowdown
 
             document, files = quick_slowdown(
                 out or Path("audit-quick-slowdown"), seed=seed, device=device, resume=resume, overwrite=overwrite, **how
             )
         else:
-            from shallowdeep.experiment.audits.slowdown import SlowdownAudit, audit_slowdown
+            from shallowdeep.workflows.audit_slowdown import SlowdownAudit, audit_slowdown
 
             audit = SlowdownAudit(seed=seed, device=device, **settings)
             document, files = audit_slowdown(run, audit, **how)

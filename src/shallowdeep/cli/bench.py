@@ -34,7 +34,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Time the engine against the static network in the same runtime, in processes that take turns."""
-    from shallowdeep.experiment.benching import bench_bundle
+    from shallowdeep.workflows.bench import bench_bundle
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     sizes = _sizes(batch_sizes)

@@ -57,9 +57,9 @@ def calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Find when to exit: by a threshold, a budget, or a promise on the accuracy lost. Writes RUN/policy.json."""
-    from shallowdeep.experiment.calibrating import calibrate_run
-    from shallowdeep.experiment.wish import Wish
+    from shallowdeep.calibration.objective import Wish
     from shallowdeep.report.calibration_tables import calibration_tables
+    from shallowdeep.workflows.calibrate import calibrate_run
 
     wish = Wish(
         threshold,

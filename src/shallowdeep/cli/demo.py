@@ -25,12 +25,12 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Tell the whole story on 5,000 embedded digits, in under 3 minutes."""
-    from shallowdeep.experiment.analysing import How, analyse_run
-    from shallowdeep.experiment.config import TrainConfig
-    from shallowdeep.experiment.judging import judge
-    from shallowdeep.experiment.reporting import PAGE, write_report
-    from shallowdeep.experiment.training import run_training
     from shallowdeep.report.tables import evaluation_tables
+    from shallowdeep.runs.config import TrainConfig
+    from shallowdeep.workflows.analyze import How, analyse_run
+    from shallowdeep.workflows.evaluate import judge
+    from shallowdeep.workflows.report import PAGE, write_report
+    from shallowdeep.workflows.train import run_training
 
     started = time.perf_counter()
     backbone, network = out / "backbone", out / "ic-only"

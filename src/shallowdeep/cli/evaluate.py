@@ -27,8 +27,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Judge a network exit by exit: accuracy, cost, and what early exits give."""
-    from shallowdeep.experiment.judging import judge
     from shallowdeep.report.tables import evaluation_tables
+    from shallowdeep.workflows.evaluate import judge
 
     with TerminalObserver() as observer:
         document, files = judge(

@@ -24,8 +24,8 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write what runs elsewhere: one file per stage, the policy, class names, preprocessing, checksums."""
-    from shallowdeep.experiment.exporting import export_run
     from shallowdeep.report.tables import plain_table
+    from shallowdeep.workflows.export import export_run
 
     console = notes()
     with console.status(f"Exporting {run} for {backend} ..."):

@@ -25,7 +25,7 @@ def predict(
 ) -> None:
     """Label images, each with no more work than it needs."""
     from shallowdeep.inference.bundle import read_bundle
-    from shallowdeep.inference.prediction import find_images, predict_files
+    from shallowdeep.inference.file_predictions import find_images, predict_files
 
     opened = read_bundle(bundle)
     files, empty = find_images(images)

@@ -43,9 +43,9 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Show how a network overthinks, on one page that needs no network."""
-    from shallowdeep.experiment.analysing import How, analyse_any
-    from shallowdeep.experiment.audits.files import read_audits
-    from shallowdeep.experiment.reporting import report_path, write_report
+    from shallowdeep.runs.audit_files import read_audits
+    from shallowdeep.workflows.analyze import How, analyse_any
+    from shallowdeep.workflows.report import report_path, write_report
 
     how = How(split, resamples, seed, batch_size, device, skip_bad_images, trust, typed())
     page = report_path(source, out)

@@ -126,9 +126,9 @@ def train(
 ) -> None:
     """Train a network: its backbone, its internal classifiers, or both together."""
     from shallowdeep.errors import ConfigurationError
-    from shallowdeep.experiment.config import CONFIG, config_from, exit_fractions, read_document, three_numbers
-    from shallowdeep.experiment.training import run_training
     from shallowdeep.models.registry import is_trusted
+    from shallowdeep.runs.config import CONFIG, config_from, exit_fractions, read_document, three_numbers
+    from shallowdeep.workflows.train import run_training
 
     given: dict[str, Any] = {
         "data": data, "model": model, "recipe": recipe, "preset": preset, "epochs": epochs, "seed": seed,

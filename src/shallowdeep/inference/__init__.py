@@ -1,1 +1,1 @@
-"""Calibrated early exits, and engines that run them."""
+"""Engines that run early exits, and the bundles they run."""

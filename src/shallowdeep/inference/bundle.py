@@ -18,7 +18,7 @@ from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import policy_document, policy_from
 from shallowdeep.files import sha256_of, write_json
-from shallowdeep.inference.planner import Segment
+from shallowdeep.inference.segments import Segment
 
 MANIFEST = "manifest.json"
 FORMAT, FORMAT_VERSION = "shallowdeep-bundle", 1

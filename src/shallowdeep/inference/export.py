@@ -15,7 +15,7 @@ from shallowdeep.exits.policy import Policy
 from shallowdeep.files import cannot_write
 from shallowdeep.inference.backends.registry import backend_module, not_installed
 from shallowdeep.inference.bundle import Bundle, check_weights, is_bundle, read_bundle, write_manifest
-from shallowdeep.inference.planner import plan_segments
+from shallowdeep.inference.segments import plan_segments
 from shallowdeep.sdn.head_costs import head_costs
 from shallowdeep.sdn.network import ShallowDeepNetwork
 

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shallowdeep.errors import ConversionError
+from shallowdeep.errors import ConversionError, one_line
 from shallowdeep.inference.backends.backend import PREVIOUS
-from shallowdeep.inference.planner import Segment
-from shallowdeep.models.failure import one_line
+from shallowdeep.inference.segments import Segment
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.feature_reduction import PooledReduction
 from shallowdeep.sdn.internal_classifier import InternalClassifier

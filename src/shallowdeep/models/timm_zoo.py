@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from shallowdeep.errors import ModelError, UnknownNameError
-from shallowdeep.models.failure import one_line
+from shallowdeep.errors import ModelError, UnknownNameError, one_line
 from shallowdeep.models.spec import ModelSpec
 
 PREFIX = "timm:"

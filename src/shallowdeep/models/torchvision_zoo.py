@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from shallowdeep.errors import ModelError, UnknownNameError
+from shallowdeep.errors import ModelError, UnknownNameError, one_line
 from shallowdeep.models.classifier_head import replace_classifier
-from shallowdeep.models.failure import one_line
 from shallowdeep.models.spec import ModelSpec
 
 PREFIX = "torchvision:"

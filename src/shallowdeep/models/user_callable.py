@@ -11,8 +11,7 @@ from pathlib import Path
 
 from torch import nn
 
-from shallowdeep.errors import ModelError, ShallowDeepError
-from shallowdeep.models.failure import one_line
+from shallowdeep.errors import ModelError, ShallowDeepError, one_line
 from shallowdeep.models.image_size import PAPER_SIZES
 from shallowdeep.models.spec import ModelSpec
 

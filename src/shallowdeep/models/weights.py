@@ -12,8 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from shallowdeep.errors import ModelError, WeightsMismatchError
-from shallowdeep.models.failure import one_line
+from shallowdeep.errors import ModelError, WeightsMismatchError, one_line
 
 TORCH_SUFFIXES = frozenset({".pth", ".pt"})
 WRAPPING_KEYS = ("state_dict", "model_state_dict", "model")

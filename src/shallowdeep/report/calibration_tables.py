@@ -17,7 +17,7 @@ def calibration_tables(document: Mapping[str, Any]) -> RenderableType:
     """Return the ``calibrate`` document for people: the policy, what it does on each split, and what is promised.
 
     Args:
-        document: as ``shallowdeep.experiment.calibrating.calibrate_run`` returns it, or read back from JSON.
+        document: as ``shallowdeep.workflows.calibrate.calibrate_run`` returns it, or read back from JSON.
 
     Returns:
         One rich renderable, at most 80 columns wide but for the promise.

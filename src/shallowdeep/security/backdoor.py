@@ -20,9 +20,9 @@ from shallowdeep.errors import DataError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.costs import costs_in_use
+from shallowdeep.exits.outcome import follow
 from shallowdeep.exits.policy import FALLBACKS, Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.inference.following import follow
 
 WINS = 0.5
 """Share of triggered images from which on the trigger has won."""

@@ -17,9 +17,9 @@ from shallowdeep.analysis.tradeoff import cheapest_within, threshold_curve
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.costs import costs_in_use
+from shallowdeep.exits.outcome import follow
 from shallowdeep.exits.policy import Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.inference.following import follow
 
 _ROUNDING = 1e-9  # of means of costs
 

@@ -15,10 +15,10 @@ from shallowdeep.data.augmentation import get_augmentation
 from shallowdeep.data.load import DataSplits
 from shallowdeep.data.loading import Batches
 from shallowdeep.errors import OutputError
+from shallowdeep.progress import Observer
 from shallowdeep.sdn.folding import folded
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.feature_cache import CachePlan, FeatureCache, plan_cache, summarise_batches
-from shallowdeep.training.observer import Observer
 from shallowdeep.training.tasks import EVALUATION_BATCH
 
 CACHES = "features-*"

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shallowdeep.files import cannot_write, replacing, write_json
+from shallowdeep.progress import Observer
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.network import ShallowDeepNetwork
-from shallowdeep.training.observer import Observer
 
 LARGEST_HALF = 65504.0  # float16's; larger features are clamped to it
 BYTES = 2  # a float16

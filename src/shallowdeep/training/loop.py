@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from shallowdeep.errors import DataError, TrainingError
+from shallowdeep.progress import Observer
 from shallowdeep.runtime import seed_everything
 from shallowdeep.sdn.network import ShallowDeepNetwork
-from shallowdeep.training.observer import Observer
 from shallowdeep.training.optimization import set_learning_rate
 from shallowdeep.training.recipes import Hyperparameters
 from shallowdeep.training.tasks import Task

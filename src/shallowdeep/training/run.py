@@ -16,11 +16,11 @@ from shallowdeep.checkpoint import Architecture, save
 from shallowdeep.data.load import DataSplits
 from shallowdeep.errors import CheckpointError
 from shallowdeep.files import replacing
+from shallowdeep.progress import Observer
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.caching import CACHES, Caching, filled_caches, plan_caches, planned_before
 from shallowdeep.training.loop import run_epochs
 from shallowdeep.training.losses import Distillation, exit_weights
-from shallowdeep.training.observer import Observer
 from shallowdeep.training.optimization import build_optimizer
 from shallowdeep.training.recipes import Hyperparameters
 from shallowdeep.training.state import load_state, save_state

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from shallowdeep.exits.arrays import Array
-from shallowdeep.inference.planner import Segment
+from shallowdeep.inference.segments import Segment
 
 if TYPE_CHECKING:
     from shallowdeep.checkpoint import Architecture

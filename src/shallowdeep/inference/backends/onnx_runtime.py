@@ -31,7 +31,7 @@ from shallowdeep.inference.bundle import Bundle
 
 if TYPE_CHECKING:
     from shallowdeep.checkpoint import Architecture
-    from shallowdeep.inference.planner import Segment
+    from shallowdeep.inference.segments import Segment
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
 Floats = NDArray[np.float32]

@@ -13,7 +13,7 @@ from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import Array
 from shallowdeep.inference.backends.backend import Written
 from shallowdeep.inference.bundle import Bundle
-from shallowdeep.inference.planner import Segment
+from shallowdeep.inference.segments import Segment
 from shallowdeep.models.registry import is_trusted
 from shallowdeep.sdn.network import ShallowDeepNetwork
 

@@ -1,0 +1,202 @@
+"""Wall time of the engine against the static network, and what the exits taken would allow (no torch)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from shallowdeep.bench.worker import ENGINE, STATIC
+from shallowdeep.bench.workers import (
+    TRIALS,
+    Process,
+    batches_a_turn,
+    best_pool,
+    closing,
+    machine,
+    paired_ratio,
+    start,
+)
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.inference.backends.registry import backend_module
+from shallowdeep.inference.bundle import Bundle
+
+BATCH_SIZES = (1, 8, 32, 64, 256)
+ROUNDS = 15
+_SEGMENT_REPEATS = 5
+_CONTENDER = ("-m", "shallowdeep.bench.worker")
+
+Floats = NDArray[np.float64]
+
+
+def contenders(bundle: Bundle, side: str, images: Path, threads: int) -> list[Process]:
+    """Processes of one side of a bundle, one for each pool of its backend."""
+    return [
+        start(pool, [*_CONTENDER, str(bundle.path), side, pool, str(threads), str(images)], threads)
+        for pool in backend_module(bundle.backend).POOLS
+    ]
+
+
+def duel(
+    bundle: Bundle,
+    images: NDArray[np.float32],
+    *,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    rounds: int = ROUNDS,
+    threads: int,
+    progress: Callable[[int, str], None] | None = None,
+) -> dict[str, Any]:
+    """Time a bundle's engine against its static network.
+
+    In every round each runs the same batches once, in alternating order; which pool of threads suits each best is
+    found by a few rounds before. The ideal is the static network stopped where the engine stops: for every image the
+    share of the segments' time that lies before its exit, segments timed in the same run on whole batches.
+
+    Args:
+        bundle: with its static network.
+        images: (N, 3, S, S) normalised; real ones, since they decide who leaves where.
+        batch_sizes: to measure.
+        rounds: for each.
+        threads: of each contender.
+        progress: told after each round.
+
+    Returns:
+        The ``bench`` document.
+
+    Raises:
+        ConfigurationError: the bundle has no static network, or there are no images.
+        ShallowDeepError: a contender died.
+    """
+    if bundle.static is None:
+        raise ConfigurationError(
+            f"Expected a bundle with its static network, {bundle.path} has none; export it without --no-static"
+        )
+    if not len(images) or rounds < 1 or not batch_sizes or min(batch_sizes) < 1:
+        raise ConfigurationError("Expected images, rounds and batch sizes of at least 1 to measure, got none")
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "images.npy"
+        np.save(file, images)
+        with (
+            closing(contenders(bundle, ENGINE, file, threads)) as engines,
+            closing(contenders(bundle, STATIC, file, threads)) as statics,
+        ):
+            exits = np.asarray(engines[0].order("exits", size=64))
+            sides = _Sides(bundle, engines, statics, exits)
+            measured = [_at_size(sides, size, rounds, progress) for size in batch_sizes]
+            memory = _memory(*max(measured, key=lambda one: one.size)[1:3])
+    return {
+        "backend": bundle.backend,
+        "model": bundle.model,
+        "images": len(images),
+        "rounds": rounds,
+        "machine": machine(threads),
+        "batches": [one.document for one in measured],
+        "peak_memory": memory,
+    }
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Both sides' processes, and the exit of every image."""
+
+    bundle: Bundle
+    engines: Sequence[Process]
+    statics: Sequence[Process]
+    exits: NDArray[np.int64]
+
+
+class _AtSize(NamedTuple):
+    """What one batch size gave, and the processes that ran it."""
+
+    size: int
+    engine: Process
+    static: Process
+    document: dict[str, Any]
+
+
+class Ideal(NamedTuple):
+    """What the exits taken allow.
+
+    Attributes:
+        by_time: speed-up of the static network stopped where each image stops.
+        by_macs: the same by multiply-adds.
+        relative_cost: mean.
+    """
+
+    by_time: float
+    by_macs: float
+    relative_cost: float
+
+
+def ideal_speedup(places: ArrayLike, segment_seconds: ArrayLike, costs: ArrayLike, whole_seconds: float) -> Ideal:
+    """Return what stopping each image where it stops would allow, if it cost nothing besides.
+
+    Args:
+        places: (N,) integers in [0, K), the segment that each image stops after.
+        segment_seconds: (K,) of each segment on whole batches.
+        costs: (K,) relative cost of stopping after each.
+        whole_seconds: of the whole network on whole batches.
+    """
+    taken = np.asarray(places)
+    reached: Floats = np.cumsum(np.asarray(segment_seconds, dtype=np.float64))
+    cost = float(np.asarray(costs, dtype=np.float64)[taken].mean())
+    return Ideal(float(whole_seconds / reached[taken].mean()), 1 / cost, cost)
+
+
+def _at_size(sides: _Sides, size: int, rounds: int, progress: Callable[[int, str], None] | None) -> _AtSize:
+    """One batch size."""
+    bundle = sides.bundle
+    count = batches_a_turn(sides.statics, size)
+    engine, static = (best_pool(side, size, count) for side in (sides.engines, sides.statics))
+    times: dict[str, list[float]] = {ENGINE: [], STATIC: []}
+    for number in range(rounds):
+        turns = [(ENGINE, engine), (STATIC, static)]
+        for side, process in turns if number % 2 == 0 else reversed(turns):
+            seconds = process.order("time", first=number * size * count, size=size, batches=count)
+            times[side].append(seconds / count)
+        if progress is not None:
+            progress(1, f"batch {size}: {np.median(times[STATIC]) / np.median(times[ENGINE]):.2f}x")
+    later = [{"first": number * size * count, "size": size} for number in range(TRIALS)]
+    spans = np.median([engine.order("segments", **where, repeats=_SEGMENT_REPEATS) for where in later], axis=0)
+    overhead = [engine.order("overhead", **where, batches=count) for where in later]
+    timed = sides.exits[np.arange(rounds * size * count) % len(sides.exits)]
+    whole = bundle.segments[-1].exit == bundle.policy.exits - 1  # else the policy's cost limit ends before
+    ideal = ideal_speedup(
+        np.searchsorted([segment.exit for segment in bundle.segments], timed),
+        spans,
+        [segment.relative_cost for segment in bundle.segments],
+        float(spans.sum()) if whole else float(np.median(times[STATIC])),
+    )
+    speedup = paired_ratio(times[STATIC], times[ENGINE])
+    document = {
+        "batch_size": size,
+        "static_ms": 1e3 * float(np.median(times[STATIC])),
+        "engine_ms": 1e3 * float(np.median(times[ENGINE])),
+        "speedup": speedup,
+        "ideal_speedup": ideal.by_time,
+        "ideal_speedup_macs": ideal.by_macs,
+        "of_ideal": speedup["median"] / ideal.by_time,
+        "relative_cost": ideal.relative_cost,
+        "exit_shares": [float(np.mean(timed == exit_)) for exit_ in range(bundle.policy.exits)],
+        "overhead_share": float(np.median(overhead)),
+        "segment_ms": (1e3 * spans).tolist(),
+        "pools": {"engine": engine.pool, "static": static.pool},
+    }
+    return _AtSize(size, engine, static, document)
+
+
+def _memory(engine: Process, static: Process) -> dict[str, Any]:
+    """Most bytes that both sides have had resident, and by how much they grew since they were ready."""
+    mine, theirs = engine.order("memory"), static.order("memory")
+    return {
+        "engine_bytes": mine["peak"],
+        "static_bytes": theirs["peak"],
+        "engine_growth_bytes": mine["peak"] - mine["opened"],
+        "static_growth_bytes": theirs["peak"] - theirs["opened"],
+        "ratio": mine["peak"] / theirs["peak"] if theirs["peak"] else None,
+    }

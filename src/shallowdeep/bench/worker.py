@@ -1,0 +1,156 @@
+"""One contender of `bench` in a process of its own: it opens one side of a bundle and runs it when told.
+
+    python -m shallowdeep.bench.worker BUNDLE engine|static POOL THREADS IMAGES.npy
+
+Orders come as JSON, one a line, on standard input; each is answered by one line on standard output. Pools of threads
+spin while they wait, so contenders share no process; and one that waits for an order costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.inference.backends.registry import backend_module
+from shallowdeep.inference.bundle import Bundle, read_bundle
+from shallowdeep.inference.engine import EarlyExitEngine
+
+Floats = NDArray[np.float32]
+ENGINE, STATIC = "engine", "static"
+_ARGUMENTS = 5
+_KIB = 1024
+
+
+class Contender:
+    """Answers orders; each is a method, its arguments the rest of the order."""
+
+    def __init__(self, images: Floats, threads: int) -> None:
+        self.images, self.threads = images, threads
+        self.call: Callable[[Floats], Any] = lambda x: x
+        self.engine: EarlyExitEngine | None = None
+        self.opened = 0
+
+    def open(self, bundle: Bundle, side: str, pool: str) -> None:
+        """Open one side of the bundle."""
+        if side == ENGINE:
+            self.engine = EarlyExitEngine(bundle, threads=self.threads, pool=pool)
+            self.call = self.engine
+        else:
+            self.call = backend_module(bundle.backend).open_static(bundle, self.threads, pool)
+
+    def batch(self, first: int, size: int) -> Floats:
+        """The images from ``first`` on, round and round."""
+        places = np.arange(first, first + size) % len(self.images)
+        return np.ascontiguousarray(self.images[places])
+
+    def time(self, first: int, size: int, batches: int) -> float:
+        """Seconds for so many batches; making them is not counted, nor is one before them to warm up."""
+        inputs = [self.batch(first + number * size, size) for number in range(batches)]
+        self.call(inputs[0])
+        started = time.perf_counter()
+        for images in inputs:
+            self.call(images)
+        return time.perf_counter() - started
+
+    def segments(self, first: int, size: int, repeats: int) -> list[float]:
+        """Median seconds of each segment when the whole batch runs through all of them."""
+        engine = self._engine()
+        seconds: list[list[float]] = [[] for _ in engine.segments]
+        for repeat in range(repeats):
+            x, logits = engine.backend.accept(self.batch(first + repeat * size, size)), None
+            for number in range(len(engine.segments)):
+                started = time.perf_counter()
+                x, logits = engine.backend.run(number, x, logits)
+                seconds[number].append(time.perf_counter() - started)
+        return [statistics.median(values) for values in seconds]
+
+    def overhead(self, first: int, size: int, batches: int) -> float:
+        """Share of the engine's time that is spent outside calls of segments."""
+        engine = self._engine()
+        inside = 0.0
+        run = engine.backend.run
+
+        def timed(number: int, x: Floats, previous: Floats | None = None) -> tuple[Floats, Floats]:
+            nonlocal inside
+            started = time.perf_counter()
+            result = run(number, x, previous)
+            inside += time.perf_counter() - started
+            return result
+
+        engine.backend.run = timed  # type: ignore[method-assign]  # for this order only
+        try:
+            inputs = [self.batch(first + number * size, size) for number in range(batches)]
+            self.call(inputs[0])
+            inside, begun = 0.0, time.perf_counter()
+            for images in inputs:
+                self.call(images)
+            total = time.perf_counter() - begun
+        finally:
+            engine.backend.run = run  # type: ignore[method-assign]
+        return 1 - inside / total
+
+    def exits(self, size: int) -> list[int]:
+        """The exit of every image."""
+        engine = self._engine()
+        return [
+            int(exit_)
+            for first in range(0, len(self.images), size)
+            for exit_ in to_numpy(engine(np.ascontiguousarray(self.images[first : first + size])).exits)
+        ]
+
+    def memory(self) -> dict[str, int]:
+        """Bytes: most that the process has had resident, and what it had when it was ready.
+
+        Read from the kernel's account of this process alone; the maximum that `getrusage` tells is the parent's where
+        that was larger. Where there is no such account both are 0.
+        """
+        return {"peak": _resident("VmHWM"), "opened": self.opened}
+
+    def _engine(self) -> EarlyExitEngine:
+        if self.engine is None:
+            raise ValueError("Expected the engine, got the static network")
+        return self.engine
+
+
+def _resident(line: str) -> int:
+    """A size in the kernel's account of this process, in bytes; 0 where there is none."""
+    account = Path("/proc/self/status")
+    if not account.exists():
+        return 0
+    sizes = [entry.split()[1] for entry in account.read_text().splitlines() if entry.startswith(f"{line}:")]
+    return int(sizes[0]) * _KIB if sizes else 0
+
+
+def serve(contender: Contender) -> None:
+    """Answer orders until standard input ends."""
+    contender.opened = _resident("VmRSS")
+    sys.stdout.write(json.dumps("ready") + "\n")
+    sys.stdout.flush()
+    for line in sys.stdin:
+        order = json.loads(line)
+        answer = getattr(contender, order.pop("do"))(**order)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def main(arguments: list[str]) -> None:
+    """Open what the arguments say, and answer orders."""
+    if len(arguments) != _ARGUMENTS:
+        raise SystemExit(__doc__)
+    bundle, side, pool, threads, images = arguments
+    contender = Contender(np.load(Path(images), mmap_mode="r"), int(threads))
+    contender.open(read_bundle(bundle), side, pool)
+    serve(contender)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,236 @@
+"""From predictions on ``tune`` and ``certify`` to a policy, by one of three wishes.
+
+A threshold is taken as it is; a budget is kept on ``tune``; a largest accuracy loss is tested on ``certify`` and comes
+with a promise. The test split is never looked at here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from shallowdeep.calibration.candidates import Candidate, best_within_budget, candidates, pareto_front, safest
+from shallowdeep.calibration.certification import certify_sequence, check_enough, sequence_to_test
+from shallowdeep.calibration.risk import ACCURACY_GAP, LEAST_RISK, RISKS
+from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.exits.outcome import final_answers, follow
+from shallowdeep.exits.policy import Policy, shared_threshold
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.exits.signals import scan_exits
+
+_MOST = 2.0  # of the backbone's cost: a network with all its heads costs less, and more is likely meant in per cent
+READ_ONCE = (
+    "certify was read for this promise. It holds for settings fixed beforehand: calibrating again with others on the "
+    "same split, and taking the one liked best, weakens it."
+)
+TESTS = {ACCURACY_GAP: "betting on the signed gap", RISKS[1]: "exact binomial"}
+_CURVE_STEPS = 100
+
+
+def with_threshold(base: Policy, threshold: float) -> Policy:
+    """Return the paper's policy: one threshold for all exits.
+
+    Args:
+        base: signal, fallback, temperatures, ensemble and cost limit; its thresholds do not matter.
+        threshold: at least 0; above 1 nobody leaves early.
+
+    Raises:
+        ConfigurationError: a negative threshold.
+
+    Source: Kaya, Hong, Dumitras, "Shallow-Deep Networks", ICML 2019, section 4.
+    """
+    thresholds = shared_threshold(threshold, base.exits).thresholds
+    return replace(base, thresholds=thresholds, found={"method": "threshold", "threshold": threshold})
+
+
+def threshold_curve(
+    tune: ExitPredictions, shown: Mapping[str, ExitPredictions], base: Policy, head_costs: Sequence[float]
+) -> dict[str, Any]:
+    """Return accuracy and cost of one threshold for all exits, for thresholds that cover ``tune`` evenly.
+
+    Args:
+        tune: predictions of all exits on the split that thresholds come from.
+        shown: splits by name, to show them on.
+        base: signal, fallback, temperatures, ensemble and cost limit.
+        head_costs: (E-1,) relative.
+
+    Returns:
+        ``chosen_on``, ``thresholds`` (rising), and for each split shown ``accuracy`` and ``relative_cost``.
+    """
+    logits = np.stack([to_numpy(tune.logits)[k] / base.temperature_at(k) for k in range(tune.exits)])
+    early = scan_exits(base.signal, logits, ensemble=base.ensemble)[0][:-1]
+    beyond = float(np.nextafter(np.float32(1), np.float32(2)))
+    steps = np.linspace(0, 1, _CURVE_STEPS + 1)
+    inner = np.quantile(early, steps, method="inverted_cdf") if early.size else np.zeros(0)
+    thresholds = np.unique(np.concatenate([[0.0, beyond], inner.astype(np.float64)])).tolist()
+    curve: dict[str, Any] = {"chosen_on": "tune", "thresholds": thresholds}
+    for name, pred in shown.items():
+        followed = [follow(with_threshold(base, threshold), pred, head_costs) for threshold in thresholds]
+        truth = to_numpy(pred.labels)
+        curve[name] = {
+            "accuracy": [float((one.labels == truth).mean()) for one in followed],
+            "relative_cost": [one.relative_cost for one in followed],
+        }
+    return curve
+
+
+def within_budget(
+    tune: ExitPredictions, base: Policy, head_costs: Sequence[float], budget: float, *, cascaded: bool = False
+) -> Policy:
+    """Return the policy of the best accuracy on ``tune`` whose mean cost there is within the budget.
+
+    Args:
+        tune: predictions of all exits.
+        base: signal, fallback, temperatures, ensemble and cost limit.
+        head_costs: (E-1,) relative.
+        budget: highest mean cost, relative to the backbone.
+        cascaded: whether internal classifiers read the logits of those before them.
+
+    Raises:
+        ConfigurationError: even leaving at the first exit costs more.
+    """
+    check_budget(budget)
+    labels = to_numpy(tune.labels)
+    found = candidates(tune, head_costs, base, [labels], cascaded=cascaded)
+    chosen = best_within_budget(pareto_front(found, labels), budget)
+    return replace(
+        chosen.policy,
+        found={
+            "method": "budget", "budget": budget, "chosen_on": "tune", "samples": tune.samples,
+            "candidates": len(found), "relative_cost": chosen.relative_cost,
+            "cross_validated_accuracy": float((chosen.answers == labels).mean()),
+        },
+    )  # fmt: skip
+
+
+def within_loss(
+    tune: ExitPredictions,
+    certify: ExitPredictions,
+    base: Policy,
+    head_costs: Sequence[float],
+    *,
+    loss: float,
+    confidence: float = 0.95,
+    risk: str = ACCURACY_GAP,
+    seed: int = 0,
+    cascaded: bool = False,
+) -> Policy:
+    """Return the cheapest policy whose loss against the final exit can be promised to be small.
+
+    Args:
+        tune: predictions on the split that the sequence of policies is found on.
+        certify: predictions on the split that it is tested on.
+        base: signal, fallback, temperatures, ensemble and cost limit.
+        head_costs: (E-1,) relative.
+        loss: eps, a fraction in (0, 1): 0.01 is one point.
+        confidence: 1 - delta, in (0, 1).
+        risk: ``accuracy-gap`` or ``disagreement``.
+        seed: of the order in which ``certify`` is looked at.
+        cascaded: whether internal classifiers read the logits of those before them.
+
+    Returns:
+        A policy with its ``promise``; where no early exit passes, one that never exits early, with none.
+
+    Raises:
+        ConfigurationError: a value out of range; too few samples to promise anything; or a cost limit that forces
+            exits which nothing can be promised for.
+    """
+    check_loss(loss, confidence, risk)
+    delta = 1 - confidence
+    check_enough(certify.samples, risk=risk, eps=loss, delta=delta)
+    target = to_numpy(tune.labels) if risk == ACCURACY_GAP else final_answers(tune)
+    found = candidates(tune, head_costs, base, [target], cascaded=cascaded)
+    wish: dict[str, Any] = {"risk": risk, "eps": loss, "delta": delta}
+    sequence = sequence_to_test(found, tune, samples=certify.samples, **wish)
+    policies = [candidate.policy for candidate in sequence]
+    certified = certify_sequence(policies, certify, head_costs, seed=seed, **wish)
+    how = {
+        "method": "max-accuracy-loss", "max_accuracy_loss": loss, "confidence": confidence, "risk": risk,
+        "chosen_on": "tune", "samples": tune.samples, "candidates": len(found), "tested_on": "certify",
+        "sequence": _walked(sequence, certified.p_values, certified.chosen), "note": READ_ONCE,
+    }  # fmt: skip
+    if certified.chosen is not None:
+        chosen = policies[certified.chosen]
+        if len(chosen.in_use) > 1:
+            values = certified.p_values[certified.chosen]
+            return replace(chosen, found=how, promise=_promise(loss, confidence, risk, certify.samples, values))
+    never = safest(base, tune, head_costs)
+    if len(never.in_use) > 1:
+        raise ConfigurationError(
+            f"Expected a highest relative cost under which a loss of {100 * loss:g} points can be promised, got "
+            f"{base.max_relative_cost}: not even going as far as it allows passes"
+        )
+    return replace(never, found={**how, "note": f"{_no_promise(loss, confidence)} {READ_ONCE}"})
+
+
+def check_budget(budget: float) -> None:
+    """Refuse a budget that makes no sense.
+
+    Raises:
+        ConfigurationError: it is not above 0, or no share.
+    """
+    if not 0 < budget < inf:  # also true of nan
+        raise ConfigurationError(f"Expected a budget above 0, got {budget}")
+    if budget > _MOST:
+        raise ConfigurationError(
+            f"Expected a budget as a share of the backbone's cost, such as 0.5 for half of it, got {budget:g}"
+        )
+
+
+def check_loss(loss: float, confidence: float, risk: str) -> None:
+    """Refuse a largest loss, a confidence or a risk that makes no sense.
+
+    Raises:
+        ConfigurationError: naming it.
+    """
+    if not LEAST_RISK <= loss < 1:
+        raise ConfigurationError(
+            f"Expected a largest accuracy loss in [{LEAST_RISK}, 1), such as 0.01 for a point, got {loss}"
+        )
+    if not 0 < confidence < 1:
+        raise ConfigurationError(f"Expected a confidence in (0, 1), got {confidence}")
+    if risk not in RISKS:
+        raise UnknownNameError("risk", risk, RISKS)
+
+
+def _no_promise(loss: float, confidence: float) -> str:
+    """Return what is said where no early exit passes."""
+    return (
+        f"No early exit can be promised to lose at most {_points(loss)} with {100 * confidence:g} % confidence: this "
+        "policy never exits early."
+    )
+
+
+def _walked(sequence: Sequence[Candidate], p_values: Sequence[float], chosen: int | None) -> list[dict[str, Any]]:
+    """Return the settings that the walk looked at: those that passed, and the first that did not."""
+    looked_at = (-1 if chosen is None else chosen) + 2
+    rows = zip(sequence, p_values, strict=True)
+    return [{"tune_relative_cost": step.relative_cost, "p_value": value} for step, value in list(rows)[:looked_at]]
+
+
+def _promise(loss: float, confidence: float, risk: str, samples: int, p_value: float) -> dict[str, Any]:
+    """Return the promise: one sentence with its assumptions, and the numbers in it."""
+    what = (
+        f"this policy is at most {_points(loss)} less accurate than the network's own final exit"
+        if risk == ACCURACY_GAP
+        else f"this policy answers otherwise than the network's own final exit for at most {100 * loss:g} % of images"
+    )
+    sentence = (
+        f"With {100 * confidence:g} % confidence over the draw of the {samples:,} certify images, {what}, if images "
+        "come independently from the distribution the calibration split came from, and the network was not trained on "
+        "that split; not if they are shifted, or chosen to fool it."
+    )
+    return {
+        "sentence": sentence, "risk": risk, "max_loss": loss, "confidence": confidence, "against": "own final exit",
+        "samples": samples, "test": f"{TESTS[risk]}, fixed sequence", "p_value": p_value,
+    }  # fmt: skip
+
+
+def _points(loss: float) -> str:
+    """Return a fraction in percentage points."""
+    return f"{100 * loss:g} point{'' if 100 * loss == 1 else 's'}"

@@ -1,1 +1,0 @@
-"""Settings to data, network, a trained RUN and its evaluation: the pieces below, put together."""

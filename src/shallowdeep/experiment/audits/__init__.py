@@ -1,1 +1,0 @@
-"""Audits of runs, put together from the pieces."""

@@ -1,0 +1,131 @@
+"""Image files to answers, by a bundle's engine (no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shallowdeep.data.image import decode_image, image_files
+from shallowdeep.errors import BadImageError, DataError
+from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.inference.batch_state import Answers
+from shallowdeep.inference.bundle import Bundle
+from shallowdeep.inference.engine import EarlyExitEngine
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers for the files that could be read, and what was wrong with the others.
+
+    Attributes:
+        answered: one mapping a file, in the order given: ``file``, ``label``, ``confidence``, ``exit``,
+            ``relative_cost``, ``forced``, ``confusion`` (z-scored; None at the first exit in use, and where the bundle
+            has no statistics), ``abstained`` (the label is too doubtful to be used).
+        failed: ``file`` and ``error`` of each file that could not be decoded.
+    """
+
+    answered: list[dict[str, Any]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+
+
+def find_images(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the files among ``paths``, and those with an image extension in its folders, however deep, by name.
+
+    Returns:
+        The files, and the folders that hold none.
+
+    Raises:
+        DataError: a path that does not exist, or no image at all.
+    """
+    found: list[Path] = []
+    empty: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = image_files(path)
+            found += inside
+            empty += [] if inside else [path]
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise DataError(f"Expected an image or a folder of images, got {path}, which does not exist")
+    if not found:
+        raise DataError(f"Expected at least one image in {', '.join(map(str, paths))}, found none")
+    return found, empty
+
+
+def predict_files(
+    bundle: Bundle,
+    files: Sequence[Path],
+    *,
+    batch_size: int = 64,
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Predictions:
+    """Answer every file that can be decoded.
+
+    Args:
+        bundle: brings engine, preprocessing and class names.
+        files: images of any size and mode.
+        batch_size: how many go through the engine together.
+        threads: of the runtime; None for one a core.
+        progress: told the number of files after each batch.
+    """
+    engine = EarlyExitEngine(bundle, threads=threads, confusion=bundle.confusion or False)
+    results = Predictions()
+    for batch in _batches(files, batch_size):
+        pixels, names = [], []
+        for file in batch:
+            try:
+                pixels.append(decode_image(file, bundle.preprocessing.size))
+                names.append(str(file))
+            except BadImageError as error:
+                results.failed.append({"file": str(file), "error": str(error)})
+        if pixels:
+            results.answered.extend(_answers(engine, bundle, names, np.stack(pixels)))
+        if progress is not None:
+            progress(len(batch))
+    return results
+
+
+def _batches(files: Sequence[Path], size: int) -> Iterator[list[Path]]:
+    rest = iter(files)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def _answers(
+    engine: EarlyExitEngine, bundle: Bundle, names: Sequence[str], pixels: np.ndarray[Any, np.dtype[np.uint8]]
+) -> list[dict[str, Any]]:
+    """One mapping an image, from pixels (N, S, S, 3)."""
+    images = bundle.preprocessing.normalize_array(pixels.transpose(0, 3, 1, 2))
+    answers = engine(images)
+    fields = (answers.labels, answers.confidences, answers.exits, answers.relative_costs, answers.forced)
+    withheld = [False] * len(names) if answers.abstained is None else to_numpy(answers.abstained).tolist()
+    rows = zip(names, *(to_numpy(values).tolist() for values in fields), _confusions(answers), withheld, strict=True)
+    return [
+        {
+            "file": name,
+            "label": bundle.classes[label] if bundle.classes else str(label),
+            "confidence": confidence,
+            "exit": exit_,
+            "relative_cost": cost,
+            "forced": force,
+            "confusion": confusion,
+            "abstained": abstained,
+        }
+        for name, label, confidence, exit_, cost, force, confusion, abstained in rows
+    ]
+
+
+def _confusions(answers: Answers) -> list[float | None]:
+    """Confusion of each answer; None at the first exit, where nothing disagrees yet, and where it is not told."""
+    if answers.confusions is None:
+        return [None] * len(answers.labels)
+    values = to_numpy(answers.confusions).tolist()
+    return [value if isfinite(value) else None for value in values]

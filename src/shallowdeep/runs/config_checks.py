@@ -1,0 +1,122 @@
+"""Settings of a training, once they are known to go together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from shallowdeep.checkpoint import DTYPES, read_manifest
+from shallowdeep.data.augmentation import AUGMENTATIONS
+from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.runs.config import MOST_EXITS, TrainConfig
+from shallowdeep.runtime import PRECISIONS
+from shallowdeep.sdn.placement import MINIMUM_GAP
+from shallowdeep.security.deepsloth import LEVELS
+from shallowdeep.security.triggers import TRIGGERS
+from shallowdeep.training.recipes import PRESETS, RECIPES
+
+TOGETHER = ("joint", "mixed", "best")
+_LEAST = {
+    "epochs": 0, "seed": 0, "image_size": 0, "conv_heads": 0, "deep_heads": 0, "learning_rate": 0,
+    "batch_size": 0, "views": 1, "adversarial_steps": 0, "target": 0, "exit_weight": 0,
+    "memory_budget": 0, "cache_budget": 0,
+}  # fmt: skip
+
+_OF_EXITS = {
+    "--adversarial-steps": "adversarial_steps", "--exits": "fractions", "--conv-heads": "conv_heads",
+    "--deep-heads": "deep_heads", "--cascade": "cascade",
+}  # fmt: skip
+
+
+def checked(config: TrainConfig) -> TrainConfig:
+    """``config`` with the model filled in from ``init``, once its settings go together.
+
+    Raises:
+        ConfigurationError: a setting outside its range, or settings that exclude each other.
+        CheckpointError: ``init`` is no saved network.
+    """
+    for what, name, known in (
+        ("recipe", config.recipe, RECIPES),
+        ("preset", config.preset, PRESETS),
+        ("precision", config.precision, PRECISIONS),
+        ("weights dtype", config.weights_dtype, DTYPES),
+        ("augmentation", config.augmentation, ("", *AUGMENTATIONS)),
+        ("trigger", config.trigger, ("", *TRIGGERS)),
+    ):
+        if name not in known:
+            raise UnknownNameError(what, name, known)
+    _check_ranges(config)
+    if config.init:
+        saved = read_manifest(config.init).model.name
+        if config.model and config.model != saved:
+            raise ConfigurationError(f"Expected the model of {config.init}, {saved!r}, got {config.model!r}")
+        config = replace(config, model=saved)
+    _check_together(config)
+    _check_exits(config)
+    return config
+
+
+def _check_ranges(config: TrainConfig) -> None:
+    for name in ("calibration_fraction", "test_fraction"):
+        if not 0 < getattr(config, name) < 1:
+            raise ConfigurationError(f"Expected {name.replace('_', ' ')} in (0, 1), got {getattr(config, name)}")
+    for name, least in _LEAST.items():
+        _check_least(name.replace("_", " "), getattr(config, name), least)
+    if not 0 <= config.distillation < 1:
+        raise ConfigurationError(f"Expected a share of distillation in [0, 1), got {config.distillation}")
+    if not 0 < config.distillation_temperature < math.inf:
+        raise ConfigurationError(f"Expected a distillation temperature above 0, got {config.distillation_temperature}")
+    if not 0 < config.adversarial_epsilon <= LEVELS:
+        raise ConfigurationError(f"Expected adversarial epsilon in (0, {LEVELS}], got {config.adversarial_epsilon}")
+    for fraction in config.fractions:
+        if not 0 < fraction < 1:
+            raise ConfigurationError(f"Expected exit fractions in (0, 1), got {fraction}")
+    if len(config.fractions) > MOST_EXITS:
+        raise ConfigurationError(
+            f"Expected at most {MOST_EXITS} internal classifiers ({MINIMUM_GAP:.0%} of the MACs apart), "
+            f"got {len(config.fractions)}"
+        )
+
+
+def _check_least(what: str, value: float, least: float) -> None:
+    if not math.isfinite(value):
+        raise ConfigurationError(f"Expected a finite {what}, got {value}")
+    if value < least:
+        raise ConfigurationError(f"Expected {what} of at least {least}, got {value}")
+
+
+def _check_together(config: TrainConfig) -> None:
+    starts = [name for name in ("init", "weights", "pretrained") if getattr(config, name)]
+    if len(starts) > 1:
+        raise ConfigurationError(f"Expected one source of weights, got --{' and --'.join(starts)}")
+    if not config.model:
+        raise ConfigurationError("Expected a model by --model, or a RUN by --init, got neither")
+    if config.train_backbone and config.recipe != "ic-only":
+        raise ConfigurationError(f"Expected the recipe 'ic-only' beside --train-backbone, got {config.recipe!r}")
+    if bool(config.mean) != bool(config.std) or len(config.mean) not in {0, 3} or len(config.std) not in {0, 3}:
+        raise ConfigurationError("Expected three numbers for --mean and three for --std, or neither")
+    if config.mean and (config.init or config.pretrained):
+        raise ConfigurationError("Expected no --mean and --std beside --init or --pretrained, which bring their own")
+    if config.recipe == "ic-only" and not (config.init or config.weights or config.train_backbone):
+        untrained = "one whose last layer is new" if config.pretrained else "an untrained one"
+        raise ConfigurationError(
+            "Expected --init RUN or --weights FILE for the recipe 'ic-only', which leaves the backbone as it is, "
+            f"got {untrained}; give one, or --train-backbone"
+        )
+
+
+def _check_exits(config: TrainConfig) -> None:
+    """Refuse options of internal classifiers that do not apply."""
+    for option in ("equilibrium", "exit_weight", "distillation"):
+        if getattr(config, option) and config.recipe not in TOGETHER:
+            raise ConfigurationError(
+                f"Expected a recipe that trains exits and backbone together ({', '.join(TOGETHER)}) beside "
+                f"--{option.replace('_', '-')}, got {config.recipe!r}"
+            )
+    for option, setting in _OF_EXITS.items():
+        if config.recipe == "backbone" and getattr(config, setting):
+            raise ConfigurationError(f"Expected no {option} for the recipe 'backbone', which has no such exits")
+    if config.cascade and len(config.fractions) == 1:
+        raise ConfigurationError("Expected at least two internal classifiers for --cascade, got one")
+    if config.conv_heads and config.deep_heads:
+        raise ConfigurationError("Expected one kind of heads, got --conv-heads and --deep-heads")

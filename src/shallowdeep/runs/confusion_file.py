@@ -1,0 +1,80 @@
+"""A RUN's statistics of confusion on its own, un-augmented training images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shallowdeep.data.load import DataSplits
+from shallowdeep.data.loading import Batches
+from shallowdeep.data.splits import seeded_order
+from shallowdeep.errors import CheckpointError
+from shallowdeep.exits.confusion import ConfusionStatistics
+from shallowdeep.files import write_json
+from shallowdeep.progress import Observer
+from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.network import ShallowDeepNetwork
+
+CONFUSION = "confusion.json"
+MOST_IMAGES = 10_000  # a standard deviation is known to 1 % then; more would only take longer
+
+
+def read_statistics(run: Path, weights: str) -> ConfusionStatistics | None:
+    """Return the statistics that a run holds for its weights; None where it holds none, or older weights'.
+
+    Args:
+        run: a RUN.
+        weights: SHA-256 of its weights file.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    path = run / CONFUSION
+    try:
+        document: Any = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"Expected confusion statistics in {path}, got: {error}") from error
+    if not isinstance(document, dict):
+        raise CheckpointError(f"Expected confusion statistics in {path}, got {type(document).__name__}")
+    return ConfusionStatistics.from_dict(document, str(path)) if document.get("weights") == weights else None
+
+
+def measured_statistics(
+    run: Path,
+    network: ShallowDeepNetwork,
+    splits: DataSplits,
+    *,
+    weights: str,
+    batch_size: int,
+    observer: Observer,
+) -> ConfusionStatistics:
+    """Return the statistics of a run, measured on up to `MOST_IMAGES` of its training images and kept in it.
+
+    Raises:
+        ShallowDeepError: an image cannot be read, or the file cannot be written.
+    """
+    known = read_statistics(run, weights)
+    if known is not None:
+        return known
+    part = splits.train
+    if len(part) > MOST_IMAGES:
+        part = part.subset(seeded_order(len(part), 0)[:MOST_IMAGES])
+    part.prepare()
+    observer.started("measuring confusion", "training images", len(part), 0)
+    device = next(network.parameters()).device
+
+    def logits() -> Iterator[Any]:
+        with evaluating(network), torch.no_grad():
+            for images, labels in Batches(part, splits.preprocessing, batch_size):
+                yield network(images.to(device)).float().cpu().numpy()
+                observer.advanced(len(labels))
+
+    statistics = ConfusionStatistics.over(logits())
+    write_json(run / CONFUSION, {"weights": weights, "data": "train", "augmentation": "none", **statistics.to_dict()})
+    return statistics

@@ -1,0 +1,173 @@
+"""The directory of a RUN: what stands in it, who may write to it, and what is cleared away."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import fields
+from enum import Enum
+from pathlib import Path
+
+from torch import nn
+
+from shallowdeep.checkpoint import MANIFEST, WEIGHTS
+from shallowdeep.errors import ConfigurationError, OutputError
+from shallowdeep.files import abandoned, cannot_write, write_json
+from shallowdeep.runs.config import CONFIG, TrainConfig, read_config, write_config
+from shallowdeep.training.caching import CACHES
+from shallowdeep.training.run import HISTORY, STATE
+
+METRICS, PICTURE, PREDICTIONS = "metrics.json", "accuracy-cost.png", "predictions"
+DATA = "data.json"
+_RESULTS = (
+    METRICS,
+    PICTURE,
+    "policy.json",
+    "report*.html",
+    "report-*.png",
+    "report-*.svg",
+    "confusion.json",
+    "analysis*.json",
+    "audit-*.json",
+    f"{PREDICTIONS}/*.npz",
+)
+_OWN = (*_RESULTS, DATA, MANIFEST, WEIGHTS, HISTORY, STATE, CACHES)
+_SAFETENSORS_LEAVES = ".tmp??????"  # where its writer was killed
+STATES_OF_ROOM = 8  # times the weights: two states with momenta while one replaces the other, and the result
+
+
+class Standing(Enum):
+    """How a directory stands to the run that is to be trained there."""
+
+    FRESH = "to be started"
+    UNFINISHED = "started before, to go on"
+    FINISHED = "trained to the end before"
+
+
+def claim(directory: Path, config: TrainConfig, *, resume: bool, overwrite: bool) -> Standing:
+    """How ``directory`` stands to a run of ``config``; changes nothing.
+
+    Raises:
+        OutputError: it holds something, and neither ``resume`` nor ``overwrite`` may touch it.
+        ConfigurationError: the run to be resumed has other settings, or the run to be overwritten is read by this one.
+    """
+    if resume and overwrite:
+        raise ConfigurationError("Expected --resume or --overwrite, got both")
+    if directory.exists() and not directory.is_dir():
+        raise OutputError(f"Expected a directory for the run, {directory} is a file")
+    if resume and (directory / CONFIG).exists():
+        _check_same(read_config(directory / CONFIG), config, directory / CONFIG)
+        finished = (directory / MANIFEST).exists() and not (directory / STATE).exists()
+        return Standing.FINISHED if finished else Standing.UNFINISHED
+    leftovers = abandoned(directory / CONFIG)  # of a run killed at its very first write
+    if not directory.is_dir() or all(path in leftovers for path in directory.iterdir()):
+        return Standing.FRESH
+    if not (directory / CONFIG).exists():
+        raise OutputError(
+            f"Expected a new directory for the run, {directory} holds files but no {CONFIG}, so it is no run"
+        )
+    if not overwrite:
+        raise OutputError(
+            f"Expected a new directory for the run, {directory} exists; --resume goes on with it, "
+            "--overwrite replaces it"
+        )
+    for name in ("init", "weights"):
+        source = getattr(config, name)
+        if source and Path(source).resolve().is_relative_to(directory.resolve()):
+            raise ConfigurationError(f"Expected --{name} outside the run to be overwritten, got {source}")
+    return Standing.FRESH
+
+
+def _check_same(saved: TrainConfig, config: TrainConfig, path: Path) -> None:
+    for field in fields(TrainConfig):
+        before, now = getattr(saved, field.name), getattr(config, field.name)
+        if before != now:
+            raise ConfigurationError(
+                f"Expected the settings of {path} to resume, got another {field.name}: {now!r} instead of {before!r}"
+            )
+
+
+def begin(directory: Path, config: TrainConfig, fingerprint: str) -> None:
+    """Make the directory a run of ``config`` with nothing trained; of an older run only its own files go.
+
+    Args:
+        directory: the RUN.
+        config: its settings.
+        fingerprint: of its data's splits, so that a later command notices when they are no longer the same.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in [path for pattern in _OWN for path in directory.glob(pattern)]:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+    tidy(directory)
+    write_json(directory / DATA, {"fingerprint": fingerprint})
+    write_config(config, directory)
+
+
+def discard(directory: Path) -> None:
+    """Delete a run's own files, so that nothing of it is taken for what is to come; others stay.
+
+    Raises:
+        OutputError: one cannot be deleted.
+    """
+    try:
+        for path in [path for pattern in (*_OWN, CONFIG) for path in directory.glob(pattern)]:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+
+
+def check_data(directory: Path, fingerprint: str, source: str) -> None:
+    """Refuse data that is cut otherwise than the run's was: training images could be among those judged by.
+
+    Args:
+        directory: a RUN; one without a record of its data passes.
+        fingerprint: of the splits at hand.
+        source: where they come from, for the message.
+
+    Raises:
+        ConfigurationError: images were added, removed or relabelled, or another seed or fraction was taken.
+    """
+    try:
+        known = json.loads((directory / DATA).read_text())["fingerprint"]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"Expected a record of the data in {directory / DATA}, got: {error}") from error
+    if known != fingerprint:
+        raise ConfigurationError(
+            f"Expected {source} split as {directory} was trained on it, got another split: images were added, removed "
+            "or relabelled since, or seed or fractions differ, so training images would be among those judged by"
+        )
+
+
+def tidy(directory: Path) -> None:
+    """Delete what a killed process left half written."""
+    names = (CONFIG, DATA, MANIFEST, WEIGHTS, HISTORY, STATE, METRICS, PICTURE)
+    for path in [
+        *directory.glob(_SAFETENSORS_LEAVES),
+        *(path for name in names for path in abandoned(directory / name)),
+    ]:
+        path.unlink(missing_ok=True)
+
+
+def require_space(directory: Path, network: nn.Module) -> None:
+    """Refuse before the first step a disk that cannot hold the states of the run and its result.
+
+    Raises:
+        OutputError: naming the room needed and the room there is.
+    """
+    weights = sum(t.numel() * t.element_size() for t in network.state_dict().values())
+    needed = STATES_OF_ROOM * weights
+    existing = next(folder for folder in (directory.absolute(), *directory.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise OutputError(
+            f"Expected {needed / 2**20:.1f} MiB of free space for {directory}, got {free / 2**20:.1f} MiB: "
+            "no space left on the disk"
+        )

@@ -1,0 +1,69 @@
+"""A RUN's data, read when it is first wanted, and the images of samples that were predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shallowdeep.data.image_split import ImageSplit
+from shallowdeep.data.load import DataSplits
+from shallowdeep.errors import CheckpointError, ConfigurationError, DataError, UnknownNameError
+from shallowdeep.runs.config import CONFIG
+from shallowdeep.runs.preparation import DataProgress
+from shallowdeep.runs.splits import own_splits
+from shallowdeep.sdn.network import ShallowDeepNetwork
+
+UNREADABLE = (DataError, UnknownNameError, ConfigurationError, CheckpointError)
+"""What says that a run's data is not there any more, or is no longer what it was."""
+
+Images = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+"""Places (n,) of samples to their images (n, H, W, 3)."""
+
+
+class LazySplits:
+    """A run's data, read when it is first wanted: predictions that are stored need none."""
+
+    def __init__(
+        self, run: Path, network: ShallowDeepNetwork, progress: DataProgress | None, *, skip_bad_images: bool
+    ) -> None:
+        self._run, self._network, self._progress, self._skip = run, network, progress, skip_bad_images
+        self._known: DataSplits | None = None
+
+    def read(self) -> DataSplits:
+        """The splits.
+
+        Raises:
+            ShallowDeepError: the data cannot be read, or is no longer what it was.
+        """
+        if not (self._run / CONFIG).exists():
+            raise ConfigurationError(f"Expected {CONFIG} in {self._run}, which says what it was trained on, found none")
+        if self._known is None:
+            self._known = own_splits(self._run, self._network, skip_bad_images=self._skip, progress=self._progress)
+        return self._known
+
+
+def images_of(splits: LazySplits, name: str, samples: int) -> Images | None:
+    """Return how to fetch the samples' images; None where the data cannot be read."""
+    try:
+        part = splits.read().split(name)
+    except UNREADABLE:
+        return None
+    kept = _kept(part, samples)
+
+    def fetch(places: NDArray[np.int64]) -> NDArray[np.uint8]:
+        images, _ = part.subset(kept[places]).fetch(np.arange(len(places)))
+        pixels: NDArray[np.uint8] = images.permute(0, 2, 3, 1).numpy()
+        return pixels
+
+    return fetch
+
+
+def _kept(part: ImageSplit, samples: int) -> NDArray[np.int64]:
+    """Return the places in a split of the samples predicted: all, or those that could be decoded."""
+    if samples == len(part):
+        return np.arange(samples)
+    kept: NDArray[np.int64] = part.fetch_kept(np.arange(len(part))).kept.numpy()
+    return kept

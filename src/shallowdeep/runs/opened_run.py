@@ -1,0 +1,115 @@
+"""A RUN with internal classifiers, opened for an audit: its network on a device, its data, its usual confusion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shallowdeep.analysis.confusion_levels import confusion_scores
+from shallowdeep.checkpoint import load
+from shallowdeep.data.image_split import ImageSplit
+from shallowdeep.data.load import DataSplits
+from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.errors import DataError
+from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.exits.confusion import ConfusionStatistics
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.progress import Observer
+from shallowdeep.runs.confusion_file import measured_statistics
+from shallowdeep.runs.preparation import DataProgress
+from shallowdeep.runs.splits import own_splits, predict_split
+from shallowdeep.runtime import pick_device
+from shallowdeep.sdn.head_costs import head_costs
+from shallowdeep.sdn.network import ShallowDeepNetwork
+
+BATCH = 250  # images at a time
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedRun:
+    """What an audit looks at.
+
+    Attributes:
+        path: of the RUN.
+        network: on its device.
+        splits: the data it was trained on, cut as then; of ``test``, ``tune`` and ``certify`` the readable images.
+        statistics: of confusion on its training images.
+        observer: told how it goes.
+    """
+
+    path: Path
+    network: ShallowDeepNetwork
+    splits: DataSplits
+    statistics: ConfusionStatistics
+    observer: Observer
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What turns images into its input."""
+        return self.splits.preprocessing
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    @property
+    def heads(self) -> tuple[float, ...]:
+        """(E-1,) relative cost of each internal classifier alone."""
+        return head_costs(self.network.exits, self.network.backbone_macs)
+
+    def predicted(self, part: ImageSplit, batch_size: int = BATCH) -> ExitPredictions:
+        """Predictions of all exits on a split."""
+        return predict_split(self.network, part, self.preprocessing, batch_size, self.observer)
+
+    def confusion(self, pred: ExitPredictions) -> NDArray[np.float64]:
+        """Confusion at the end, (N,), in standard deviations of that on training images."""
+        return confusion_scores(to_numpy(pred.logits), self.statistics)
+
+    def input(self, pixels: Tensor) -> Tensor:
+        """Images (n, 3, S, S) uint8 as the network takes them."""
+        images = self.preprocessing.normalize(pixels.to(self.device))
+        return images.contiguous(memory_format=torch.channels_last)
+
+
+def open_run(
+    run: Path,
+    *,
+    data: str | None = None,
+    device: str = "auto",
+    skip_bad_images: bool = False,
+    trust: bool = False,
+    observer: Observer,
+    progress: DataProgress | None = None,
+) -> OpenedRun:
+    """Return a run, opened.
+
+    Args:
+        run: the directory.
+        data: what it was trained on, where it does not say so.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        skip_bad_images: leave out images that cannot be decoded.
+        trust: run code that the manifest names.
+        observer: told how it goes.
+        progress: told how the reading of data goes.
+
+    Raises:
+        DataError: the run has no internal classifiers.
+        ShallowDeepError: it cannot be read, or its data.
+    """
+    network = load(run, trust=trust)
+    if len(network.exits) == 1:
+        raise DataError(
+            f"Expected a run with internal classifiers, {run} has none; shallowdeep train --recipe ic-only --init {run}"
+        )
+    network = network.to(pick_device(device)).to(memory_format=torch.channels_last)
+    splits = own_splits(run, network, data, skip_bad_images=skip_bad_images, progress=progress)
+    test, tune, certify = (part.readable() for part in (splits.test, splits.tune, splits.certify))
+    splits = replace(splits, test=test, tune=tune, certify=certify)
+    statistics = measured_statistics(run, network, splits, weights=network.weights, batch_size=BATCH, observer=observer)
+    return OpenedRun(run, network, splits, statistics, observer)

@@ -1,0 +1,182 @@
+"""Settings to data and a network with its starting weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from shallowdeep.checkpoint import MANIFEST, load, read_manifest
+from shallowdeep.cost import count_macs
+from shallowdeep.data.load import DataSplits, load_dataset
+from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.errors import ConfigurationError, ModelError, WeightsMismatchError, one_line
+from shallowdeep.models.initialization import DataInitialised, initialize_from
+from shallowdeep.models.registry import build, pretrained_preprocessing, resolve
+from shallowdeep.models.weights import load_weights, read_state_dict
+from shallowdeep.runs.config import TrainConfig
+from shallowdeep.runtime import evaluating, seed_everything
+from shallowdeep.sdn.convert import convert
+from shallowdeep.sdn.feature_reduction import PooledReduction
+from shallowdeep.sdn.internal_classifier import CONV, DEEP, POOLED
+from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.security.poisoning import Poisoning, poisoned
+from shallowdeep.security.triggers import make_trigger
+
+INITIALISATION_IMAGES = 5_000
+_LIGHTER = {"cifar": "light"}  # see results/training
+DataProgress = Callable[[str, int, int], None]
+"""Told what is read, how many images of it are done, and how many there are."""
+
+
+def prepare_data(config: TrainConfig, progress: DataProgress | None = None) -> DataSplits:
+    """The dataset at the size the network wants, normalised as published weights want where there are any."""
+    given, sizes = _preprocessing(config)
+    data = load_dataset(
+        config.data, image_size=sizes, seed=config.seed, calibration_fraction=config.calibration_fraction,
+        test_fraction=config.test_fraction, skip_bad_images=config.skip_bad_images,
+        memory_budget=int(config.memory_budget * 2**30), preprocessing=given, progress=progress,
+    )  # fmt: skip
+    if config.mean:
+        data = _normalised(data, config)
+    if config.trigger:
+        trigger = make_trigger(config.trigger, data.preprocessing.size)
+        poisoning = Poisoning(trigger, config.target, config.poison_ratio, config.seed)
+        train = poisoned(data.train, poisoning, data.classes)
+        data = replace(data, train=train)
+    return replace(data, augmentation=_augmentation(config, data))
+
+
+def _augmentation(config: TrainConfig, data: DataSplits) -> str:
+    """The preset asked for, or the data's; where the backbone learns in few epochs, a lighter one."""
+    few = config.preset == "short" and (config.recipe != "ic-only" or config.train_backbone)
+    return config.augmentation or (_LIGHTER.get(data.augmentation, data.augmentation) if few else data.augmentation)
+
+
+def _normalised(data: DataSplits, config: TrainConfig) -> DataSplits:
+    """``data`` with the mean and standard deviation of the settings."""
+    (red, green, blue), (red_std, green_std, blue_std) = config.mean, config.std
+    size = data.preprocessing.size
+    return replace(data, preprocessing=Preprocessing(size, (red, green, blue), (red_std, green_std, blue_std)))
+
+
+def _preprocessing(config: TrainConfig) -> tuple[Preprocessing | None, int | tuple[int, ...]]:
+    """Preprocessing that is fixed already, or None; and the sizes that the network takes."""
+    if config.init:  # what its manifest names is not resolved here: that may run code, which takes trust
+        given = read_manifest(config.init).preprocessing
+        if config.image_size and config.image_size != given.size:
+            raise ConfigurationError(
+                f"Expected image size {given.size}, that of {config.init}, got {config.image_size}"
+            )
+        return given, given.size
+    sizes = config.image_size or resolve(config.model).image_sizes
+    published = pretrained_preprocessing(config.model) if config.pretrained else None
+    if published is None:
+        return None, sizes
+    size = sizes if isinstance(sizes, int) else sizes[0]
+    mean, std = published
+    return Preprocessing(size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])), sizes
+
+
+def prepare_network(config: TrainConfig, data: DataSplits, *, trust: bool = False) -> ShallowDeepNetwork:
+    """The network to be trained, with its starting weights, preprocessing and classes.
+
+    Raises:
+        ConfigurationError: the RUN to start from has other classes.
+        WeightsMismatchError: weights that do not fit.
+        ModelError: the model cannot run on these images, has other classes, or cannot be converted.
+    """
+    seed_everything(config.seed)
+    size, count = data.preprocessing.size, len(data.classes)
+    backbone = _backbone(config, data, trust=trust)
+    example = torch.zeros(1, 3, size, size)
+    _check_logits(backbone, example, count)
+    if config.recipe == "backbone":
+        network = ShallowDeepNetwork.without_exits(backbone, count_macs(backbone, example))
+    else:
+        network = _with_exits(backbone, example, config)
+    network.preprocessing, network.classes = data.preprocessing, data.classes
+    return network
+
+
+def _backbone(config: TrainConfig, data: DataSplits, *, trust: bool) -> nn.Module:
+    """The backbone with its starting weights, in train mode."""
+    count = len(data.classes)
+    if config.init:
+        start = load(config.init, trust=trust)
+        check_classes(start.classes, config.init, data.classes, config.data)
+        return start.to_backbone().train()
+    size = data.preprocessing.size
+    backbone = build(config.model, num_classes=count, image_size=size, pretrained=config.pretrained)
+    if config.weights:
+        _load_given(backbone, Path(config.weights))
+    elif not config.pretrained and any(isinstance(module, DataInitialised) for module in backbone.modules()):
+        step = math.ceil(len(data.train) / INITIALISATION_IMAGES)
+        images, _ = data.train.fetch(torch.arange(0, len(data.train), step))
+        initialize_from(backbone, data.preprocessing.normalize(images))
+    return backbone
+
+
+def _load_given(backbone: nn.Module, path: Path) -> None:
+    """Put the state dict in a file into the backbone.
+
+    Raises:
+        WeightsMismatchError: it does not fit; told apart where it is a run's, whose names are those of all exits.
+    """
+    try:
+        load_weights(backbone, read_state_dict(path), str(path))
+    except WeightsMismatchError as error:
+        if not (path.parent / MANIFEST).exists():
+            raise
+        raise WeightsMismatchError(
+            f"{error}. {path.parent} is a run: `train --init {path.parent}` takes its backbone"
+        ) from error
+
+
+def check_classes(expected: tuple[str, ...], run: str, got: tuple[str, ...], data: str) -> None:
+    """Refuse data whose classes are not those of a run, in the same order.
+
+    Raises:
+        ConfigurationError: naming the first of both.
+    """
+    if expected != got:
+        raise ConfigurationError(
+            f"Expected the {len(expected)} classes of {run} ({', '.join(expected[:3])} ...), "
+            f"got {len(got)} in {data} ({', '.join(got[:3])} ...)"
+        )
+
+
+def _check_logits(backbone: nn.Module, example: Tensor, count: int) -> None:
+    """Refuse a network that cannot run on images of this size, or that has another number of classes."""
+    name, size = type(backbone).__name__, example.shape[-1]
+    try:
+        with torch.no_grad(), evaluating(backbone):
+            logits = backbone(example)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        raise ModelError(f"Expected {name} to run on images of {size}x{size} pixels, got {one_line(error)}") from error
+    if not isinstance(logits, Tensor) or logits.shape != (1, count):
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelError(f"Expected {name} to return logits (N, {count}), one for each class of the data, got {got}")
+
+
+def _with_exits(backbone: nn.Module, example: Tensor, config: TrainConfig) -> ShallowDeepNetwork:
+    fractions, cascaded = config.fractions or None, config.cascade
+    network = convert(backbone, example, fractions=fractions, cascaded=cascaded)
+    kinds = _head_kinds(config, network)
+    if set(kinds) == {POOLED}:
+        return network
+    return convert(backbone, example, fractions=fractions, heads=kinds, cascaded=cascaded)
+
+
+def _head_kinds(config: TrainConfig, network: ShallowDeepNetwork) -> list[str]:
+    """The kind of each internal classifier; how many there are is known only once the network was converted."""
+    internal = network.internal_classifiers
+    kind, wanted = (DEEP, config.deep_heads) if config.deep_heads else (CONV, config.conv_heads)
+    if config.recipe == "best" and not wanted:  # deep wherever there is a map
+        return [DEEP if isinstance(head.reduction, PooledReduction) else POOLED for head in internal]
+    convolved = min(wanted, len(internal))
+    return [kind] * convolved + [POOLED] * (len(internal) - convolved)

@@ -1,0 +1,38 @@
+"""What is needed to get the figures of an analysis again."""
+
+from __future__ import annotations
+
+import platform
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from shallowdeep.bench.workers import machine
+
+PACKAGES = ("shallowdeep", "torch", "numpy", "scikit-learn")
+
+
+def provenance(command: str, resamples: int, seed: int | None = None, weights: str | None = None) -> dict[str, Any]:
+    """Return command, date, seed, resamples, versions, machine and weights, ready for JSON.
+
+    Args:
+        command: as it was typed.
+        resamples: of the intervals.
+        seed: of the run; None for predictions of another program.
+        weights: SHA-256 of the weights file, or None.
+    """
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "command": command,
+        "date": date.today().isoformat(),  # noqa: DTZ011 - the user's own day
+        "seed": seed,
+        "resamples": resamples,
+        "versions": {**versions, "python": platform.python_version()},
+        "machine": machine(1)["cpu"],
+        "weights": weights,
+    }

@@ -1,0 +1,258 @@
+"""From a saved RUN, or predictions of any origin, to what they show of overthinking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shallowdeep.analysis.findings import findings
+from shallowdeep.analysis.overthinking import RESAMPLES
+from shallowdeep.analysis.recorded import Recorded
+from shallowdeep.checkpoint import load, read_manifest
+from shallowdeep.errors import CheckpointError, ConfigurationError, DataError
+from shallowdeep.exits.array_file import read_arrays
+from shallowdeep.exits.confusion import ConfusionStatistics
+from shallowdeep.exits.policy import Policy
+from shallowdeep.exits.policy_file import POLICY, read_policy
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.files import write_json
+from shallowdeep.progress import Observer
+from shallowdeep.runs.config import CONFIG, read_config
+from shallowdeep.runs.confusion_file import measured_statistics, read_statistics
+from shallowdeep.runs.directory import PREDICTIONS
+from shallowdeep.runs.lazy_splits import UNREADABLE, Images, LazySplits, images_of
+from shallowdeep.runs.preparation import DataProgress
+from shallowdeep.runs.provenance import provenance
+from shallowdeep.runs.splits import predict_split
+from shallowdeep.runtime import pick_device
+from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.workflows.evaluate import SPLITS
+
+ANALYSIS = "analysis.json"
+
+SEEN = "The network was trained on these images: it knows them better than others."
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """What an analysis gave, and what a report shows beside it.
+
+    Attributes:
+        document: of the ``analyze`` command.
+        recorded: the predictions it is about.
+        policy: the run's own, or None.
+        network: on the CPU; None for a file.
+        images: reads, when it is called, how to fetch the samples' images; None where there are none.
+    """
+
+    document: dict[str, Any]
+    recorded: Recorded
+    policy: Policy | None = None
+    network: ShallowDeepNetwork | None = None
+    images: Callable[[], Images | None] = lambda: None
+
+
+@dataclass(frozen=True)
+class How:
+    """How to analyse.
+
+    Attributes:
+        split: of a run, ``test``, ``tune`` or ``train``.
+        resamples: for intervals; 0 for none.
+        seed: of resampling.
+        batch_size: images at a time.
+        device: to predict on.
+        skip_bad_images: leave out what cannot be decoded.
+        trust: let a manifest name code to run.
+        command: as it was typed, for the provenance.
+    """
+
+    split: str = "test"
+    resamples: int = RESAMPLES
+    seed: int = 0
+    batch_size: int = 250
+    device: str = "auto"
+    skip_bad_images: bool = False
+    trust: bool = False
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ConfigurationError(f"Expected a split among {', '.join(SPLITS)}, got {self.split!r}")
+        if self.resamples < 0:
+            raise ConfigurationError(f"Expected at least 0 resamples, got {self.resamples}")
+        if self.batch_size < 1:
+            raise ConfigurationError(f"Expected a batch size of at least 1, got {self.batch_size}")
+
+
+def analyse_any(
+    source: Path,
+    how: How,
+    tune: Path | None = None,
+    *,
+    observer: Observer,
+    data_progress: DataProgress | None = None,
+) -> tuple[Analysed, list[Path]]:
+    """Analyse a RUN or an npz file; see `analyse_run` and `analyse_file`.
+
+    Raises:
+        ConfigurationError: ``tune`` beside a run, which has its own.
+        ShallowDeepError: what is there cannot be read.
+    """
+    if not source.exists():
+        raise ConfigurationError(f"Expected a run's directory or an npz file of predictions, {source} does not exist")
+    if source.is_dir():
+        if tune is not None:
+            raise ConfigurationError(f"Expected no --tune beside a run, which has its own, got {tune}")
+        return analyse_run(source, how, observer=observer, data_progress=data_progress)
+    return analyse_file(source, how, tune), []
+
+
+def analyse_file(path: Path, how: How, tune: Path | None = None) -> Analysed:
+    """Analyse predictions in an npz file, which may come from any program; docs/analysis.md says what it holds.
+
+    Args:
+        path: the file.
+        how: resampling.
+        tune: a file of the same network on other, labelled samples, to fit on what is fitted.
+
+    Raises:
+        ShallowDeepError: a file cannot be read, or they do not go together.
+    """
+    if how.split != How.split:
+        raise ConfigurationError(f"Expected no --split beside a file, got {how.split!r}")
+    recorded = Recorded.load(path)
+    fitted_on = None if tune is None else Recorded.load(tune)
+    if fitted_on is not None and fitted_on.labels is None:
+        raise DataError(f"Expected labels in {tune}, which is to be fitted on, got none")
+    if fitted_on is not None and np.array_equal(fitted_on.logits, recorded.logits):
+        raise DataError(
+            f"Expected other samples in {tune} than in {path}: what is fitted on some is not judged on them"
+        )
+    found = findings(
+        recorded,
+        tune=None if fitted_on is None else fitted_on.predictions,
+        resamples=how.resamples,
+        seed=how.seed,
+    )
+    head = {"source": str(path), "dataset": None, "split": "file"}
+    images = recorded.images
+    return Analysed(
+        {**head, **found, "policy": None, "promise": None, "provenance": provenance(how.command, how.resamples)},
+        recorded,
+        images=lambda: None if images is None else lambda places: images[places],
+    )
+
+
+def analyse_run(
+    run: Path, how: How, *, observer: Observer, data_progress: DataProgress | None = None
+) -> tuple[Analysed, list[Path]]:
+    """Analyse a run on one of its splits; fitted parts are fitted on ``tune``.
+
+    Predictions and statistics of confusion that the run holds are taken; others are made and kept there.
+
+    Args:
+        run: a RUN.
+        how: split, resampling, where to predict.
+        observer: told how far predicting is.
+        data_progress: told how far reading is.
+
+    Returns:
+        What was found, and the files written.
+
+    Raises:
+        ShallowDeepError: the run or its data cannot be read.
+    """
+    manifest = read_manifest(run)
+    network = load(run, trust=how.trust).to(pick_device(how.device))
+    weights = str(manifest.weights["sha256"])
+    splits = LazySplits(run, network, data_progress, skip_bad_images=how.skip_bad_images)
+    written: list[Path] = []
+    predictions: dict[str, ExitPredictions] = {}
+    for name in dict.fromkeys((how.split, "tune")):
+        pred = _stored(run, name, weights)
+        if pred is None:
+            data = splits.read()
+            pred = predict_split(network, data.split(name), data.preprocessing, how.batch_size, observer)
+            written.append(run / PREDICTIONS / f"{name}.npz")
+            pred.save(written[-1], weights)
+        predictions[name] = pred
+    shown, tune = predictions[how.split], predictions["tune"]
+    statistics, note = None, None
+    if len(network.exits) > 1:
+        statistics, note = _statistics(run, network, splits, how, weights=weights, observer=observer)
+    recorded = Recorded(
+        shown.logits, shown.costs, shown.labels, network.classes or (), tuple(exit_.name for exit_ in network.exits)
+    )
+    fitted_on = None if how.split == "tune" else tune  # what was fitted on samples is not judged on them
+    found = findings(recorded, tune=fitted_on, statistics=statistics, resamples=how.resamples, seed=how.seed)
+    policy = read_policy(run / POLICY, weights) if (run / POLICY).exists() else None
+    config = read_config(run / CONFIG) if (run / CONFIG).exists() else None
+    document = {
+        "source": str(run),
+        "dataset": None if config is None else Path(config.data).expanduser().resolve().name,
+        "split": how.split,
+        **found,
+        "notes": [*found["notes"], *([note] if note else []), *([SEEN] if how.split == "train" else [])],
+        "policy": None if policy is None else _policy(policy),
+        "promise": None if policy is None else _promises(policy),
+        "provenance": provenance(how.command, how.resamples, None if config is None else config.seed, weights),
+    }
+    return (
+        Analysed(document, recorded, policy, network.cpu(), lambda: images_of(splits, how.split, shown.samples)),
+        written,
+    )
+
+
+def write_analysis(run: Path, document: dict[str, Any]) -> Path:
+    """Write an analysis of a run into it, each split's to a file of its own, that of ``test`` to ``analysis.json``.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    split = document["split"]
+    path = run / (ANALYSIS if split == "test" else f"analysis-{split}.json")
+    write_json(path, document)
+    return path
+
+
+def _stored(run: Path, name: str, weights: str) -> ExitPredictions | None:
+    """Return the predictions that a run holds of a split, if they are of these weights and whole."""
+    path = run / PREDICTIONS / f"{name}.npz"
+    try:
+        known = read_arrays(path, (), ("weights",)).get("weights")
+        return ExitPredictions.load(path) if known is not None and str(known) == weights else None
+    except CheckpointError:  # none, or damaged: made anew
+        return None
+
+
+def _statistics(
+    run: Path, network: ShallowDeepNetwork, splits: LazySplits, how: How, *, weights: str, observer: Observer
+) -> tuple[ConfusionStatistics | None, str | None]:
+    """Return the statistics of confusion, or why there are none."""
+    known = read_statistics(run, weights)
+    if known is not None:
+        return known, None
+    try:
+        data = splits.read()
+    except UNREADABLE as error:
+        return None, f"Training images cannot be read: {error}"
+    return measured_statistics(run, network, data, weights=weights, batch_size=how.batch_size, observer=observer), None
+
+
+def _policy(policy: Policy) -> dict[str, Any]:
+    """Return what a report tells of a policy."""
+    shown: dict[str, Any] = {"thresholds": list(policy.thresholds), "signal": policy.signal}
+    if policy.abstention is not None:
+        shown |= {"abstains by": policy.abstention.indicator, "above": policy.abstention.threshold}
+    return shown
+
+
+def _promises(policy: Policy) -> str | None:
+    """Return the sentences of a policy's promises, on accuracy and on the answers it gives."""
+    made = [policy.promise, None if policy.abstention is None else policy.abstention.promise]
+    return " ".join(str(promise["sentence"]) for promise in made if promise) or None

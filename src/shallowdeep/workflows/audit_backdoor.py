@@ -1,0 +1,182 @@
+"""A backdoor under study: poison training data, train, convert with clean and with poisoned data, and look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shallowdeep.checkpoint import load, read_manifest
+from shallowdeep.data.load import DataSplits
+from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.progress import Observer
+from shallowdeep.runs.audit_files import BACKDOOR, write_audit
+from shallowdeep.runs.config import TrainConfig
+from shallowdeep.runs.config_checks import checked
+from shallowdeep.runs.directory import claim, discard
+from shallowdeep.runs.opened_run import OpenedRun, open_run
+from shallowdeep.runs.preparation import DataProgress, prepare_data, prepare_network
+from shallowdeep.runtime import seed_everything
+from shallowdeep.security.poisoning import Poisoning
+from shallowdeep.security.triggers import make_trigger
+from shallowdeep.workflows.backdoored_run import Planted
+from shallowdeep.workflows.train import run_training
+
+BACKBONE, CLEAN, POISONED = "backbone", "clean-ics", "poisoned-ics"
+RATIO, CLEAN_LABEL_RATIO = 0.1, 0.05  # of all training images; a tenth would be all of one class of ten
+
+
+@dataclass(frozen=True)
+class BackdoorStudy:
+    """What is studied.
+
+    Attributes:
+        data: name or path of the dataset.
+        model: name of the network.
+        trigger: one of `TRIGGERS`.
+        target: class that the attacker wants, by name or number.
+        ratio: share of the training images that is poisoned; 0 for .1, of a trigger with clean labels .05.
+        epochs: of the backbone; 0 for the preset's.
+        ic_epochs: of the internal classifiers; 0 for the preset's.
+        optimizer: of the backbone; "" for the preset's.
+        learning_rate: of the backbone, its peak; 0 for the preset's.
+        seed: of everything.
+        samples: clean inputs that detectors are compared on, beside a fifth as many triggered ones.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        skip_bad_images: leave out images that cannot be decoded.
+    """
+
+    data: str
+    model: str
+    trigger: str = "badnets"
+    target: str = "5"
+    ratio: float = 0.0
+    epochs: int = 0
+    ic_epochs: int = 0
+    optimizer: str = ""
+    learning_rate: float = 0.0
+    seed: int = 0
+    samples: int = 1000
+    device: str = "auto"
+    skip_bad_images: bool = False
+
+
+def study_backdoor(
+    study: BackdoorStudy, out: Path, *, resume: bool, overwrite: bool, command: str, observer: Observer,
+    data_progress: DataProgress | None = None,
+) -> tuple[dict[str, Any], list[Path]]:  # fmt: skip
+    """The ``audit backdoor`` document of a study, and the files written.
+
+    Three runs are made in ``out``: the poisoned backbone, and its internal classifiers trained on clean and on poisoned
+    data. The study goes to the one with clean ones, whose report then shows it.
+
+    Args:
+        study: what is studied.
+        out: directory of the runs.
+        resume: go on with the runs in it.
+        overwrite: replace them.
+        command: as typed, for the record.
+        observer: told how it goes.
+        data_progress: told how the reading of data goes.
+
+    Raises:
+        ShallowDeepError: bad settings, data or models; nothing is trained before they are known to go together.
+    """
+    plain = checked(
+        TrainConfig(
+            data=study.data, model=study.model, recipe="joint", epochs=study.epochs, seed=study.seed,
+            optimizer=study.optimizer, learning_rate=study.learning_rate, device=study.device,
+            skip_bad_images=study.skip_bad_images,
+        )
+    )  # fmt: skip
+    splits = prepare_data(plain, data_progress)
+    poisoning = _poisoning(study, splits)
+    poisoned = replace(
+        plain, recipe="backbone", trigger=study.trigger, target=poisoning.target, poison_ratio=poisoning.ratio
+    )
+    heads = replace(
+        plain, recipe="ic-only", model="", epochs=study.ic_epochs, optimizer="", learning_rate=0.0,
+        init=str(out / BACKBONE),
+    )  # fmt: skip
+    configs = {
+        BACKBONE: poisoned,
+        CLEAN: heads,
+        POISONED: replace(heads, trigger=study.trigger, target=poisoning.target, poison_ratio=poisoning.ratio),
+    }
+    for name, config in configs.items():
+        claim(out / name, replace(config, model=study.model), resume=resume, overwrite=overwrite)
+    prepare_network(plain, splits)  # can it be converted?
+    for part in (splits.test, splits.tune):
+        part.prepare()  # a bad image is told now
+    if overwrite:
+        for name in (CLEAN, POISONED):
+            discard(out / name)  # not one of them belongs to the backbone that is to come
+    trust = False
+    for name, config in configs.items():
+        observer.said(f"{out / name}:")
+        run_training(
+            config, out / name, resume=resume, overwrite=overwrite, trust=trust, observer=observer,
+            data_progress=data_progress,
+        )  # fmt: skip
+        trust = read_manifest(out / BACKBONE).model.name == study.model  # typed by the caller
+    how: dict[str, Any] = {
+        "device": study.device, "skip_bad_images": study.skip_bad_images, "trust": trust, "observer": observer,
+        "progress": data_progress,
+    }  # fmt: skip
+    clean, other = (Planted(open_run(out / name, **how), poisoning) for name in (CLEAN, POISONED))
+    _check_same_backbone(clean.run, other.run, out, trust=trust)
+    seed_everything(study.seed)
+    document: dict[str, Any] = {
+        "audit": "backdoor", "mode": "study", "weights": clean.run.network.weights, "data": splits.name,
+        "model": study.model, "trigger": study.trigger, "target": splits.classes[poisoning.target],
+        "poison_ratio": poisoning.ratio, "images": len(splits.train), "epochs": study.epochs or "the preset's",
+        "ic_epochs": study.ic_epochs or "the preset's", "optimizer": study.optimizer or "the preset's",
+        "learning_rate": study.learning_rate or "the preset's", "seed": study.seed, "command": command,
+        "notes": clean.notes(), **clean.findings(),
+        "detectors": clean.detectors(study.samples, study.seed),
+        "training_set": clean.training_set(prepare_data(poisoned, data_progress).train),
+        "poisoned_ics": other.findings(),
+    }  # fmt: skip
+    return document, write_audit(out / CLEAN, BACKDOOR, document, clean.pictures())
+
+
+def _poisoning(study: BackdoorStudy, splits: DataSplits) -> Poisoning:
+    """What is done to the training images, once it is known to be possible."""
+    trigger = make_trigger(study.trigger, splits.preprocessing.size)
+    ratio = study.ratio or (CLEAN_LABEL_RATIO if trigger.clean_label else RATIO)
+    poisoning = Poisoning(trigger, class_number(study.target, splits.classes), ratio, study.seed)
+    poisoning.victims(splits.train.labels.numpy(), splits.classes)
+    return poisoning
+
+
+def class_number(wanted: str, classes: tuple[str, ...]) -> int:
+    """The class of a name or number.
+
+    Raises:
+        ConfigurationError: there is no such class.
+    """
+    if wanted in classes:
+        return classes.index(wanted)
+    if wanted.isdigit() and int(wanted) < len(classes):
+        return int(wanted)
+    if wanted.lstrip("-").isdigit():
+        raise ConfigurationError(f"Expected a target class in [0, {len(classes) - 1}], got {wanted}")
+    raise UnknownNameError("target class", wanted, classes)
+
+
+def _check_same_backbone(clean: OpenedRun, other: OpenedRun, out: Path, *, trust: bool) -> None:
+    """Refuse internal classifiers of an older backbone, which a study that was cut off may have left.
+
+    Raises:
+        ConfigurationError: naming the run.
+    """
+    backbone = load(out / BACKBONE, trust=trust).backbone.state_dict()
+    for run in (clean, other):
+        theirs = {name: value.cpu() for name, value in run.network.backbone.state_dict().items()}
+        if not all(torch.equal(value, theirs[name]) for name, value in backbone.items()):
+            raise ConfigurationError(
+                f"Expected internal classifiers on the backbone of {out / BACKBONE}, {run.path} has another; "
+                "--overwrite trains them anew"
+            )

@@ -1,0 +1,181 @@
+"""Someone else's network and clean images of one's own: does it answer suspect images as it answers clean ones?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shallowdeep.analysis.accuracy import at_chance, correctness
+from shallowdeep.checkpoint import read_manifest
+from shallowdeep.data.image import image_files
+from shallowdeep.data.image_split import ImageSplit
+from shallowdeep.data.splits import seeded_order
+from shallowdeep.data.stores import FileStore
+from shallowdeep.errors import ConfigurationError, DataError
+from shallowdeep.exits.outcome import final_answers
+from shallowdeep.progress import Observer
+from shallowdeep.runs.audit_files import SUSPECTS, write_audit
+from shallowdeep.runs.config import TrainConfig
+from shallowdeep.runs.config_checks import checked
+from shallowdeep.runs.opened_run import OpenedRun, open_run
+from shallowdeep.runs.preparation import DataProgress, prepare_data
+from shallowdeep.security.backdoor import two_histograms
+from shallowdeep.security.suspects import collapsed, probe_findings, require_clean, strongest, suspect_findings
+from shallowdeep.security.triggers import TRIGGERS, Trigger, make_trigger, placebos
+from shallowdeep.workflows.train import run_training
+
+PLACEBOS = 159
+"""So many that one trigger of four stands out though one of them does as much: 4 · 2 / (159 + 1) is 5 %."""
+
+PROBED = 100  # clean images that triggers and placebos are put on
+
+
+def audit_suspects(
+    config: TrainConfig, suspects: Path | None, out: Path, *, resume: bool, overwrite: bool, trust: bool, command: str,
+    observer: Observer, data_progress: DataProgress | None = None,
+) -> tuple[dict[str, Any], list[Path]]:  # fmt: skip
+    """The ``audit backdoor`` document of someone else's network, and the files written.
+
+    Internal classifiers are trained on the clean images, the network's weights staying as they are; those images that
+    are neither trained on nor chosen by (``certify`` and ``test``) tell how confused clean images make it. Without
+    suspects, known triggers and placebos are put on clean images instead.
+
+    Args:
+        config: with ``data`` (clean images), ``model``, ``weights`` and ``calibration_fraction``.
+        suspects: folder of images, in any sub-folders; or None.
+        out: directory of the run that is made.
+        resume: go on with the run in it.
+        overwrite: replace it.
+        trust: run code that manifests name.
+        command: as typed, for the record.
+        observer: told how it goes.
+        data_progress: told how the reading of data goes.
+
+    Raises:
+        DataError: too few clean images for a verdict, or no suspect.
+        ShallowDeepError: data, model and weights do not go together.
+    """
+    config = checked(config)
+    files = None if suspects is None else _suspect_files(suspects)
+    splits = prepare_data(config, data_progress)
+    require_clean(len(splits.certify) + len(splits.test))
+    run_training(
+        config, out, resume=resume, overwrite=overwrite, trust=trust, observer=observer, data_progress=data_progress
+    )
+    run = open_run(
+        out, device=config.device, skip_bad_images=config.skip_bad_images,
+        trust=trust or read_manifest(out).model.name == config.model, observer=observer, progress=data_progress,
+    )  # fmt: skip
+    judge = _Judge(run, config.seed)
+    document: dict[str, Any] = {
+        "audit": "backdoor", "mode": "triggers" if files is None else "suspects", "weights": run.network.weights,
+        "weights_file": config.weights, "data": run.splits.name, "model": config.model, "seed": config.seed,
+        "command": command, "exits": judge.exits(), "clean": len(judge.confusion), "notes": judge.notes(),
+    }  # fmt: skip
+    document |= judge.probed() if files is None else judge.suspected(files)
+    return document, write_audit(out, SUSPECTS, document)
+
+
+def _suspect_files(folder: Path) -> list[Path]:
+    """The images in a folder.
+
+    Raises:
+        ConfigurationError: there is no such folder.
+        DataError: it holds no image.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError(f"Expected a folder of suspect images, got {folder}")
+    files = image_files(folder)
+    if not files:
+        raise DataError(f"Expected suspect images in {folder}, got none")
+    return files
+
+
+class _Judge:
+    """A run with the clean images that nothing was fitted to."""
+
+    def __init__(self, run: OpenedRun, seed: int) -> None:
+        self.run, self.seed = run, seed
+        self.parts = [run.splits.certify, run.splits.test]
+        self.clean = [run.predicted(part) for part in self.parts]
+        self.confusion: NDArray[np.float64] = np.concatenate([run.confusion(pred) for pred in self.clean])
+        require_clean(len(self.confusion))  # those that can be read
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """C names."""
+        return self.run.splits.classes
+
+    def exits(self) -> list[dict[str, Any]]:
+        """Each exit on clean images held out; how an attack succeeds is not known here."""
+        right = np.concatenate([correctness(pred) for pred in self.clean], axis=1).mean(axis=1).tolist()
+        network = self.run.network
+        return [
+            {"name": exit_.name, "relative_cost": cost, "attack_success": None, "clean_accuracy": accuracy}
+            for exit_, cost, accuracy in zip(network.exits, network.costs, right, strict=True)
+        ]
+
+    def notes(self) -> list[str]:
+        """What the user should know first."""
+        chance = at_chance(self.clean[-1], "test")
+        return [] if chance is None else [f"{chance} Are these the classes of the weights, in their order?"]
+
+    def suspected(self, files: Sequence[Path]) -> dict[str, Any]:
+        """Suspects against clean images."""
+        every = ImageSplit(
+            "suspects", FileStore(files), np.arange(len(files)), np.zeros(len(files), dtype=np.int64),
+            size=self.run.preprocessing.size, decoded=None, skip_bad_images=True,
+        )  # fmt: skip
+        part = every.readable()
+        if not len(part):
+            raise DataError(f"Expected suspect images that can be decoded, got none of {len(files)}")
+        pred = self.run.predicted(part)
+        odd, answers = self.run.confusion(pred), final_answers(pred)
+        clean_answers = np.concatenate([final_answers(one) for one in self.clean])
+        found = suspect_findings(
+            self.confusion, odd, clean_answers=clean_answers, suspect_answers=answers, classes=self.classes
+        )
+        named = [str(files[place]) for place in part.positions]
+        best = strongest(found["tests"])
+        alike = np.asarray([best["name"] in ("all", f"answered {name}") for name in self.classes])
+        usual, shown = self.confusion[alike[clean_answers]], odd[alike[answers]]
+        found["flagged"] = [
+            {"file": named[row], "answer": self.classes[int(answers[row])], "confusion": float(odd[row])}
+            for row in sorted(found["flagged"], key=lambda row: -odd[row])
+        ]
+        confusion = {
+            "of": best["name"], "auroc": best["auroc"], "clean_mean": float(usual.mean()),
+            "triggered_mean": float(shown.mean()), "normalised": True, "histogram": two_histograms(usual, shown),
+        }  # fmt: skip
+        return {"confusion": confusion, **found, "unreadable": sorted({str(path) for path in files} - set(named))}
+
+    def probed(self) -> dict[str, Any]:
+        """Known triggers on clean images: does one send them to one class, as placebos do not?"""
+        lengths = [len(part) for part in self.parts]
+        drawn = np.sort(seeded_order(sum(lengths), self.seed)[:PROBED])
+        rows = np.split(drawn, np.searchsorted(drawn, np.cumsum(lengths)[:-1]))
+        starts = np.cumsum([0, *lengths[:-1]])
+        chosen = [
+            part.subset(mine - start) for part, mine, start in zip(self.parts, rows, starts, strict=True) if len(mine)
+        ]
+
+        def answers(parts: Sequence[ImageSplit]) -> NDArray[np.int64]:
+            return np.concatenate([final_answers(self.run.predicted(part)) for part in parts])
+
+        before = answers(chosen)
+
+        def moved(change: Trigger, name: str) -> tuple[int, float]:
+            changed = [part.altered(np.arange(len(part)), change, name=name) for part in chosen]
+            return collapsed(before, answers(changed), len(self.classes))
+
+        probes = []
+        for name in TRIGGERS:
+            size = self.run.preprocessing.size
+            target, share = moved(make_trigger(name, size), f"images with {name}")
+            others = [moved(one, f"placebos of {name}")[1] for one in placebos(name, size, PLACEBOS, self.seed)]
+            probes.append({"trigger": name, "target": self.classes[target], "share": share, "placebo_shares": others})
+        return {"confusion": {"auroc": None}, "suspects": 0, "probed": len(before), **probe_findings(probes)}

@@ -1,0 +1,89 @@
+"""From a saved RUN to its evaluation, predictions and picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from shallowdeep.analysis.evaluation import evaluation
+from shallowdeep.checkpoint import load
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.files import write_json
+from shallowdeep.progress import Observer
+from shallowdeep.report.figures import accuracy_cost_figure, save_figure
+from shallowdeep.runs.directory import METRICS, PICTURE, PREDICTIONS
+from shallowdeep.runs.preparation import DataProgress
+from shallowdeep.runs.splits import own_splits, predict_split, read_splits
+from shallowdeep.runtime import pick_device
+
+SPLITS = ("test", "tune", "train")  # certify is read by guarantees alone
+
+
+def judge(
+    run: Path,
+    *,
+    data: str | None = None,
+    split: str = "test",
+    out: Path | None = None,
+    batch_size: int = 250,
+    device: str = "auto",
+    skip_bad_images: bool = False,
+    trust: bool = False,
+    observer: Observer,
+    data_progress: DataProgress | None = None,
+) -> tuple[dict[str, Any], list[Path]]:
+    """The ``evaluate`` document of a run and the files written.
+
+    Thresholds are chosen on the run's own ``tune`` and shown on ``split``, or on other data: its test part where it has
+    one, else all its images. Files (predictions, metrics, picture) go to the run, or to ``out``; other data leaves the
+    run's files alone.
+
+    Raises:
+        ShallowDeepError: the run cannot be read, or the data does not fit it.
+    """
+    if split not in SPLITS:
+        raise ConfigurationError(f"Expected a split among {', '.join(SPLITS)}, got {split!r}")
+    if data is not None and split != "test":
+        raise ConfigurationError(f"Expected no --split beside --data, which is judged whole, got {split!r}")
+    if batch_size < 1:
+        raise ConfigurationError(f"Expected a batch size of at least 1, got {batch_size}")
+    network = load(run, trust=trust)
+    own = own_splits(run, network, data, skip_bad_images=skip_bad_images, progress=data_progress)
+    shown_data = (
+        own
+        if data is None
+        else read_splits(run, network, data, skip_bad_images=skip_bad_images, progress=data_progress)
+    )
+    part = own.split(split) if data is None else shown_data.all_images
+    network.to(pick_device(device))
+    tune = predict_split(network, own.tune, own.preprocessing, batch_size, observer)
+    shown = tune if part is own.tune else predict_split(network, part, own.preprocessing, batch_size, observer)
+    document = evaluation(
+        shown_data.name,
+        split if data is None else part.name,
+        shown,
+        tune=tune,
+        names=[exit_.name for exit_ in network.exits],
+        backbone_macs=network.backbone_macs,
+        parameters=sum(p.numel() for p in network.parameters()),
+        backbone_parameters=sum(p.numel() for p in network.backbone.parameters()),
+    )
+    document["tune_dataset"] = own.name
+    document["skipped_images"] = len({*own.tune.skipped, *part.skipped})
+    directory = out if out is not None else (run if data is None else None)
+    return document, [] if directory is None else _write(
+        directory, document, {"tune": tune, part.name: shown}, network.weights
+    )
+
+
+def _write(
+    directory: Path, document: dict[str, Any], predictions: dict[str, ExitPredictions], weights: str
+) -> list[Path]:
+    written = []
+    for name, pred in predictions.items():
+        written.append(directory / PREDICTIONS / f"{name}.npz")
+        pred.save(written[-1], weights)
+    write_json(directory / METRICS, document)
+    save_figure(accuracy_cost_figure(document), directory / PICTURE)
+    return [*written, directory / METRICS, directory / PICTURE]

@@ -1,0 +1,69 @@
+"""From a saved RUN to a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from shallowdeep.checkpoint import load, read_manifest
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.exits.abstention import CONFUSION
+from shallowdeep.exits.policy_file import POLICY, read_policy
+from shallowdeep.inference.bundle import Bundle
+from shallowdeep.inference.export import Origin, write_bundle
+from shallowdeep.runs.config import CONFIG, read_config
+from shallowdeep.runs.confusion_file import read_statistics
+
+
+def export_run(
+    run: Path,
+    directory: Path,
+    *,
+    backend: str = "onnxruntime",
+    policy: Path | None = None,
+    static: bool = True,
+    overwrite: bool = False,
+    trust: bool = False,
+) -> Bundle:
+    """Write the bundle of a run and its policy.
+
+    Args:
+        run: a RUN.
+        directory: of the bundle.
+        backend: the runtime to write for.
+        policy: a policy file; the run's own when None.
+        static: write the unmodified backbone too.
+        overwrite: replace a bundle that is there.
+        trust: let the run's manifest name code to run.
+
+    Raises:
+        ShallowDeepError: the run or the policy cannot be read or do not go together, or the bundle cannot be written.
+    """
+    manifest = read_manifest(run)
+    if len(manifest.exits) == 1:
+        raise ConfigurationError(f"Expected a run with internal classifiers, {run} holds a plain backbone")
+    weights = str(manifest.weights["sha256"])
+    chosen = read_policy(policy if policy is not None else run / POLICY, weights)
+    statistics = read_statistics(run, weights)
+    if statistics is None and chosen.abstention is not None and chosen.abstention.indicator == CONFUSION:
+        raise ConfigurationError(
+            f"Expected statistics of confusion in {run} for a policy that abstains by it; `calibrate` makes them"
+        )
+    network = load(run, trust=trust)
+    origin = Origin(manifest.model, weights, _trained_on(run), statistics)
+    return write_bundle(network, chosen, directory, backend, origin, static=static, overwrite=overwrite)
+
+
+def _trained_on(run: Path) -> dict[str, Any]:
+    """What `bench` needs to find the run's test images again; nothing for a network saved without settings."""
+    if not (run / CONFIG).exists():
+        return {}
+    config = read_config(run / CONFIG)
+    return {
+        "source": config.data,
+        "seed": config.seed,
+        "calibration_fraction": config.calibration_fraction,
+        "test_fraction": config.test_fraction,
+        "skip_bad_images": config.skip_bad_images,
+        "memory_budget": int(config.memory_budget * 2**30),
+    }

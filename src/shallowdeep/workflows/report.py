@@ -1,0 +1,85 @@
+"""From an analysis to a page and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+
+from shallowdeep.analysis.accuracy import correctness
+from shallowdeep.analysis.galleries import galleries
+from shallowdeep.exits.policy import Policy
+from shallowdeep.exits.signals import max_probability
+from shallowdeep.files import replacing
+from shallowdeep.report.analysis_figures import analysis_figures
+from shallowdeep.report.page import Series, page
+from shallowdeep.workflows.analyze import Analysed
+
+PAGE = "report.html"
+_LEVELS = 255  # confidence is shown in as many steps
+
+
+def report_path(source: Path, out: Path | None) -> Path:
+    """Return where the page goes: ``out``, or into the run, or beside the file; into a folder by its own name.
+
+    A path without an extension is taken for a folder: browsers show no page of such a name.
+    """
+    path = out or (source / PAGE if source.is_dir() else source.with_suffix(".html"))
+    folder = path.is_dir() or not (path.suffix or path.exists())
+    return path / PAGE if folder else path
+
+
+def write_report(analysed: Analysed, path: Path, images: int, audits: Mapping[str, Any] | None = None) -> list[Path]:
+    """Write the page and, beside it, its figures as PNG and SVG.
+
+    Args:
+        analysed: what to show.
+        path: of the page.
+        images: samples in each gallery; 0 for none.
+        audits: of the run, as `read_audits` returns them.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OutputError: one cannot be written.
+        ConfigurationError: Jinja2 is not installed; captum alone missing leaves out the maps.
+    """
+    document, recorded = dict(analysed.document), analysed.recorded
+    pred = recorded.predictions
+    shown: list[dict[str, Any]] = []
+    if images and recorded.labels is not None:
+        pictures = analysed.images()
+        shown, note = galleries(
+            analysed.network, pred, pictures, class_names=recorded.class_names,
+            exit_names=recorded.exit_names, count=images,
+            preprocessing=None if analysed.network is None else analysed.network.preprocessing,
+        )  # fmt: skip
+        lost = "The images cannot be read any more: galleries show answers alone."
+        unread = analysed.network is not None and pictures is None
+        document["notes"] = [*document["notes"], *([note] if note else []), *([lost] if unread else [])]
+    confidence = np.floor(_LEVELS * np.asarray(max_probability(pred.logits), dtype=np.float64)).astype(np.uint8)
+    right = None if recorded.labels is None else np.asarray(correctness(pred))
+    series = Series(confidence, right, np.asarray(pred.costs, dtype=np.float64), _marks(analysed.policy))
+    text = page(document, series=series, galleries=shown, audits=audits or {})
+    written = [path]
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    for name, figure in analysis_figures(document).items():
+        for kind in ("png", "svg"):
+            written.append(path.with_name(f"{path.stem}-{name}.{kind}"))
+            metadata = {"Date": None} if kind == "svg" else {}  # the same figures give the same file
+            with replacing(written[-1]) as temporary, rc_context({"svg.hashsalt": "shallowdeep"}):
+                figure.savefig(temporary, format=kind, dpi=150, metadata=metadata)
+    return written
+
+
+def _marks(policy: Policy | None) -> Mapping[str, float]:
+    """Return the threshold of a run's policy where it is one that the page's slider can show."""
+    thresholds: Sequence[Any] = () if policy is None else policy.thresholds
+    if policy is None or policy.signal != "max-probability" or len(set(thresholds)) != 1 or thresholds[0] is None:
+        return {}
+    return {"this run's policy": min(float(thresholds[0]), 1.0)}

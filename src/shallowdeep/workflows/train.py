@@ -1,0 +1,145 @@
+"""Settings to a trained RUN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from shallowdeep.checkpoint import Architecture, load, read_manifest
+from shallowdeep.data.load import DataSplits
+from shallowdeep.progress import Observer
+from shallowdeep.runs.config import CONFIG, TrainConfig, read_config
+from shallowdeep.runs.config_checks import checked
+from shallowdeep.runs.directory import Standing, begin, check_data, claim, require_space, tidy
+from shallowdeep.runs.phases import phases_of
+from shallowdeep.runs.preparation import DataProgress, prepare_data, prepare_network
+from shallowdeep.runtime import pick_device, pick_precision
+from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.security.deepsloth import LEVELS, DeepSloth
+from shallowdeep.training.run import read_history, train
+
+_REACH = 2.5  # times the bound that the steps of an attack add up to, so that few of them reach it
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a training gave.
+
+    Attributes:
+        directory: the RUN.
+        config: its settings.
+        network: trained.
+        history: one record an epoch.
+    """
+
+    directory: Path
+    config: TrainConfig
+    network: ShallowDeepNetwork
+    history: list[dict[str, Any]]
+
+    def document(self) -> dict[str, Any]:
+        """The ``train`` command's JSON: where it is, what it is, and how each exit did on ``tune`` last."""
+        accuracies = self.history[-1]["tune_accuracy"] if self.history else []
+        accuracies = [*accuracies, *[None] * (len(self.network.exits) - len(accuracies))]
+        return {
+            "out": str(self.directory),
+            "dataset": Path(self.config.data).expanduser().resolve().name,  # a name stays what it is
+            "model": self.config.model,
+            "recipe": self.config.recipe,
+            "epochs": len(self.history),
+            "seconds": sum(record["seconds"] for record in self.history),
+            "skipped_images": max((record.get("skipped_images", 0) for record in self.history), default=0),
+            "exits": [
+                {"name": exit_.name, "relative_cost": cost, "tune_accuracy": accuracy}
+                for exit_, cost, accuracy in zip(self.network.exits, self.network.costs, accuracies, strict=True)
+            ],
+        }
+
+
+def run_training(
+    config: TrainConfig,
+    directory: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    trust: bool = False,
+    observer: Observer,
+    data_progress: DataProgress | None = None,
+) -> TrainedRun:
+    """Train what ``config`` says into the RUN ``directory``.
+
+    Args:
+        config: the settings.
+        directory: made here, or an earlier run's.
+        resume: go on with the unfinished run in it; one that is finished stays as it is.
+        overwrite: replace the run in it, once everything is known to be right.
+        trust: let the manifest of ``config.init`` name code to run.
+        observer: told how it goes.
+        data_progress: told how the reading of data goes.
+
+    Raises:
+        ShallowDeepError: any of its kinds, for bad settings, data, models or a full disk; nothing old is lost.
+    """
+    config = checked(config)
+    phases = phases_of(config)
+    standing = claim(directory, config, resume=resume, overwrite=overwrite)
+    if standing is Standing.FINISHED:
+        observer.said(f"{directory} was trained to the end before: nothing to do")
+        known = (
+            not config.init and read_manifest(directory).model.name == config.model
+        )  # named by the caller, not a file
+        return TrainedRun(directory, config, load(directory, trust=trust or known), read_history(directory))
+    accelerator = _accelerator(config.device)
+    data = prepare_data(config, data_progress)
+    if standing is Standing.UNFINISHED:
+        check_data(directory, data.fingerprint, config.data)
+    if config.init and _same_source(config, Path(config.init)):
+        check_data(Path(config.init), data.fingerprint, config.data)
+    network = prepare_network(config, data, trust=trust)
+    require_space(directory, network)
+    accelerator.wait_for_everyone()  # every process has seen the directory as it was
+    if accelerator.is_main_process:
+        if standing is Standing.FRESH:
+            begin(directory, config, data.fingerprint)
+        tidy(directory)
+    accelerator.wait_for_everyone()
+    history = train(
+        network, data, phases, directory, Architecture(config.model, len(data.classes), data.preprocessing.size),
+        seed=config.seed, precision=pick_precision(config.precision, accelerator.device),
+        cache_budget=int(config.cache_budget * 2**30), weights_dtype=config.weights_dtype,
+        accelerator=accelerator, observer=observer, attack=_attack(config, data, accelerator.device),
+    )  # fmt: skip
+    return TrainedRun(directory, config, network, history)
+
+
+def _attack(config: TrainConfig, data: DataSplits, device: torch.device) -> DeepSloth | None:
+    """What the exits are hardened against."""
+    steps = config.adversarial_steps
+    if not steps:
+        return None
+    epsilon = config.adversarial_epsilon / LEVELS
+    return DeepSloth(
+        data.preprocessing, epsilon=epsilon, step=min(1.0, _REACH * epsilon / steps), iterations=steps,
+        precision=pick_precision(config.precision, device),
+    )  # fmt: skip
+
+
+def _same_source(config: TrainConfig, init: Path) -> bool:
+    """Whether the run at ``init`` was trained on the dataset of ``config``."""
+    path = init / CONFIG
+    if not path.exists():
+        return False
+    theirs = read_config(path).data
+    return theirs == config.data or Path(theirs).expanduser().resolve() == Path(config.data).expanduser().resolve()
+
+
+def _accelerator(name: str) -> Accelerator:
+    """One process or many on the device called ``name``; precision is the training loop's business."""
+    device = pick_device(name)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")

@@ -1,0 +1,58 @@
+"""What bench computes from times: ideals, ratios, turns; by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from shallowdeep.bench.comparison import ideal_speedup
+from shallowdeep.bench.workers import Process, batches_a_turn, best_pool, closing, paired_ratio, start
+from shallowdeep.errors import ShallowDeepError
+
+SCRIPT = """
+import json, sys
+print(json.dumps("ready"), flush=True)
+seconds = json.loads(sys.argv[1])
+for number, line in enumerate(sys.stdin):
+    order = json.loads(line)
+    print(json.dumps(order["batches"] * seconds[number % len(seconds)]), flush=True)
+"""
+
+
+def contender(*seconds: float) -> Process:
+    """A process that claims to need these seconds a batch, in turn."""
+    return start(str(seconds), ["-c", SCRIPT, str(list(seconds))], 1)
+
+
+def test_the_ideal_is_the_time_before_each_exit() -> None:
+    """Segments of 1, 2 and 5 ms: stopping after the first two, once each, takes 1 and 3 of 8."""
+    ideal = ideal_speedup([0, 1], [1.0, 2.0, 5.0], [0.2, 0.4, 1.0], 8.0)
+    assert ideal.by_time == pytest.approx(8 / 2)
+    assert ideal.by_macs == pytest.approx(1 / 0.3)
+    assert ideal.relative_cost == pytest.approx(0.3)
+
+
+def test_nobody_leaving_early_is_no_gain() -> None:
+    """All images at the last segment give 1."""
+    assert ideal_speedup([2, 2], [1.0, 2.0, 5.0], [0.2, 0.4, 1.0], 8.0).by_time == pytest.approx(1)
+
+
+def test_ratios_are_paired_by_round() -> None:
+    """A machine that halves its speed in the second round changes no ratio; the interval holds the median."""
+    ratio = paired_ratio([2.0, 4.0, 2.2], [1.0, 2.0, 1.0])
+    assert ratio["median"] == pytest.approx(2.0)
+    assert ratio["low"] == pytest.approx(2.0)
+    assert ratio["high"] == pytest.approx(2.2)
+
+
+def test_turns_are_long_enough_and_the_best_pool_wins() -> None:
+    """Ten batches of 20 ms fill a turn of 200 ms; one slow round does not change which is best."""
+    with closing([contender(0.02), contender(0.05, 0.01, 0.01)]) as processes:
+        assert batches_a_turn(processes[:1], 1) == 10
+        assert best_pool(processes, 1, 2) is processes[1]
+
+
+def test_a_contender_that_dies_is_told() -> None:
+    """With its status and last words."""
+    process = start("", ["-c", "import sys; sys.exit('out of memory')"], 1)
+    with pytest.raises(ShallowDeepError, match=r"got its end \(status 1\): out of memory"), closing([process]):
+        pass

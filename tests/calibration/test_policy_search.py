@@ -1,0 +1,191 @@
+"""Policies by a threshold, a budget and a promise; and that promises are kept as often as they say."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+import pytest
+from tests.inference.synthetic import COSTS, HEAD_COSTS, part, pool
+
+from shallowdeep.calibration.candidates import candidates
+from shallowdeep.calibration.certification import certify_sequence, losses_of, sequence_to_test
+from shallowdeep.calibration.policy_search import threshold_curve, with_threshold, within_budget, within_loss
+from shallowdeep.calibration.risk import binomial_p_value, last_passing, p_values
+from shallowdeep.data.splits import seeded_order
+from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.exits.outcome import final_answers, follow, outcome_block
+from shallowdeep.exits.policy import NEVER, Policy
+from shallowdeep.exits.policy_file import policy_document, policy_from
+from shallowdeep.exits.predictions import ExitPredictions
+
+NONE = Policy((None,) * 5)
+EPS, DELTA = 0.01, 0.05
+DRAWS, TOGETHER = 1000, 20
+
+
+def test_the_papers_rule_and_its_curve() -> None:
+    """One threshold for all exits; the curve runs from the first exit's accuracy and cost to the last one's."""
+    tune, test = pool(400), pool(500, seed=1)
+    policy = with_threshold(NONE, 0.9)
+    assert policy.thresholds == (0.9,) * 5
+    assert (policy.found, policy.promise) == ({"method": "threshold", "threshold": 0.9}, None)
+    curve = threshold_curve(tune, {"tune": tune, "test": test}, NONE, HEAD_COSTS)
+    assert curve["thresholds"] == sorted(curve["thresholds"])
+    for name, pred in (("tune", tune), ("test", test)):
+        right = (pred.logits.argmax(-1) == pred.labels).mean(axis=1)
+        assert curve[name]["accuracy"][0] == pytest.approx(right[0])
+        assert curve[name]["accuracy"][-1] == pytest.approx(right[-1])
+        assert (curve[name]["relative_cost"][0], curve[name]["relative_cost"][-1]) == pytest.approx(
+            (COSTS[0], COSTS[-1])
+        )
+        assert curve[name]["relative_cost"] == sorted(curve[name]["relative_cost"])
+    with pytest.raises(ConfigurationError, match="Expected thresholds of at least 0"):
+        with_threshold(NONE, -0.1)
+
+
+def test_a_budget_is_kept_on_tune() -> None:
+    """Mean cost on `tune` is within the budget, accuracy above that of any exit alone at that cost."""
+    tune = pool(800)
+    policy = within_budget(tune, NONE, HEAD_COSTS, 0.5)
+    block = outcome_block(policy, tune, HEAD_COSTS)
+    assert block["relative_cost"] <= 0.5
+    assert block["accuracy"] > (tune.logits[2].argmax(-1) == tune.labels).mean()
+    assert policy.found["method"] == "budget"
+    assert policy.found["relative_cost"] == pytest.approx(block["relative_cost"])
+    for budget in (0.0, float("nan"), 0.1):
+        with pytest.raises(ConfigurationError, match="Expected a budget"):
+            within_budget(tune, NONE, HEAD_COSTS, budget)
+
+
+@pytest.mark.parametrize("risk", ["accuracy-gap", "disagreement"])
+def test_a_promise_says_what_it_rests_on(risk: str) -> None:
+    """The policy is cheaper than the backbone; one sentence has confidence, loss, size and assumptions."""
+    tune, certify = pool(1000), pool(3000, seed=1)
+    policy = within_loss(tune, certify, NONE, HEAD_COSTS, loss=0.02, confidence=0.9, risk=risk)
+    assert outcome_block(policy, tune, HEAD_COSTS)["relative_cost"] < 0.8
+    promise = policy.promise
+    assert promise is not None
+    assert (promise["risk"], promise["max_loss"], promise["confidence"], promise["samples"]) == (risk, 0.02, 0.9, 3000)
+    assert promise["p_value"] <= 0.1
+    for words in (
+        "90 % confidence",
+        "3,000 certify images",
+        "own final exit",
+        "independently",
+        "not if they are shifted",
+    ):
+        assert words in promise["sentence"]
+    assert "2 points less accurate" in promise["sentence"] or "at most 2 % of images" in promise["sentence"]
+    assert "certify was read" in policy.found["note"]
+    walked = [step["p_value"] for step in policy.found["sequence"]]
+    assert promise["p_value"] in walked[-2:]
+    assert all(value <= 0.1 for value in walked[:-1])
+    document = policy_document(policy)
+    assert policy_document(policy_from(document, "here")) == document
+    if risk == "disagreement":
+        answers = follow(policy, certify, HEAD_COSTS).labels
+        assert promise["p_value"] == pytest.approx(binomial_p_value(answers != final_answers(certify), 0.02))
+
+
+def test_the_same_splits_give_the_same_policy() -> None:
+    """Nothing depends on chance; `certify` decides how far the walk along the sequence goes, and nothing else."""
+    tune = pool(500)
+    policies = [within_loss(tune, pool(2000, seed), NONE, HEAD_COSTS, loss=0.03) for seed in (1, 1, 2)]
+    assert policy_document(policies[0]) == policy_document(policies[1])
+    found = candidates(tune, HEAD_COSTS, NONE, [tune.labels])
+    sequence = sequence_to_test(found, tune, risk="accuracy-gap", eps=0.03, delta=1 - 0.95, samples=2000)
+    assert {policies[0].thresholds, policies[2].thresholds} <= {step.policy.thresholds for step in sequence}
+
+
+def test_losses_by_hand() -> None:
+    """Right at the end and wrong before is 1, the other way round -1, any other answer disagrees."""
+    logits = np.zeros((2, 4, 3), dtype=np.float32)
+    for n, answer in enumerate([0, 1, 0, 2]):
+        logits[1, n, answer] = 1
+    pred = ExitPredictions(logits, np.asarray([0, 0, 0, 0]), np.asarray([0.5, 1.0]))
+    answers = np.asarray([1, 0, 0, 1])
+    assert losses_of("accuracy-gap", answers, pred).tolist() == [1, -1, 0, 0]
+    assert losses_of("disagreement", answers, pred).tolist() == [1, 1, 0, 1]
+
+
+def test_the_walk_keeps_the_last_that_passes() -> None:
+    """Safe policies pass, and what comes behind one that fails is not looked at."""
+    certify = pool(4000, seed=2)
+    never, safe, bold = with_threshold(NONE, NEVER), with_threshold(NONE, 0.99), with_threshold(NONE, 0.0)
+    tested = certify_sequence(
+        [never, safe, bold, never], certify, HEAD_COSTS, risk="disagreement", eps=0.02, delta=0.05
+    )
+    assert tested.chosen == 1
+    assert tested.p_values[3] <= 0.05 < tested.p_values[2]
+    order = seeded_order(4000, 0)
+    losses = losses_of("accuracy-gap", follow(safe, certify, HEAD_COSTS).labels, certify)[order]
+    tested = certify_sequence([safe], certify, HEAD_COSTS, risk="accuracy-gap", eps=0.02, delta=0.05)
+    assert tested.p_values[0] == p_values("accuracy-gap", losses[None], 0.02, 0.05)[0]
+
+
+def test_too_few_samples_are_refused_with_the_size_needed() -> None:
+    """299 for 0/1 losses at a point and 95 %, 356 for the signed gap, and what to do about it."""
+    tune = pool(100)
+    for risk, needed in (("disagreement", 299), ("accuracy-gap", 356)):
+        with pytest.raises(
+            ConfigurationError, match=f"at least {needed} certify samples.*got {needed - 1}; hold out more; 1.1 % can"
+        ):
+            within_loss(tune, pool(needed - 1, seed=1), NONE, HEAD_COSTS, loss=EPS, risk=risk)
+
+
+def test_where_nothing_passes_nobody_leaves_early() -> None:
+    """Exits that guess: the policy is the backbone, without a promise, and says so."""
+    tune, certify = pool(300), pool(400, seed=1)
+    tune, certify = (
+        ExitPredictions(np.concatenate([-9 * p.logits[:5], p.logits[5:]]), p.labels, p.costs) for p in (tune, certify)
+    )
+    policy = within_loss(tune, certify, NONE, HEAD_COSTS, loss=EPS)
+    assert (policy.thresholds, policy.promise) == ((None,) * 5, None)
+    assert "No early exit can be promised to lose at most 1 point" in policy.found["note"]
+    assert outcome_block(policy, certify, HEAD_COSTS)["accuracy_lost"] == 0
+    limited = Policy((None,) * 5, max_relative_cost=0.4)
+    with pytest.raises(ConfigurationError, match="Expected a highest relative cost under which"):
+        within_loss(tune, certify, limited, HEAD_COSTS, loss=EPS)
+
+
+def test_wishes_out_of_range_are_refused() -> None:
+    """A loss in points instead of a fraction, no confidence, an unknown risk."""
+    tune = pool(100)
+    for loss, confidence in ((1.0, 0.95), (0.0, 0.95), (0.01, 1.0), (0.01, 0.0), (float("nan"), 0.95)):
+        with pytest.raises(ConfigurationError, match="Expected a"):
+            within_loss(tune, tune, NONE, HEAD_COSTS, loss=loss, confidence=confidence)
+    with pytest.raises(UnknownNameError, match="nearest: accuracy-gap"):
+        within_loss(tune, tune, NONE, HEAD_COSTS, loss=EPS, risk="accuracy")
+
+
+@pytest.mark.parametrize(
+    ("risk", "eps", "samples"), [("accuracy-gap", EPS, 5000), ("accuracy-gap", EPS, 800), ("disagreement", 0.02, 5000)]
+)
+def test_promises_break_as_rarely_as_they_say(risk: str, eps: float, samples: int) -> None:
+    """Over 1,000 calibration draws from a pool whose true risks are known.
+
+    The policy chosen has a true risk above eps in at most delta of the draws (three standard errors allowed), and at
+    n = 5,000 the mean cost is within 15 % of the cheapest of all candidates whose true risk is at most eps.
+    """
+    everyone = pool(12_000, seed=3)
+    generator = np.random.default_rng(0)
+    tune = part(everyone, generator.integers(0, everyone.samples, 1700))
+    target = tune.labels if risk == "accuracy-gap" else final_answers(tune)
+    found = candidates(tune, HEAD_COSTS, NONE, [target])
+    sequence = sequence_to_test(found, tune, risk=risk, eps=eps, delta=DELTA, samples=samples)
+    followed = [follow(step.policy, everyone, HEAD_COSTS) for step in sequence]
+    losses = np.stack([losses_of(risk, one.labels, everyone) for one in followed])  # (M, pool)
+    true_risks, costs = losses.mean(axis=1), np.asarray([one.relative_cost for one in followed])
+    chosen: list[int | None] = []
+    for _ in range(DRAWS // TOGETHER):
+        drawn = losses[:, generator.integers(0, everyone.samples, (TOGETHER, samples))]  # (M, T, n)
+        values = p_values(risk, drawn.reshape(-1, samples), eps, DELTA).reshape(len(losses), TOGETHER)
+        chosen += [last_passing(values[:, draw], DELTA) for draw in range(TOGETHER)]
+    broken = sum(index is not None and bool(true_risks[index] > eps) for index in chosen)
+    paid = sum(1.0 if index is None else float(costs[index]) for index in chosen)
+    everything = [(follow(one.policy, everyone, HEAD_COSTS)) for one in found]
+    hindsight = min(one.relative_cost for one in everything if losses_of(risk, one.labels, everyone).mean() <= eps)
+    assert broken / DRAWS <= DELTA + 3 * sqrt(DELTA * (1 - DELTA) / DRAWS)
+    if samples == 5000:
+        assert paid / DRAWS <= 1.15 * hindsight
