@@ -13,7 +13,6 @@ from pathlib import Path
 
 from budgets import BUDGETS, SIGNALS, at_budgets
 
-from shallowdeep.checkpoint import read_manifest
 from shallowdeep.exits.predictions import ExitPredictions
 
 
@@ -26,7 +25,7 @@ def main() -> None:
         tune, test = (ExitPredictions.load(run / "predictions" / f"{name}.npz") for name in ("tune", "test"))
         right = test.logits.argmax(-1) == test.labels  # (E, N)
         exits = " ".join(f"{100 * share:.1f}" for share in right.mean(axis=1))
-        found = at_budgets(read_manifest(run), tune, test) if test.exits > 1 else {}
+        found = at_budgets(tune, test) if test.exits > 1 else {}
         for signal in SIGNALS:
             cells = ["-"] * len(BUDGETS)
             if found:

@@ -13,11 +13,9 @@ from typing import Any
 from shallowdeep.calibration.candidates import best_within_budget, candidates, pareto_front
 from shallowdeep.calibration.ensemble_fit import fit_ensemble
 from shallowdeep.calibration.temperature import fit_temperatures
-from shallowdeep.checkpoint import Manifest
-from shallowdeep.exits.outcome import outcome_block
+from shallowdeep.exits.outcome import summarize
 from shallowdeep.exits.policy import NEVER, Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.sdn.head_costs import head_costs
 
 BUDGETS = (0.25, 0.5, 0.75)
 SIGNALS = ("max-probability", "ensemble")
@@ -34,18 +32,16 @@ def document(*arguments: str, threads: int | None = None) -> dict[str, Any]:
     return found
 
 
-def at_budgets(manifest: Manifest, chosen_on: ExitPredictions, shown: ExitPredictions) -> dict[str, Any]:
+def at_budgets(chosen_on: ExitPredictions, shown: ExitPredictions) -> dict[str, Any]:
     """Accuracy and relative cost on ``shown`` of the policy chosen on other samples, by ``SIGNAL at BUDGET``."""
-    heads = head_costs(manifest.exits, manifest.backbone_macs)
-    cascaded = any(exit_.cascaded for exit_ in manifest.exits)
     found: dict[str, Any] = {}
     for signal in SIGNALS:
         base = _base_policy(signal, chosen_on)
         labels = chosen_on.labels
-        front = pareto_front(candidates(chosen_on, heads, base, [labels], cascaded=cascaded), labels)
+        front = pareto_front(candidates(chosen_on, base, [labels]), labels)
         for budget in BUDGETS:
-            block = outcome_block(best_within_budget(front, budget).policy, shown, heads)
-            found[f"{signal} at {budget}"] = [round(block["accuracy"], 4), round(block["relative_cost"], 4)]
+            block = summarize(best_within_budget(front, budget).policy, shown)
+            found[f"{signal} at {budget}"] = [round(block.accuracy, 4), round(block.relative_cost, 4)]
     return found
 
 

@@ -20,7 +20,6 @@ from typing import Any
 from budgets import BUDGETS, SIGNALS, at_budgets, document
 from paired import machine
 
-from shallowdeep.checkpoint import read_manifest
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import write_json
 from shallowdeep.runs.config import CONFIG, read_config
@@ -34,13 +33,13 @@ CONTENDERS: dict[str, tuple[str, ...]] = {
 }
 
 
-def judged(run: Path) -> dict[str, Any]:
+def evaluated(run: Path) -> dict[str, Any]:
     """Accuracy of every exit on test, and what policies chosen on `tune` give there."""
     exits = document("evaluate", str(run))["exits"]
     tune, test = (ExitPredictions.load(run / "predictions" / f"{name}.npz") for name in ("tune", "test"))
     accuracies = [round(exit_["accuracy"], 4) for exit_ in exits]
     costs = [round(exit_["relative_cost"], 4) for exit_ in exits]
-    return {"exits": accuracies, "relative_costs": costs, **at_budgets(read_manifest(run), tune, test)}
+    return {"exits": accuracies, "relative_costs": costs, **at_budgets(tune, test)}
 
 
 def table(found: dict[str, Any]) -> str:
@@ -58,7 +57,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Train, judge and write, or print the table of what was written."""
+    """train, evaluate and write, or print the table of what was written."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("backbone", type=Path, nargs="?", help="a run, or with --table nothing but OUT.json")
     parser.add_argument("out", type=Path)
@@ -81,7 +80,7 @@ def main() -> None:
                 "--seed", str(config.seed), "--out", str(run), *CONTENDERS[name],
             )  # fmt: skip
             seconds = time.perf_counter() - started
-            found[name] = {"options": list(CONTENDERS[name]), "seconds": round(seconds), **judged(run)}
+            found[name] = {"options": list(CONTENDERS[name]), "seconds": round(seconds), **evaluated(run)}
             found["machine"] = machine()
             write_json(arguments.out, found)
             print(name, json.dumps(found[name]), flush=True)

@@ -2,11 +2,11 @@
 
     python benchmarks/gpu_speed.py RUN --data DATA [--rounds 20] [--out OUT.json]
 
-RUN has a policy. All contenders compute in the same precision, on the same real test images, which lie on the device
+RUN has a policy. All workers compute in the same precision, on the same real test images, which lie on the device
 already; a call ends when the device has finished. Ratios are paired by round. A small network leaves a GPU waiting for
 the next kernel's start, so that the number of layers counts and not the number of images: a batch in which one image
 needs the last exit takes as long as the static network. A CUDA graph starts all kernels at once, but wants a batch of a
-fixed size. Every contender sees all images once before it is timed: the first batch of a size has its kernels chosen.
+fixed size. Every worker sees all images once before it is timed: the first batch of a size has its kernels chosen.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def captured(module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def measured(engine: EarlyExitEngine, static: nn.Module, images: Tensor, size: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds of every contender for batches of ``size``, and how much faster the engine is than each."""
+    """Milliseconds of every worker for batches of ``size``, and how much faster the engine is than each."""
     graph = captured(static, images[:size])
     place = 0
 
@@ -74,17 +74,17 @@ def measured(engine: EarlyExitEngine, static: nn.Module, images: Tensor, size: i
             logits: Tensor = static(x)
         return logits
 
-    contenders: dict[str, Callable[[], object]] = {
+    workers: dict[str, Callable[[], object]] = {
         "engine": ended(engine),
         "static eager": ended(eager),
         "static CUDA graph": ended(graph),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    seconds: dict[str, list[float]] = {name: [] for name in workers}
     for number in range(
         -min(len(images) // size, MOST_WARMUPS), rounds
     ):  # once through all images first: every shape has its kernels
         place = number % (len(images) // size) * size
-        for name, values in take_turns(contenders, 1, warmups=0).items():
+        for name, values in take_turns(workers, 1, warmups=0).items():
             seconds[name] += values if number >= 0 else []
     return {
         "batch_size": size,

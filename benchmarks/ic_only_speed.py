@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.loading import Batches
 from shallowdeep.data.splits import Indices
-from shallowdeep.progress import Observer, SilentObserver
+from shallowdeep.progress import SILENT, Bar, Progress, Silent
 from shallowdeep.runtime import pick_precision, seed_everything
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -47,7 +48,6 @@ EPOCHS = 25
 GOAL = 0.5  # points
 OUR_TURN = 3.0  # seconds
 PLAIN_STEPS = 20  # in a turn: two epochs of them in all, or more
-SILENT = SilentObserver()
 SETTINGS = hyperparameters("ic-only", "resnet56")
 Accuracies = NDArray[np.float64]
 
@@ -67,7 +67,7 @@ def ours(
     seed: int = 0,
     views: int = SETTINGS.views,
     *,
-    observer: Observer = SILENT,
+    progress: Progress = SILENT,
 ) -> ShallowDeepNetwork:
     """Trained by `train`."""
     network = fresh(init, seed)
@@ -76,7 +76,7 @@ def ours(
         train(
             network, data, [Phase("ic-only", settings)], Path(directory), Architecture("resnet56", 10, 32),
             seed=seed, precision=pick_precision("auto", torch.device("cpu")), cache_budget=8 * 2**30,
-            weights_dtype="fp32", accelerator=Accelerator(cpu=True), observer=observer,
+            weights_dtype="fp32", accelerator=Accelerator(cpu=True), progress=progress,
         )  # fmt: skip
     return network
 
@@ -114,7 +114,7 @@ class PlainLoop:
             pass
 
 
-class TakingTurns(SilentObserver):
+class TakingTurns(Silent):
     """Interrupts our training every few seconds for some steps of the plain loop, and keeps both times apart.
 
     The machine's speed drifts by a factor within minutes; so both see the same drift.
@@ -126,9 +126,13 @@ class TakingTurns(SilentObserver):
         self.plain: list[float] = []
         self._since = time.perf_counter()
 
-    def advanced(self, count: int, note: str = "") -> None:
+    def start(self, what: str, unit: str, total: int | None, done: int = 0) -> Bar:
+        """Bars whose every step may be a turn."""
+        del what, unit, total, done
+        return _Turn(self)
+
+    def take(self) -> None:
         """Take a turn, if it is time."""
-        del count, note
         if time.perf_counter() - self._since < OUR_TURN:
             return
         self.ended()
@@ -144,10 +148,31 @@ class TakingTurns(SilentObserver):
         self.ours.append(time.perf_counter() - self._since)
 
 
+class _Turn:
+    """A bar that gives the plain loop its turns."""
+
+    def __init__(self, turns: TakingTurns) -> None:
+        self._turns = turns
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """One step of ours is done."""
+        del count, note
+        self._turns.take()
+
+    def finish(self) -> None:
+        """Nothing to do."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+
 def measure_time(init: str, data: DataSplits) -> None:
     """Publish the total of our training against 25 epochs of the plain loop."""
     turns = TakingTurns(PlainLoop(init, data))
-    ours(init, data, observer=turns)
+    ours(init, data, progress=turns)
     turns.ended()
     steps = EPOCHS * (len(data.train) // SETTINGS.batch_size)
     our_seconds, plain = np.asarray(turns.ours), np.asarray(turns.plain)

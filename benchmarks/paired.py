@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from shallowdeep.inference import turns
+from shallowdeep.bench import workers
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "benchmarks"
 
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on, and when."""
-    return {**turns.machine(torch.get_num_threads()), "torch": torch.__version__}
+    return {**workers.machine(torch.get_num_threads()), "torch": torch.__version__}
 
 
 def take_turns(contenders: dict[str, Callable[[], object]], rounds: int, warmups: int = 1) -> dict[str, list[float]]:
@@ -37,7 +37,7 @@ def take_turns(contenders: dict[str, Callable[[], object]], rounds: int, warmups
 
 def paired_ratio(slower: list[float], faster: list[float]) -> dict[str, float]:
     """Median of the rounds' ratios slower/faster, with a 95 % bootstrap interval over rounds."""
-    return {**turns.paired_ratio(slower, faster), "rounds": len(slower)}
+    return {**workers.paired_ratio(slower, faster), "rounds": len(slower)}
 
 
 def publish(name: str, document: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
     pip install earlyon==0.3.0
     python benchmarks/peers.py RUN BUNDLE [--out results/speed/NAME/peers.json]
 
-RUN is a run with a policy, BUNDLE its export for ONNX Runtime. Every contender has a process of its own, the same
+RUN is a run with a policy, BUNDLE its export for ONNX Runtime. Every worker has a process of its own, the same
 threads, the same real images, and takes turns with the others; ratios are paired by round. `earlyon` gets the network's
 own internal classifiers, thresholds and temperatures (its batched inference stops a batch at the first exit where all
 of its images are sure). Static networks: eager PyTorch in its faster memory format, torch.compile with frozen weights,
@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shallowdeep.bench.comparison import contenders
-from shallowdeep.bench.worker import ENGINE, STATIC, Contender, serve
+from shallowdeep.bench.comparison import workers
+from shallowdeep.bench.worker import ENGINE, STATIC, Worker, serve
 from shallowdeep.bench.workers import Process, batches_a_turn, best_pool, closing, machine, paired_ratio, start
 from shallowdeep.inference.bundle import read_bundle
 
@@ -41,7 +41,7 @@ VARIANTS = {
 
 def torch_static(run: str, variant: str, threads: int) -> Call:
     """The backbone in eager PyTorch, or compiled."""
-    import torch  # noqa: PLC0415 - each contender imports what it needs alone
+    import torch  # noqa: PLC0415 - each worker imports what it needs alone
 
     from shallowdeep.checkpoint import load  # noqa: PLC0415
 
@@ -94,7 +94,7 @@ def earlyon(run: str, variant: str, threads: int) -> Call:
     torch.set_num_threads(threads)
     network = load(run)
     policy = read_policy(Path(run) / "policy.json", str(read_manifest(run).weights["sha256"]))
-    if network.cascaded or policy.signal != "max-probability":
+    if network.costs.cascaded or policy.signal != "max-probability":
         raise SystemExit("Expected heads on their own and the signal max-probability: earlyon knows no others")
     used = policy.in_use[:-1]
     names = {k: f"exit{k}" for k in used}
@@ -120,28 +120,28 @@ def earlyon(run: str, variant: str, threads: int) -> Call:
 
 
 def child(arguments: list[str]) -> None:
-    """One contender, answering orders."""
+    """One worker, answering orders."""
     kind, variant, run, bundle, threads, images = arguments
     warnings.simplefilter("ignore")
-    contender = Contender(np.load(images, mmap_mode="r"), int(threads))
+    worker = Worker(np.load(images, mmap_mode="r"), int(threads))
     if kind == "earlyon":
-        contender.call = earlyon(run, variant, int(threads))
+        worker.call = earlyon(run, variant, int(threads))
     elif kind == "openvino f32":
-        contender.call = openvino_static(bundle, variant, int(threads))
+        worker.call = openvino_static(bundle, variant, int(threads))
     else:
-        contender.call = torch_static(run, variant, int(threads))
-    serve(contender)
+        worker.call = torch_static(run, variant, int(threads))
+    serve(worker)
 
 
 def measure(arguments: argparse.Namespace, images: Floats) -> dict[str, Any]:
-    """All contenders at all batch sizes."""
+    """All workers at all batch sizes."""
     opened, threads = read_bundle(arguments.bundle), arguments.threads
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "images.npy"
         np.save(file, images)
         sides: dict[str, list[Process]] = {
-            "shallowdeep": contenders(opened, ENGINE, file, threads),
-            "onnxruntime": contenders(opened, STATIC, file, threads),
+            "shallowdeep": workers(opened, ENGINE, file, threads),
+            "onnxruntime": workers(opened, STATIC, file, threads),
         }
         for kind, variants in VARIANTS.items():
             where = [str(arguments.run), str(arguments.bundle), str(threads), str(file)]
@@ -164,7 +164,7 @@ def at_size(sides: dict[str, list[Process]], size: int, rounds: int) -> dict[str
     print(size, {name: f"{1e3 * float(np.median(values)):.2f} ms" for name, values in times.items()}, file=sys.stderr)
     return {
         "batch_size": size,
-        "contenders": {
+        "workers": {
             name: {
                 "ms": 1e3 * float(np.median(values)),
                 "variant": best[name].pool,

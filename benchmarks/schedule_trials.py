@@ -4,7 +4,7 @@
     python benchmarks/schedule_trials.py --table OUT.json
 
 Each trial trains as `train --recipe backbone --epochs 8` does (Muon, one cycle, flips, 2-pixel crop) but for the one
-thing in its name, and is judged on 10,000 other *training* images: the test split is not touched. What these trials
+thing in its name, and is evaluated on 10,000 other *training* images: the test split is not touched. What these trials
 change is no option of the product unless it helped. Trials are added to OUT.json when they are done.
 """
 
@@ -46,7 +46,7 @@ class Trial:
 
     Attributes:
         settings: of the optimiser and its schedule.
-        ema: decay of averaged weights that are judged instead; 0 for none.
+        ema: decay of averaged weights that are evaluated instead; 0 for none.
         alternating: mirror each image in every other epoch instead of at random.
         growing: begin with smaller images.
     """

@@ -26,7 +26,6 @@ import numpy as np
 import pyarrow.parquet as pq
 from budgets import at_budgets, columns, difference, document
 
-from shallowdeep.checkpoint import read_manifest
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import write_json
 
@@ -67,7 +66,7 @@ def shallowdeep(*arguments: str) -> dict[str, Any]:
 
 
 def subset(data: Path, folder: Path) -> None:
-    """Write the images to train on and those to judge on, both from the training part."""
+    """Write the images to train on and those to evaluate on, both from the training part."""
     table = pq.read_table(next(data.rglob("train-*.parquet")))
     order = np.random.default_rng(0).permutation(len(table))
     folder.mkdir(parents=True)
@@ -75,7 +74,7 @@ def subset(data: Path, folder: Path) -> None:
         pq.write_table(table.take(np.sort(rows)), folder / f"{name}-00000-of-00001.parquet")
 
 
-def judged(run: Path) -> dict[str, Any]:
+def evaluated(run: Path) -> dict[str, Any]:
     """Accuracy of every exit, and accuracy and cost of the policy for each budget, by each signal."""
     exits = shallowdeep("evaluate", str(run))["exits"]
     found: dict[str, Any] = {"exits": [round(exit_["accuracy"], 4) for exit_ in exits]}
@@ -86,12 +85,12 @@ def judged(run: Path) -> dict[str, Any]:
         ExitPredictions(held_out.logits[:, rows], held_out.labels[rows], held_out.costs)
         for rows in (slice(CHOSEN_ON), slice(CHOSEN_ON, None))
     )
-    found |= at_budgets(read_manifest(run), chosen_on, shown)
+    found |= at_budgets(chosen_on, shown)
     return found
 
 
 def screen(arguments: argparse.Namespace) -> None:
-    """Train and judge what is not in the file yet."""
+    """Train and evaluate what is not in the file yet."""
     results: Results = json.loads(arguments.out.read_text()) if arguments.out.exists() else []
     done = {(*result["options"], result["seed"], result["epochs"]) for result in results}
     lock = threading.Lock()
@@ -109,7 +108,7 @@ def screen(arguments: argparse.Namespace) -> None:
                 "option": name, "options": OPTIONS[name], "seed": seed, "epochs": arguments.epochs,
                 "seconds": trained["seconds"],
             }  # fmt: skip
-            result |= judged(run)
+            result |= evaluated(run)
             with lock:
                 results.append(result)
                 write_json(arguments.out, results)

@@ -45,12 +45,12 @@ OF_BEST = 11 / 12  # of the others' epochs
 Results = list[dict[str, Any]]
 
 
-def judged(run: Path) -> dict[str, Any]:
+def evaluated(run: Path) -> dict[str, Any]:
     """Test accuracy of every exit of an evaluated run, and of policies for budgets with their costs, by each signal."""
     tune, test = (ExitPredictions.load(run / "predictions" / f"{name}.npz") for name in ("tune", "test"))
     right = (test.logits.argmax(-1) == test.labels).mean(axis=1)
     found: dict[str, Any] = {"exits": [round(float(share), 4) for share in right]}
-    return found | (at_budgets(read_manifest(run), tune, test) if test.exits > 1 else {})
+    return found | (at_budgets(tune, test) if test.exits > 1 else {})
 
 
 def hardware() -> str:
@@ -67,12 +67,12 @@ def added(name: str, run: Path, epochs: int) -> dict[str, Any]:
     return {
         "run": name, "seed": config.seed, "epochs": epochs, "model": read_manifest(run).model.name,
         "hardware": hardware(), "trained_epochs": len(history),
-        "seconds": round(sum(record["seconds"] for record in history), 1), **judged(run),
+        "seconds": round(sum(record["seconds"] for record in history), 1), **evaluated(run),
     }  # fmt: skip
 
 
-def train_and_judge(arguments: argparse.Namespace) -> None:
-    """Train and judge what is not in the file yet."""
+def train_and_evaluate(arguments: argparse.Namespace) -> None:
+    """Train and evaluate what is not in the file yet."""
     results: Results = json.loads(arguments.out.read_text()) if arguments.out.exists() else []
     done = {(result["run"], result["seed"], result["epochs"]) for result in results}
     lock = threading.Lock()
@@ -88,7 +88,7 @@ def train_and_judge(arguments: argparse.Namespace) -> None:
         document("evaluate", str(run), threads=1)
         result = {
             "run": name, "seed": seed, "epochs": arguments.epochs, "model": arguments.model, "hardware": hardware(),
-            "trained_epochs": trained["epochs"], "seconds": round(trained["seconds"], 1), **judged(run),
+            "trained_epochs": trained["epochs"], "seconds": round(trained["seconds"], 1), **evaluated(run),
         }  # fmt: skip
         with lock:
             results.append(result)
@@ -137,7 +137,7 @@ def table(results: Results) -> str:
 
 
 def main() -> None:
-    """Train and judge, or print the table of what was."""
+    """Train and evaluate, or print the table of what was."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="the dataset, or with --table nothing but OUT.json", nargs="?")
     parser.add_argument("out", type=Path)
@@ -156,7 +156,7 @@ def main() -> None:
     elif arguments.table:
         print(table(json.loads(arguments.out.read_text())))
     else:
-        train_and_judge(arguments)
+        train_and_evaluate(arguments)
 
 
 if __name__ == "__main__":

@@ -142,22 +142,22 @@ def interval(ratio: dict[str, float]) -> str:
 
 
 def peers_table(path: Path) -> list[str]:
-    """One line a contender, if peers were timed."""
+    """One line a worker, if peers were timed."""
     if not path.exists():
         return []
     document = json.loads(path.read_text())
     sizes = [batch["batch_size"] for batch in document["batches"]]
     lines = ["The same in other hands, ms per batch (times our engine's):", ""]
     lines += ["| | " + " | ".join(f"batch {size}" for size in sizes) + " |", "|---" * (len(sizes) + 1) + "|"]
-    for name in document["batches"][0]["contenders"]:
+    for name in document["batches"][0]["workers"]:
         cells = []
         for batch in document["batches"]:
-            contender = batch["contenders"][name]
-            ratio = contender["shallowdeep_is_faster_by"]
+            worker = batch["workers"][name]
+            ratio = worker["shallowdeep_is_faster_by"]
             factor = (
                 "" if name == "shallowdeep" else f" ({ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}])"
             )
-            cells.append(f"{contender['ms']:.2f}{factor}")
+            cells.append(f"{worker['ms']:.2f}{factor}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return [*lines, ""]
 

@@ -95,7 +95,7 @@ def test_cascades_come_back(tmp_path: Path) -> None:
     assert torch.equal(logits(loaded), logits(network))
     save(small_network(), tmp_path / "old", OBJECT)
     rewrite(tmp_path / "old", lambda d: [d.update(format_version=1), *(exit_.pop("cascaded") for exit_ in d["exits"])])
-    assert not load(tmp_path / "old", backbone=small_backbone()).cascaded
+    assert not load(tmp_path / "old", backbone=small_backbone()).costs.cascaded
 
 
 def test_convolutional_heads_of_format_1_come_back(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from math import log
 import numpy as np
 import pytest
 
-from shallowdeep.analysis.answer_rule import AnswerRule, fit_answer_rule, judge_answer_rule
+from shallowdeep.analysis.answer_rule import AnswerRule, evaluate_answer_rule, fit_answer_rule
 from shallowdeep.analysis.error_detection import detection
 from shallowdeep.analysis.error_indicators import (
     POWERS,
@@ -118,7 +118,7 @@ def test_an_answer_rule_is_fitted_and_judged() -> None:
     tune, test = trained_exits(800, seed=3), trained_exits(800, seed=4)
     rule = fit_answer_rule(tune)
     assert rule.exits > 1
-    found = judge_answer_rule(rule, test, resamples=200)
+    found = evaluate_answer_rule(rule, test, resamples=200)
     right = (rule.answers(test.logits) == test.labels).mean()
     assert found["gain"] == pytest.approx(right - (test.logits[-1].argmax(-1) == test.labels).mean())
     assert found["intervals"]["gain"][0] < found["gain"] < found["intervals"]["gain"][1]
@@ -131,5 +131,5 @@ def test_a_rule_that_cannot_help_leaves_answers_alone() -> None:
     pred = ExitPredictions(logits, np.array([0, 1] * 3), np.array([0.5, 1.0]))
     rule = fit_answer_rule(pred)
     assert rule == AnswerRule(1, float("inf"))
-    assert judge_answer_rule(rule, pred, 0)["changed"] == 0
-    assert "no combination did better" in judge_answer_rule(rule, pred, 0)["rule"]
+    assert evaluate_answer_rule(rule, pred, 0)["changed"] == 0
+    assert "no combination did better" in evaluate_answer_rule(rule, pred, 0)["rule"]

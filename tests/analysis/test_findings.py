@@ -16,6 +16,7 @@ from shallowdeep.analysis.findings import findings
 from shallowdeep.analysis.recorded import Recorded
 from shallowdeep.errors import CheckpointError, DataError
 from shallowdeep.exits.confusion import ConfusionStatistics, confusion
+from shallowdeep.exits.costs import CostModel
 from shallowdeep.exits.predictions import ExitPredictions
 
 COSTS = np.array([0.3, 0.6, 1.05])
@@ -84,7 +85,7 @@ def test_without_labels_the_label_free_parts_work() -> None:
 def test_a_single_exit_an_absent_class_and_no_error() -> None:
     """Nothing is divided by nothing; notes name what cannot be told."""
     one = exits()
-    single = findings(Recorded(one["logits"][:1], np.ones(1), one["labels"]), resamples=20)
+    single = findings(Recorded(one["logits"][:1], CostModel((1.0,)), one["labels"]), resamples=20)
     json.dumps(single, allow_nan=False)
     assert single["wasteful"] is single["confusion"] is None
     assert "confusion" not in single["error_indicators"]
@@ -92,7 +93,7 @@ def test_a_single_exit_an_absent_class_and_no_error() -> None:
     perfect = exits(gain=50.0)
     kept = perfect["labels"] != 2
     found = findings(
-        Recorded(perfect["logits"][:, kept], COSTS, perfect["labels"][kept], ("a", "b", "c", "d")),
+        Recorded(perfect["logits"][:, kept], CostModel.of(COSTS), perfect["labels"][kept], ("a", "b", "c", "d")),
         tune=ExitPredictions(**perfect), resamples=20,
     )  # fmt: skip
     json.dumps(found, allow_nan=False)
@@ -133,7 +134,7 @@ def test_files_of_other_programs(tmp_path: Path) -> None:
     np.savez(path, **{**given, "costs": COSTS.astype(np.longdouble)}, class_names=np.array([b"a", b"b", b"c", b"d"]))
     theirs = Recorded.load(path)
     assert theirs.class_names == ("a", "b", "c", "d")
-    assert theirs.costs.dtype == np.float64
+    assert theirs.costs == CostModel.of(np.asarray(COSTS))
     images = np.zeros((5, 8, 8, 3), np.uint8)
     np.savez(path, **given, class_names=["a", "b", "c", "d"], exit_names=["x", "y", "z"], images=images)
     full = Recorded.load(path)
@@ -200,7 +201,7 @@ def test_whatever_the_shape_every_number_is_one(
     def logits(count: int) -> NDArray[np.float32]:
         return (scale * generator.normal(size=(exits_, count, classes))).astype(np.float32)
 
-    costs = np.linspace(1 / exits_, 1.0, exits_)
+    costs = CostModel.of(np.linspace(1 / exits_, 1.0, exits_))
     recorded = Recorded(logits(samples), costs, generator.integers(0, classes, samples) if labelled else None)
     tune = ExitPredictions(logits(fitted), generator.integers(0, classes, fitted), costs) if fitted else None
     statistics = ConfusionStatistics.over([logits(5)]) if measured else None

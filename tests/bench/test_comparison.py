@@ -18,7 +18,7 @@ for number, line in enumerate(sys.stdin):
 """
 
 
-def contender(*seconds: float) -> Process:
+def worker(*seconds: float) -> Process:
     """A process that claims to need these seconds a batch, in turn."""
     return start(str(seconds), ["-c", SCRIPT, str(list(seconds))], 1)
 
@@ -46,7 +46,7 @@ def test_ratios_are_paired_by_round() -> None:
 
 def test_turns_are_long_enough_and_the_best_pool_wins() -> None:
     """Ten batches of 20 ms fill a turn of 200 ms; one slow round does not change which is best."""
-    with closing([contender(0.02), contender(0.05, 0.01, 0.01)]) as processes:
+    with closing([worker(0.02), worker(0.05, 0.01, 0.01)]) as processes:
         assert batches_a_turn(processes[:1], 1) == 10
         assert best_pool(processes, 1, 2) is processes[1]
 

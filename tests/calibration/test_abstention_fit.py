@@ -100,6 +100,6 @@ def test_confusion_of_answers_counts_the_exits_in_use_before_them() -> None:
     assert np.isnan(found[early]).all()
     both = confusion(logits[[0, 2]])
     assert found[~early] == pytest.approx(((both - both.mean()) / both.std())[~early], abs=1e-4)
-    given = answered(POLICY, pred, [0.01, 0.01], statistics)
+    given = answered(POLICY, pred, statistics)
     assert given.wrong.tolist() == (decisions.labels != pred.labels).tolist()
-    assert set(answered(POLICY, pred, [0.01, 0.01], None).doubts) == {"confidence"}
+    assert set(answered(POLICY, pred, None).doubts) == {"confidence"}

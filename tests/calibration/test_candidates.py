@@ -8,12 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.inference.synthetic import COSTS, HEAD_COSTS, part, pool
+from tests.synthetic import COSTS, HEAD_COSTS, part, pool
 
 from shallowdeep.calibration.candidates import best_within_budget, candidates, pareto, pareto_front
 from shallowdeep.calibration.threshold_search import price_path
 from shallowdeep.errors import ConfigurationError
-from shallowdeep.exits.outcome import final_answers, follow, outcome_block
+from shallowdeep.exits.outcome import final_answers, outcome_of, summarize
 from shallowdeep.exits.policy import NEVER, Policy
 from shallowdeep.exits.predictions import ExitPredictions
 
@@ -47,14 +47,14 @@ def test_following_a_policy_costs_what_a_slow_loop_counts() -> None:
     """Heads of exits that are switched off cost nothing; accuracy and losses are counted against labels and final."""
     pred = small()
     policy = Policy((0.6, None, 0.7, 2.0, None))
-    block = outcome_block(policy, pred, HEAD_COSTS)
-    assert block["relative_cost"] == pytest.approx(mean_cost(policy, pred))
-    followed = follow(policy, pred, HEAD_COSTS)
-    assert block["accuracy"] == pytest.approx(np.mean(followed.labels == pred.labels))
-    assert block["accuracy_lost"] == pytest.approx(block["final_accuracy"] - block["accuracy"])
-    assert block["disagreement"] == pytest.approx(np.mean(followed.labels != pred.logits[-1].argmax(-1)))
-    assert sum(block["exit_shares"]) == pytest.approx(1)
-    assert block["exit_shares"][1] == block["exit_shares"][3] == block["exit_shares"][4] == block["forced"] == 0
+    block = summarize(policy, pred)
+    assert block.relative_cost == pytest.approx(mean_cost(policy, pred))
+    followed = outcome_of(policy, pred)
+    assert block.accuracy == pytest.approx(np.mean(followed.labels == pred.labels))
+    assert block.accuracy_lost == pytest.approx(block.final_accuracy - block.accuracy)
+    assert block.disagreement == pytest.approx(np.mean(followed.labels != pred.logits[-1].argmax(-1)))
+    assert sum(block.exit_shares) == pytest.approx(1)
+    assert block.exit_shares[1] == block.exit_shares[3] == block.exit_shares[4] == block.forced == 0
 
 
 def test_pareto_keeps_what_nothing_beats() -> None:
@@ -99,13 +99,13 @@ def test_prices_walk_from_answers_to_cost() -> None:
 def test_every_candidate_costs_on_tune_what_it_says() -> None:
     """Costs are the policy's own, and so are the answers where nothing was fitted; idle exits are switched off."""
     tune = small()
-    found = candidates(tune, HEAD_COSTS, Policy(NONE), [tune.labels, final_answers(tune)])
+    found = candidates(tune, Policy(NONE), [tune.labels, final_answers(tune)])
     assert len({candidate.policy.thresholds for candidate in found}) == len(found)
     assert found[0].policy.thresholds == NONE
     assert found[0].relative_cost == pytest.approx(1.0)
     assert (found[0].answers == final_answers(tune)).all()
     for candidate in found:
-        followed = follow(candidate.policy, tune, HEAD_COSTS)
+        followed = outcome_of(candidate.policy, tune)
         assert candidate.relative_cost == pytest.approx(followed.relative_cost)
         assert candidate.fitted or (candidate.answers == followed.labels).all()
     assert any(None in candidate.policy.thresholds for candidate in found[1:])
@@ -117,22 +117,22 @@ def test_all_signals_and_fallbacks_are_searched(signal: str, fallback: str) -> N
     """Signals that look back and the paper's fallback give fronts too, with temperatures and a cost limit."""
     tune = small()
     base = Policy(NONE, signal, fallback, temperatures=(1.1, 1.2, 0.9, 1.0, 1.3, 1.4), max_relative_cost=0.8)
-    front = pareto_front(candidates(tune, HEAD_COSTS, base, [tune.labels]), tune.labels)
+    front = pareto_front(candidates(tune, base, [tune.labels]), tune.labels)
     assert len(front) >= 3
     for one, other in pairwise(front):
         assert one.relative_cost > other.relative_cost
         assert (one.answers == tune.labels).mean() > (other.answers == tune.labels).mean()
     for candidate in front:
         assert (candidate.policy.signal, candidate.policy.fallback) == (signal, fallback)
-        assert follow(candidate.policy, tune, HEAD_COSTS).costs.max() <= 0.8
+        assert outcome_of(candidate.policy, tune).costs.max() <= 0.8
     with pytest.raises(ConfigurationError, match="Expected a highest relative cost of at least"):
-        candidates(tune, HEAD_COSTS, Policy(NONE, signal, max_relative_cost=0.1), [tune.labels])
+        candidates(tune, Policy(NONE, signal, max_relative_cost=0.1), [tune.labels])
 
 
 def test_budgets_are_kept_and_refused() -> None:
     """The best of what costs at most the budget on `tune`; less than the first exit cannot be had."""
     tune = small()
-    front = pareto_front(candidates(tune, HEAD_COSTS, Policy(NONE), [tune.labels]), tune.labels)
+    front = pareto_front(candidates(tune, Policy(NONE), [tune.labels]), tune.labels)
     for budget in (0.2, 0.5, 0.7, 2.0):
         chosen = best_within_budget(front, budget)
         assert chosen.relative_cost <= budget
@@ -146,7 +146,7 @@ def test_a_front_is_found_in_seconds() -> None:
     """1,700 samples, six exits: about a second; ten times that is still bearable."""
     tune = pool(1700)
     start = time.perf_counter()
-    candidates(tune, HEAD_COSTS, Policy(NONE), [tune.labels])
+    candidates(tune, Policy(NONE), [tune.labels])
     assert time.perf_counter() - start < 10
 
 
@@ -157,13 +157,13 @@ def test_thresholds_of_their_own_are_no_worse_on_other_samples() -> None:
     gains = []
     for _ in range(3):
         tune = part(everyone, generator.integers(0, everyone.samples, 1700))
-        found = candidates(tune, HEAD_COSTS, Policy(NONE), [tune.labels])
+        found = candidates(tune, Policy(NONE), [tune.labels])
         shared = pareto_front([candidate for candidate in found if not candidate.fitted], tune.labels)
         front = pareto_front(found, tune.labels)
         for budget in (0.25, 0.4, 0.55, 0.7, 0.9):
             accuracies = []
             for line in (front, shared):
-                answers = follow(best_within_budget(line, budget).policy, everyone, HEAD_COSTS).labels
+                answers = outcome_of(best_within_budget(line, budget).policy, everyone).labels
                 accuracies.append((answers == everyone.labels).mean())
             gains.append(accuracies[0] - accuracies[1])
     by_budget = np.asarray(gains).reshape(3, -1).mean(axis=0)
@@ -175,5 +175,5 @@ def test_temperatures_go_with_thresholds_of_their_own() -> None:
     """Policies with one threshold for all exits are looked for without temperatures."""
     tune = small()
     temperatures = (1.1, 1.2, 0.9, 1.0, 1.3, 1.4)
-    for candidate in candidates(tune, HEAD_COSTS, Policy(NONE, temperatures=temperatures), [tune.labels])[1:]:
+    for candidate in candidates(tune, Policy(NONE, temperatures=temperatures), [tune.labels])[1:]:
         assert candidate.policy.temperatures == (temperatures if candidate.fitted else ())

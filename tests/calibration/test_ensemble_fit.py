@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.inference.synthetic import HEAD_COSTS, pool
+from tests.synthetic import pool
 
 from shallowdeep.calibration.candidates import candidates
 from shallowdeep.calibration.ensemble_fit import fit_ensemble
 from shallowdeep.errors import ConfigurationError, DataError
+from shallowdeep.exits.costs import CostModel
 from shallowdeep.exits.ensemble import Ensemble
-from shallowdeep.exits.outcome import follow
+from shallowdeep.exits.outcome import outcome_of
 from shallowdeep.exits.policy import NEVER, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.exits.signals import log_softmax, scan_exits, softmax
@@ -64,14 +65,14 @@ def test_no_exit_is_switched_off_where_all_are_sure() -> None:
     labels = np.arange(200) % 4
     sure = 60 * np.eye(4, dtype=np.float32)[labels]
     logits = np.stack([np.roll(sure, 1, axis=1), sure, sure])
-    tune = ExitPredictions(logits, labels, np.array([0.3, 0.6, 1.0]))
+    tune = ExitPredictions(logits, labels, CostModel((0.3, 0.6, 1.0), (0.01, 0.01)))
     ensemble = fit_ensemble(tune.logits, tune.labels)
     for base in (
         shared_threshold(NEVER, 3, signal="ensemble", ensemble=ensemble),
         shared_threshold(NEVER, 3, signal="ensemble"),
         shared_threshold(NEVER, 3, signal="patience"),
     ):
-        for candidate in candidates(tune, [0.01, 0.01], base, [labels])[1:]:
+        for candidate in candidates(tune, base, [labels])[1:]:
             assert candidate.policy.in_use == (0, 1, 2)
 
 
@@ -87,11 +88,9 @@ def test_the_search_judges_an_ensemble_on_samples_it_was_not_fitted_to(monkeypat
     monkeypatch.setattr("shallowdeep.calibration.candidates.fit_ensemble", counted)
     whole = fit_ensemble(tune.logits, tune.labels)
     base = shared_threshold(NEVER, tune.exits, signal="ensemble", ensemble=whole)
-    found = candidates(tune, HEAD_COSTS, base, [tune.labels])
+    found = candidates(tune, base, [tune.labels])
     assert fits == [400] * 5
     assert found[0].policy.ensemble is None  # the backbone alone
     assert {candidate.policy.ensemble for candidate in found[1:]} == {whole}
-    differ = [
-        bool((candidate.answers != follow(candidate.policy, tune, HEAD_COSTS).labels).any()) for candidate in found[1:]
-    ]
+    differ = [bool((candidate.answers != outcome_of(candidate.policy, tune).labels).any()) for candidate in found[1:]]
     assert any(differ)

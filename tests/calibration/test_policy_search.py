@@ -6,18 +6,19 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from tests.inference.synthetic import COSTS, HEAD_COSTS, part, pool
+from tests.synthetic import COSTS, part, pool
 
 from shallowdeep.calibration.candidates import candidates
 from shallowdeep.calibration.certification import certify_sequence, losses_of, sequence_to_test
-from shallowdeep.calibration.policy_search import threshold_curve, with_threshold, within_budget, within_loss
+from shallowdeep.calibration.policy_search import with_threshold, within_budget, within_loss
 from shallowdeep.calibration.risk import binomial_p_value, last_passing, p_values
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError, UnknownNameError
-from shallowdeep.exits.outcome import final_answers, follow, outcome_block
+from shallowdeep.exits.outcome import final_answers, outcome_of, summarize
 from shallowdeep.exits.policy import NEVER, Policy
 from shallowdeep.exits.policy_file import policy_document, policy_from
 from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.exits.threshold_curve import default_thresholds, threshold_curve
 
 NONE = Policy((None,) * 5)
 EPS, DELTA = 0.01, 0.05
@@ -30,16 +31,13 @@ def test_the_papers_rule_and_its_curve() -> None:
     policy = with_threshold(NONE, 0.9)
     assert policy.thresholds == (0.9,) * 5
     assert (policy.found, policy.promise) == ({"method": "threshold", "threshold": 0.9}, None)
-    curve = threshold_curve(tune, {"tune": tune, "test": test}, NONE, HEAD_COSTS)
-    assert curve["thresholds"] == sorted(curve["thresholds"])
-    for name, pred in (("tune", tune), ("test", test)):
+    for pred in (tune, test):
+        curve = threshold_curve(pred, default_thresholds(tune, NONE), NONE)
         right = (pred.logits.argmax(-1) == pred.labels).mean(axis=1)
-        assert curve[name]["accuracy"][0] == pytest.approx(right[0])
-        assert curve[name]["accuracy"][-1] == pytest.approx(right[-1])
-        assert (curve[name]["relative_cost"][0], curve[name]["relative_cost"][-1]) == pytest.approx(
-            (COSTS[0], COSTS[-1])
-        )
-        assert curve[name]["relative_cost"] == sorted(curve[name]["relative_cost"])
+        assert curve.accuracy[[0, -1]] == pytest.approx(right[[0, -1]])
+        assert curve.relative_cost[[0, -1]] == pytest.approx((COSTS[0], COSTS[-1]))
+        assert np.all(np.diff(curve.thresholds) > 0)
+        assert np.all(np.diff(curve.relative_cost) >= -1e-12)
     with pytest.raises(ConfigurationError, match="Expected thresholds of at least 0"):
         with_threshold(NONE, -0.1)
 
@@ -47,23 +45,23 @@ def test_the_papers_rule_and_its_curve() -> None:
 def test_a_budget_is_kept_on_tune() -> None:
     """Mean cost on `tune` is within the budget, accuracy above that of any exit alone at that cost."""
     tune = pool(800)
-    policy = within_budget(tune, NONE, HEAD_COSTS, 0.5)
-    block = outcome_block(policy, tune, HEAD_COSTS)
-    assert block["relative_cost"] <= 0.5
-    assert block["accuracy"] > (tune.logits[2].argmax(-1) == tune.labels).mean()
+    policy = within_budget(tune, NONE, 0.5)
+    block = summarize(policy, tune)
+    assert block.relative_cost <= 0.5
+    assert block.accuracy > (tune.logits[2].argmax(-1) == tune.labels).mean()
     assert policy.found["method"] == "budget"
-    assert policy.found["relative_cost"] == pytest.approx(block["relative_cost"])
+    assert policy.found["relative_cost"] == pytest.approx(block.relative_cost)
     for budget in (0.0, float("nan"), 0.1):
         with pytest.raises(ConfigurationError, match="Expected a budget"):
-            within_budget(tune, NONE, HEAD_COSTS, budget)
+            within_budget(tune, NONE, budget)
 
 
 @pytest.mark.parametrize("risk", ["accuracy-gap", "disagreement"])
 def test_a_promise_says_what_it_rests_on(risk: str) -> None:
     """The policy is cheaper than the backbone; one sentence has confidence, loss, size and assumptions."""
     tune, certify = pool(1000), pool(3000, seed=1)
-    policy = within_loss(tune, certify, NONE, HEAD_COSTS, loss=0.02, confidence=0.9, risk=risk)
-    assert outcome_block(policy, tune, HEAD_COSTS)["relative_cost"] < 0.8
+    policy = within_loss(tune, certify, NONE, loss=0.02, confidence=0.9, risk=risk)
+    assert summarize(policy, tune).relative_cost < 0.8
     promise = policy.promise
     assert promise is not None
     assert (promise["risk"], promise["max_loss"], promise["confidence"], promise["samples"]) == (risk, 0.02, 0.9, 3000)
@@ -84,16 +82,16 @@ def test_a_promise_says_what_it_rests_on(risk: str) -> None:
     document = policy_document(policy)
     assert policy_document(policy_from(document, "here")) == document
     if risk == "disagreement":
-        answers = follow(policy, certify, HEAD_COSTS).labels
+        answers = outcome_of(policy, certify).labels
         assert promise["p_value"] == pytest.approx(binomial_p_value(answers != final_answers(certify), 0.02))
 
 
 def test_the_same_splits_give_the_same_policy() -> None:
     """Nothing depends on chance; `certify` decides how far the walk along the sequence goes, and nothing else."""
     tune = pool(500)
-    policies = [within_loss(tune, pool(2000, seed), NONE, HEAD_COSTS, loss=0.03) for seed in (1, 1, 2)]
+    policies = [within_loss(tune, pool(2000, seed), NONE, loss=0.03) for seed in (1, 1, 2)]
     assert policy_document(policies[0]) == policy_document(policies[1])
-    found = candidates(tune, HEAD_COSTS, NONE, [tune.labels])
+    found = candidates(tune, NONE, [tune.labels])
     sequence = sequence_to_test(found, tune, risk="accuracy-gap", eps=0.03, delta=1 - 0.95, samples=2000)
     assert {policies[0].thresholds, policies[2].thresholds} <= {step.policy.thresholds for step in sequence}
 
@@ -113,14 +111,12 @@ def test_the_walk_keeps_the_last_that_passes() -> None:
     """Safe policies pass, and what comes behind one that fails is not looked at."""
     certify = pool(4000, seed=2)
     never, safe, bold = with_threshold(NONE, NEVER), with_threshold(NONE, 0.99), with_threshold(NONE, 0.0)
-    tested = certify_sequence(
-        [never, safe, bold, never], certify, HEAD_COSTS, risk="disagreement", eps=0.02, delta=0.05
-    )
+    tested = certify_sequence([never, safe, bold, never], certify, risk="disagreement", eps=0.02, delta=0.05)
     assert tested.chosen == 1
     assert tested.p_values[3] <= 0.05 < tested.p_values[2]
     order = seeded_order(4000, 0)
-    losses = losses_of("accuracy-gap", follow(safe, certify, HEAD_COSTS).labels, certify)[order]
-    tested = certify_sequence([safe], certify, HEAD_COSTS, risk="accuracy-gap", eps=0.02, delta=0.05)
+    losses = losses_of("accuracy-gap", outcome_of(safe, certify).labels, certify)[order]
+    tested = certify_sequence([safe], certify, risk="accuracy-gap", eps=0.02, delta=0.05)
     assert tested.p_values[0] == p_values("accuracy-gap", losses[None], 0.02, 0.05)[0]
 
 
@@ -131,7 +127,7 @@ def test_too_few_samples_are_refused_with_the_size_needed() -> None:
         with pytest.raises(
             ConfigurationError, match=f"at least {needed} certify samples.*got {needed - 1}; hold out more; 1.1 % can"
         ):
-            within_loss(tune, pool(needed - 1, seed=1), NONE, HEAD_COSTS, loss=EPS, risk=risk)
+            within_loss(tune, pool(needed - 1, seed=1), NONE, loss=EPS, risk=risk)
 
 
 def test_where_nothing_passes_nobody_leaves_early() -> None:
@@ -140,23 +136,23 @@ def test_where_nothing_passes_nobody_leaves_early() -> None:
     tune, certify = (
         ExitPredictions(np.concatenate([-9 * p.logits[:5], p.logits[5:]]), p.labels, p.costs) for p in (tune, certify)
     )
-    policy = within_loss(tune, certify, NONE, HEAD_COSTS, loss=EPS)
+    policy = within_loss(tune, certify, NONE, loss=EPS)
     assert (policy.thresholds, policy.promise) == ((None,) * 5, None)
     assert "No early exit can be promised to lose at most 1 point" in policy.found["note"]
-    assert outcome_block(policy, certify, HEAD_COSTS)["accuracy_lost"] == 0
+    assert summarize(policy, certify).accuracy_lost == 0
     limited = Policy((None,) * 5, max_relative_cost=0.4)
     with pytest.raises(ConfigurationError, match="Expected a highest relative cost under which"):
-        within_loss(tune, certify, limited, HEAD_COSTS, loss=EPS)
+        within_loss(tune, certify, limited, loss=EPS)
 
 
-def test_wishes_out_of_range_are_refused() -> None:
+def test_objectivees_out_of_range_are_refused() -> None:
     """A loss in points instead of a fraction, no confidence, an unknown risk."""
     tune = pool(100)
     for loss, confidence in ((1.0, 0.95), (0.0, 0.95), (0.01, 1.0), (0.01, 0.0), (float("nan"), 0.95)):
         with pytest.raises(ConfigurationError, match="Expected a"):
-            within_loss(tune, tune, NONE, HEAD_COSTS, loss=loss, confidence=confidence)
+            within_loss(tune, tune, NONE, loss=loss, confidence=confidence)
     with pytest.raises(UnknownNameError, match="nearest: accuracy-gap"):
-        within_loss(tune, tune, NONE, HEAD_COSTS, loss=EPS, risk="accuracy")
+        within_loss(tune, tune, NONE, loss=EPS, risk="accuracy")
 
 
 @pytest.mark.parametrize(
@@ -172,9 +168,9 @@ def test_promises_break_as_rarely_as_they_say(risk: str, eps: float, samples: in
     generator = np.random.default_rng(0)
     tune = part(everyone, generator.integers(0, everyone.samples, 1700))
     target = tune.labels if risk == "accuracy-gap" else final_answers(tune)
-    found = candidates(tune, HEAD_COSTS, NONE, [target])
+    found = candidates(tune, NONE, [target])
     sequence = sequence_to_test(found, tune, risk=risk, eps=eps, delta=DELTA, samples=samples)
-    followed = [follow(step.policy, everyone, HEAD_COSTS) for step in sequence]
+    followed = [outcome_of(step.policy, everyone) for step in sequence]
     losses = np.stack([losses_of(risk, one.labels, everyone) for one in followed])  # (M, pool)
     true_risks, costs = losses.mean(axis=1), np.asarray([one.relative_cost for one in followed])
     chosen: list[int | None] = []
@@ -184,7 +180,7 @@ def test_promises_break_as_rarely_as_they_say(risk: str, eps: float, samples: in
         chosen += [last_passing(values[:, draw], DELTA) for draw in range(TOGETHER)]
     broken = sum(index is not None and bool(true_risks[index] > eps) for index in chosen)
     paid = sum(1.0 if index is None else float(costs[index]) for index in chosen)
-    everything = [(follow(one.policy, everyone, HEAD_COSTS)) for one in found]
+    everything = [(outcome_of(one.policy, everyone)) for one in found]
     hindsight = min(one.relative_cost for one in everything if losses_of(risk, one.labels, everyone).mean() <= eps)
     assert broken / DRAWS <= DELTA + 3 * sqrt(DELTA * (1 - DELTA) / DRAWS)
     if samples == 5000:

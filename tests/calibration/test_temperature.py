@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.inference.synthetic import pool
+from tests.synthetic import pool
 
 from shallowdeep.calibration.temperature import COLDEST, fit_temperatures, label_losses
 from shallowdeep.errors import DataError

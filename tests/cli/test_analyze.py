@@ -59,7 +59,7 @@ def test_predictions_of_other_weights_or_damaged_ones_are_made_anew(trained: Tra
     found = document(shell, "analyze", "run", "--trust", "--resamples", 0)
     path = Path("run/predictions/test.npz")
     pred = ExitPredictions.load(path)
-    ExitPredictions(pred.logits[:, :, ::-1].copy(), pred.labels, pred.costs).save(path, "0" * 64)
+    ExitPredictions(pred.logits[:, :, ::-1].copy(), pred.labels, pred.costs, weights="0" * 64).save(path)
     assert document(shell, "analyze", "run", "--trust", "--resamples", 0) == found
     path.write_bytes(path.read_bytes()[:200])
     assert document(shell, "analyze", "run", "--trust", "--resamples", 0) == found
@@ -81,8 +81,8 @@ def test_what_is_fitted_is_not_judged_on_the_same_samples(trained: Training, she
 def test_promises_of_the_policy_are_told(trained: Training, shell: Shell) -> None:
     """That on the answers given among them; predict withholds by the exported policy."""
     trained("run", *JOINT)
-    wish = ("--threshold", 0.6, "--abstain", 0.9, "--confidence", 0.6)
-    abstention = document(shell, "calibrate", "run", "--trust", *wish)["abstention"]
+    objective = ("--threshold", 0.6, "--abstain", 0.9, "--confidence", 0.6)
+    abstention = document(shell, "calibrate", "run", "--trust", *objective)["abstention"]
     found = document(shell, "analyze", "run", "--trust", "--resamples", 0)
     assert abstention["promise"]["sentence"] in found["promise"]
     document(shell, "export", "run", "--trust", "--out", "bundle")

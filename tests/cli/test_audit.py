@@ -100,7 +100,7 @@ def test_a_trigger_larger_than_the_images_is_refused(shell: Shell, workplace: Pa
 
 @pytest.fixture
 def theirs(shell: Shell, workplace: Path) -> tuple[object, ...]:
-    """The command line that judges a network of someone else's by 320 clean images."""
+    """The command line that evaluates a network of someone else's by 320 clean images."""
     write_images(workplace / "clean", "train", 320)
     write_images(workplace / "clean", "test", 12)
     status, _, errors = shell(
@@ -132,7 +132,7 @@ def theirs(shell: Shell, workplace: Path) -> tuple[object, ...]:
         "--clean",
         "clean",
         "--out",
-        "judged",
+        "evaluated",
     )
 
 
@@ -151,9 +151,9 @@ def test_suspects_are_compared_with_clean_images(shell: Shell, workplace: Path, 
     assert found["confusion"]["auroc"] == found["tests"][0]["auroc"]
     assert any("No evidence is not clean" in limit for limit in found["limits"])
     assert all(exit_["attack_success"] is None for exit_ in found["exits"])
-    status, _, errors = shell("report", "judged", "--trust", "--resamples", 0)
+    status, _, errors = shell("report", "evaluated", "--trust", "--resamples", 0)
     assert status == 0, errors
-    assert found["verdict"].split(" (")[0] in (workplace / "judged/report.html").read_text()
+    assert found["verdict"].split(" (")[0] in (workplace / "evaluated/report.html").read_text()
 
 
 def test_without_suspects_known_triggers_are_tried(
@@ -182,9 +182,9 @@ def test_suspects_that_cannot_be_judged_are_refused(shell: Shell, workplace: Pat
     assert "Expected suspect images in empty, got none" in refused(shell, *theirs, "--suspects", "empty")
     assert "Expected a number above 0, got 0" in refused(shell, *STUDY, "--poison-ratio", 0)
     assert "got --clean, --model" in refused(
-        shell, "audit", "backdoor", "--model", "tiny_nets:plain", "--clean", "clean", "--out", "judged"
+        shell, "audit", "backdoor", "--model", "tiny_nets:plain", "--clean", "clean", "--out", "evaluated"
     )
-    assert not (workplace / "judged").exists()
+    assert not (workplace / "evaluated").exists()
 
 
 def test_slowdown_tells_what_an_attack_costs(shell: Shell, trained: Training, workplace: Path) -> None:

@@ -44,12 +44,14 @@ def refused(shell: Shell, *arguments: object) -> str:
 
 
 @pytest.mark.parametrize(
-    "wish", [("--threshold", 0.5), ("--budget", 0.7), PROMISE, (*PROMISE, "--risk", "disagreement")]
+    "asked", [("--threshold", 0.5), ("--budget", 0.7), PROMISE, (*PROMISE, "--risk", "disagreement")]
 )
-def test_every_wish_gives_a_policy_for_these_weights(trained: Training, shell: Shell, wish: tuple[object, ...]) -> None:
+def test_every_objective_gives_a_policy_for_these_weights(
+    trained: Training, shell: Shell, asked: tuple[object, ...]
+) -> None:
     """The document has the contract's keys, and its numbers are those of the policy file on the predictions written."""
     trained("run", *JOINT)
-    found = calibrated(shell, *wish)
+    found = calibrated(shell, *asked)
     assert {"policy", "tune", "certify", "test", "promise"} <= set(found)
     policy = read_policy(Path("run/policy.json"), str(read_manifest("run").weights["sha256"]))
     assert policy_document(policy) == found["policy"]
@@ -63,8 +65,8 @@ def test_every_wish_gives_a_policy_for_these_weights(trained: Training, shell: S
         assert block["exit_shares"] == pytest.approx((np.bincount(decisions.exits, minlength=3) / samples).tolist())
         assert block["final_accuracy"] == pytest.approx(np.mean(pred.logits[-1].argmax(-1) == pred.labels))
         assert 0 < block["relative_cost"] <= pred.costs[-1]
-    assert (found["curve"] is not None) == (wish[0] == "--threshold")
-    if wish[0] == "--budget":
+    assert (found["curve"] is not None) == (asked[0] == "--threshold")
+    if asked[0] == "--budget":
         assert found["tune"]["relative_cost"] <= 0.7
     if found["promise"] is not None:
         assert "80 % confidence over the draw of the 20 certify images" in found["promise"]["sentence"]
@@ -82,24 +84,24 @@ def test_people_get_tables_and_notes(trained: Training, shell: Shell) -> None:
     assert "Written: run/policy.json" in errors
 
 
-@pytest.mark.parametrize("wish", [("--threshold", 0.6), ("--budget", 0.8), (*PROMISE, "--max-relative-cost", 2.0)])
-def test_ensembles_are_fitted_for_every_wish(trained: Training, shell: Shell, wish: tuple[object, ...]) -> None:
+@pytest.mark.parametrize("asked", [("--threshold", 0.6), ("--budget", 0.8), (*PROMISE, "--max-relative-cost", 2.0)])
+def test_ensembles_are_fitted_for_every_objective(trained: Training, shell: Shell, asked: tuple[object, ...]) -> None:
     """On `tune`, without temperatures, which are refused; what was fitted goes with all exits in use."""
     trained("run", *JOINT)
-    found = calibrated(shell, *wish, "--signal", "ensemble")
+    found = calibrated(shell, *asked, "--signal", "ensemble")
     policy = found["policy"]
     assert found["temperatures"] is None
     alone = policy["thresholds"] == [None, None]
     assert policy["found"]["ensemble_from"] == (None if alone else "tune")
     assert alone or [len(row) for row in policy["ensemble"]["weights"]] == [1, 2, 3]
     assert None not in policy["thresholds"] or alone
-    status, output, errors = shell("calibrate", "run", "--trust", *wish, "--signal", "ensemble")
+    status, output, errors = shell("calibrate", "run", "--trust", *asked, "--signal", "ensemble")
     assert status == 0
     assert ("weights and class biases fitted on tune" in output) == (not alone)
     assert "these are few" in errors
-    refused = shell("calibrate", "run", "--trust", *wish, "--signal", "ensemble", "--temperatures")
+    refused = shell("calibrate", "run", "--trust", *asked, "--signal", "ensemble", "--temperatures")
     assert refused[0] == 2
-    assert "Expected no --temperatures beside the signal 'ensemble'" in refused[2]
+    assert "Expected no temperatures beside the signal 'ensemble'" in refused[2]
 
 
 def test_signal_fallback_and_limit_go_into_the_policy(trained: Training, shell: Shell) -> None:
@@ -131,27 +133,27 @@ def test_losses_can_be_told_against_a_separate_backbone(trained: Training, shell
     assert "Expected a backbone trained on the same split" in message
 
 
-@pytest.mark.parametrize("wish", [("--threshold", 0.6), LOOSE])
-def test_abstaining_comes_with_a_promise_of_its_own(trained: Training, shell: Shell, wish: tuple[object, ...]) -> None:
+@pytest.mark.parametrize("asked", [("--threshold", 0.6), LOOSE])
+def test_abstaining_comes_with_a_promise_of_its_own(trained: Training, shell: Shell, asked: tuple[object, ...]) -> None:
     """The policy file withholds answers, the document says how many, and two promises are tested on halves."""
     trained("run", *JOINT)
-    found = calibrated(shell, *wish, "--abstain", 0.9, "--confidence", 0.6)
+    found = calibrated(shell, *asked, "--abstain", 0.9, "--confidence", 0.6)
     policy = read_policy(Path("run/policy.json"), str(read_manifest("run").weights["sha256"]))
     assert policy.abstention is not None
     assert found["abstention"]["threshold"] == policy.abstention.threshold
     promise = found["abstention"]["promise"]
     assert "at most 90 % of the answers that this policy gives are wrong" in promise["sentence"]
-    assert promise["samples"] == (20 if wish is not LOOSE else 10)
+    assert promise["samples"] == (20 if asked is not LOOSE else 10)
     assert 0 < found["test"]["answered"]["answered_share"] <= 1
-    assert ("both at once hold with 20 %" in " ".join(found["notes"])) == (wish is LOOSE)
-    assert "Expected an error rate in [0.0001, 1)" in refused(shell, "run", *wish, "--abstain", 2)
+    assert ("both at once hold with 20 %" in " ".join(found["notes"])) == (asked is LOOSE)
+    assert "Expected an error rate in [0.0001, 1)" in refused(shell, "run", *asked, "--abstain", 2)
     assert "certify samples to promise at most 1 % errors" in refused(
-        shell, "run", *wish, "--abstain", 0.01, "--confidence", 0.6
+        shell, "run", *asked, "--abstain", 0.01, "--confidence", 0.6
     )
 
 
-def test_bad_wishes_are_told_in_one_line(trained: Training, shell: Shell) -> None:
-    """None or two wishes, values out of range, unknown names, too few certify images, a plain backbone, no run."""
+def test_bad_objectivees_are_told_in_one_line(trained: Training, shell: Shell) -> None:
+    """None or two objectives, values out of range, unknown names, too few certify images, a plain backbone, no run."""
     trained("run", *JOINT)
     trained("plain", "--recipe", "backbone", "--epochs", 1)
     one = "Expected one of --threshold, --budget and --max-accuracy-loss, got"

@@ -79,9 +79,9 @@ def test_other_data_leaves_the_runs_files_alone(trained: Training, shell: Shell)
     assert (found["dataset"], found["split"], found["samples"]) == ("others", "all", 30)
     assert found["tune_dataset"] == "images"
     assert sorted(Path("run").rglob("*")) == before
-    document(shell, "evaluate", "run", "--trust", "--data", "others", "--out", "judged")
-    assert Path("judged/predictions/all.npz").exists()
-    assert Path("judged/metrics.json").exists()
+    document(shell, "evaluate", "run", "--trust", "--data", "others", "--out", "evaluated")
+    assert Path("evaluated/predictions/all.npz").exists()
+    assert Path("evaluated/metrics.json").exists()
 
 
 def test_settings_in_a_file_and_on_the_line_give_the_same_weights(trained: Training, shell: Shell) -> None:
@@ -146,7 +146,7 @@ def test_help_and_version(shell: Shell) -> None:
 
 
 def test_the_demo_tells_its_story(shell: Shell, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On an epoch each, the demo trains, converts, judges and says what to try next; a second time it renews it all."""
+    """On an epoch each, the demo trains, converts, evaluates and says what to try next; a second time it renews it all."""
     assert workplace.is_dir()
     monkeypatch.setattr(demo, "BACKBONE_EPOCHS", 1)
     monkeypatch.setattr(demo, "IC_EPOCHS", 1)

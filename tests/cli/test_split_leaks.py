@@ -1,4 +1,4 @@
-"""No image that a network was trained on may be among those it is judged by."""
+"""No image that a network was trained on may be among those it is evaluated by."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_backbone_is_not_taken_over_on_another_split_of_its_data(
 
 
 def test_changed_images_are_noticed(trained: Training, shell: Shell) -> None:
-    """A run is neither judged nor resumed on a folder that has gained an image since: the cut would differ."""
+    """A run is neither evaluated nor resumed on a folder that has gained an image since: the cut would differ."""
     trained("start", "--recipe", "backbone", "--epochs", 1)
     shutil.copy("images/train/azure/000.png", "images/train/azure/zzz.png")
     assert SPLIT in refused(shell, "evaluate", "start", "--trust")

@@ -6,74 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from io import StringIO
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from shallowdeep.__main__ import main
-from shallowdeep.cli import terminal
-from shallowdeep.cli.terminal import TerminalObserver, show
-
-
-def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> tuple[TerminalObserver, StringIO]:
-    """An observer that draws to a string."""
-    drawn = StringIO()
-    monkeypatch.setattr(
-        terminal, "notes", lambda: Console(file=drawn, force_terminal=True, color_system=None, highlight=False)
-    )
-    return TerminalObserver(), drawn
-
-
-def test_bars_of_reading_do_not_disturb_the_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images read in the middle of a training have a bar of their own, which goes when they are read."""
-    observer, _ = on_a_terminal(monkeypatch)
-    tasks = observer._progress.tasks
-    with observer:
-        observer.data("train", 64, 128)
-        observer.data("train", 128, 128)
-        assert not observer._progress.tasks
-        observer.started("joint", "steps", 10, 4)
-        observer.advanced(1, "loss 1.0")
-        observer.data("tune", 5, 20)
-        observer.advanced(1)
-        training, reading = observer._progress.tasks
-        assert (training.completed, training.total, training.fields["note"]) == (6, 10, "")
-        assert (reading.completed, reading.total, reading.description) == (5, 20, "reading tune (images)")
-        observer.data("test", 1, 2)
-        observer.data("test", 2, 2)
-        assert [task.completed for task in observer._progress.tasks] == [6]
-        observer.started("predicting", "images", 7, 0)
-        assert [task.total for task in observer._progress.tasks] == [7]
-    assert tasks == []
-
-
-def test_an_epoch_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loss, accuracies in per cent and seconds."""
-    observer, drawn = on_a_terminal(monkeypatch)
-    record = {"phase": "joint", "epoch": 2, "loss": 0.51234, "tune_accuracy": [0.5, 0.987], "seconds": 12.3}
-    observer.epoch_ended(record)
-    assert drawn.getvalue().strip() == "joint epoch 2: loss 0.5123, tune accuracy % 50.0 98.7 (12 s)"
-
-
-def test_without_a_terminal_a_line_a_minute_tells_how_far_it_is(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Inside a long epoch a log shows life, and no more than that."""
-    clock = [100.0]
-    monkeypatch.setattr("shallowdeep.cli.terminal.time.monotonic", lambda: clock[0])
-    with TerminalObserver() as observer:
-        observer.started("joint", "steps", 4000, 0)
-        for second in range(150):
-            clock[0] = 100.0 + second
-            observer.advanced(10, "epoch 1/3 loss 2.100")
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.split(", about")[0] for line in lines] == [
-        "joint (steps): 610 of 4,000, epoch 1/3 loss 2.100",
-        "joint (steps): 1,210 of 4,000, epoch 1/3 loss 2.100",
-    ]
-    assert "min left" in lines[-1]
+from shallowdeep.cli.terminal import show
+from shallowdeep.progress import TerminalProgress
 
 
 def test_ctrl_c_while_the_program_is_loaded_is_one_line(
@@ -100,7 +39,7 @@ def test_only_the_first_of_many_processes_speaks(
     """The second process of a launcher prints neither notes nor results."""
     for rank, spoken in (("1", ""), ("0", '{\n  "a": 1\n}\n')):
         monkeypatch.setenv("RANK", rank)
-        TerminalObserver().said("hello")
+        TerminalProgress().say("hello")
         show({"a": 1}, "a table", as_json=True)
         captured = capsys.readouterr()
         assert captured.out == spoken

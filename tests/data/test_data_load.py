@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.recorder import Recorder
 
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.preprocessing import Preprocessing
@@ -157,15 +158,20 @@ def test_a_bad_image_is_named_or_skipped(make_folder: MakeFolder, budget: int) -
 
 def test_splits_of_one_part_share_their_images_and_report_progress(make_folder: MakeFolder) -> None:
     """The calibration split decodes nothing that tune and certify have decoded."""
-    seen: list[tuple[str, int, int]] = []
-    data = load_dataset(make_folder(), image_size=8, progress=lambda *news: seen.append(news))
-    assert seen == []
+    seen = Recorder()
+    data = load_dataset(make_folder(), image_size=8, progress=seen)
+    assert seen.bars == []
     data.tune.prepare()
     data.certify.prepare()
     data.calibration.prepare()
     data.train.fetch([0])
     data.train.fetch([1])
-    assert seen == [("tune", 1, 1), ("certify", 1, 1), ("train", 22, 22)]
+    assert [(bar.what, bar.done, bar.total) for bar in seen.bars] == [
+        ("reading tune (images)", 1, 1),
+        ("reading certify (images)", 1, 1),
+        ("reading train (images)", 22, 22),
+    ]
+    assert all(bar.finished for bar in seen.bars)
 
 
 def test_nonsense_is_refused(make_folder: MakeFolder) -> None:

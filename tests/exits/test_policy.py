@@ -15,7 +15,7 @@ from tests.exits.ensembles import drawn
 
 from shallowdeep.errors import ConfigurationError, DataError, UnknownNameError
 from shallowdeep.exits.arrays import Array, to_numpy
-from shallowdeep.exits.costs import costs_in_use
+from shallowdeep.exits.costs import CostModel
 from shallowdeep.exits.policy import FALLBACKS, NEVER, Policy, decide, shared_threshold
 from shallowdeep.exits.signals import SIGNALS, scan_exits
 
@@ -73,12 +73,13 @@ def test_agrees_with_a_slow_loop(asarray: Callable[..., Array], policy: Policy, 
     logits = logits_of(seed)
     if weighted and policy.signal == "ensemble":
         policy = replace(policy, ensemble=drawn(len(policy.in_use), logits.shape[-1], seed))
-    costs = costs_in_use(COSTS, [0.01] * 3, policy.in_use).tolist()
+    model = CostModel(tuple(COSTS), (0.01,) * 3)
+    costs = model.in_use(policy.in_use).tolist()
     if policy.max_relative_cost is not None and costs[0] > policy.max_relative_cost:
         with pytest.raises(ConfigurationError, match="Expected a highest relative cost of at least"):
-            decide(policy, asarray(logits), costs)
+            decide(policy, asarray(logits), model)
         return
-    got = decide(policy, asarray(logits.copy()), costs)
+    got = decide(policy, asarray(logits.copy()), model)
     expected = slow(policy, logits, costs)
     for n, (exit_, by, label, confidence, forced) in enumerate(expected):
         assert (int(got.exits[n]), int(got.answered_by[n]), int(got.labels[n])) == (exit_, by, label)
@@ -111,7 +112,7 @@ def test_a_cost_limit_forces_and_marks() -> None:
     logits[1, 0] = [9, 0]  # the first sample is sure at exit 1
     logits[1, 1] = [0, 1]
     policy = Policy(thresholds=(0.9, 0.9), max_relative_cost=0.6)
-    got = decide(policy, logits, [0.3, 0.6, 1.0])
+    got = decide(policy, logits, CostModel((0.3, 0.6, 1.0)))
     assert got.exits.tolist() == [1, 1]
     assert got.labels.tolist() == [0, 1]
     assert got.forced.tolist() == [False, True]
@@ -123,15 +124,6 @@ def test_most_confident_answers_when_none_is() -> None:
     for fallback, label, by in (("final", 1, 2), ("most-confident", 0, 0)):
         got = decide(shared_threshold(NEVER, 3, fallback=fallback), logits)
         assert (got.labels.tolist(), got.answered_by.tolist(), got.exits.tolist()) == ([label], [by], [2])
-
-
-def test_costs_without_the_heads_that_are_not_run() -> None:
-    """Heads of exits that are switched off cost nothing, those passed on the way do."""
-    assert costs_in_use([0.21, 0.43, 1.05], [0.01, 0.02], [0, 1, 2]) == pytest.approx([0.21, 0.43, 1.05])
-    assert costs_in_use([0.21, 0.43, 1.05], [0.01, 0.02], [1, 2]) == pytest.approx([0.42, 1.04])
-    assert costs_in_use([0.21, 0.43, 1.05], [0.01, 0.02], [2]) == pytest.approx([1.02])
-    with pytest.raises(ConfigurationError, match="Expected 2 head costs for 3 exits, got 1"):
-        costs_in_use([0.1, 0.5, 1.0], [0.01], [2])
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.abstention import Abstention, doubts
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.confusion import ConfusionStatistics
-from shallowdeep.exits.costs import costs_in_use
 from shallowdeep.exits.policy import FALLBACKS, NEVER, Decisions, Policy, decide, shared_threshold
 from shallowdeep.exits.signals import SIGNALS, scan_exits
 from shallowdeep.inference.backends import onnx_runtime
@@ -34,7 +33,6 @@ from shallowdeep.inference.engine import EarlyExitEngine
 from shallowdeep.inference.export import Origin, write_bundle
 from shallowdeep.inference.segments import plan_segments
 from shallowdeep.sdn.convert import convert
-from shallowdeep.sdn.head_costs import head_costs
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 NEAR = 1e-4
@@ -112,8 +110,7 @@ def reference(network: ShallowDeepNetwork, policy: Policy, x: Tensor) -> tuple[D
     """All exits, then policy; and the logits."""
     with torch.no_grad():
         logits = network(x).numpy()
-    costs = costs_in_use(network.costs, head_costs(network.exits, network.backbone_macs), policy.in_use).tolist()
-    return decide(policy, logits, costs), logits
+    return decide(policy, logits, network.costs), logits
 
 
 def clear(policy: Policy, logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -352,10 +349,10 @@ def test_finished_samples_leave_the_batch(network: ShallowDeepNetwork) -> None:
 
 def test_stages_between_exits_in_use_are_fused(network: ShallowDeepNetwork) -> None:
     """Three calls become two when the middle exit is off, and its head's cost is gone."""
-    heads = head_costs(network.exits, network.backbone_macs)
+    heads = network.costs.heads
     assert min(heads) > 0
-    both = plan_segments(Policy((0.5, 0.5, None)), network.costs, heads)
-    one = plan_segments(Policy((None, 0.5, None)), network.costs, heads)
+    both = plan_segments(Policy((0.5, 0.5, None)), network.costs)
+    one = plan_segments(Policy((None, 0.5, None)), network.costs)
     assert [(s.first, s.last) for s in both] == [(0, 0), (1, 1), (2, 3)]
     assert [(s.first, s.last) for s in one] == [(0, 1), (2, 3)]
     assert one[0].relative_cost == pytest.approx(both[1].relative_cost - heads[0])

@@ -23,7 +23,6 @@ from shallowdeep.inference.segments import plan_segments
 from shallowdeep.models.registry import build
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.feature_reduction import PooledReduction
-from shallowdeep.sdn.head_costs import head_costs
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -52,7 +51,7 @@ def converted(model: str, size: int) -> ShallowDeepNetwork:
 def test_exported_networks_give_the_same_logits(model: str, size: int, tmp_path: Path) -> None:
     """Every exit's within 1e-4, at three batch sizes, and the static network's too."""
     network = converted(model, size)
-    segments = plan_segments(Policy((0.5, None)), network.costs, head_costs(network.exits, network.backbone_macs))
+    segments = plan_segments(Policy((0.5, None)), network.costs)
     names = export_segments(network, segments, tmp_path)
     runtime = OnnxRuntime([tmp_path / name for name in names], threads=1, pool=OWN_IDLE)
     static = session(tmp_path / export_static(network, tmp_path), threads=1, pool=OWN_IDLE)

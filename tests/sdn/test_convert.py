@@ -388,7 +388,7 @@ def test_costs_are_counted_by_hand() -> None:
     total = 6912 + 3 * 9216 + 20
     assert network.backbone_macs == total
     assert [exit_.macs for exit_ in network.exits] == [6912 + 320, 6912 + 9216 + 640, total + 640]
-    assert network.costs == tuple(macs / total for macs in (7232, 16768, total + 640))
+    assert network.costs.reached == tuple(macs / total for macs in (7232, 16768, total + 640))
     assert network.exits[0].depth == 6912 / total
 
 
@@ -404,7 +404,7 @@ def test_cascades_cost_what_they_do() -> None:
     """Each classifier but the first reads the five logits before it: 25 MACs more; a single one has nothing to read."""
     network = convert(Tiny(), EXAMPLE, fractions=(0.2, 0.5), cascaded=True)
     assert [exit_.cascaded for exit_ in network.exits] == [False, True, False]
-    assert network.cascaded
+    assert network.costs.cascaded
     assert [exit_.macs for exit_ in network.exits[:-1]] == [6912 + 320, 6912 + 9216 + 640 + 25]
     exact(network, copy.deepcopy(network.backbone), 8)
     with pytest.raises(ConfigurationError, match="Expected at least two internal classifiers to cascade, got one"):

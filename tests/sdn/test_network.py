@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.recorder import Recorder
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from shallowdeep.exits.costs import CostModel
 from shallowdeep.models.registry import build
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -81,7 +83,7 @@ def test_without_exits() -> None:
     network = ShallowDeepNetwork.without_exits(backbone, 100)
     images = torch.randn(2, 3, 8, 8)
     assert torch.equal(network(images), backbone(images)[None])
-    assert network.costs == (1.0,)
+    assert network.costs == CostModel((1.0,))
     assert network.stage_outputs(images)[0] == []
 
 
@@ -150,12 +152,12 @@ def test_predictions_are_the_networks_in_order() -> None:
     """One pass over batches gives logits, labels and costs, in eval mode, and leaves the mode alone."""
     network = small().train()
     images, labels = torch.randn(5, 3, 8, 8), torch.arange(5)
-    seen: list[int] = []
-    predictions = predict_exits(network, [(images[:3], labels[:3]), (images[3:], labels[3:])], progress=seen.append)
+    seen = Recorder()
+    predictions = predict_exits(network, [(images[:3], labels[:3]), (images[3:], labels[3:])], progress=seen)
     assert network.training
     with torch.no_grad():
         expected = network.eval()(images)
     torch.testing.assert_close(torch.from_numpy(predictions.logits), expected)
     assert predictions.labels.tolist() == [0, 1, 2, 3, 4]
-    assert tuple(predictions.costs) == network.costs
-    assert seen == [3, 2]
+    assert predictions.costs == network.costs
+    assert [bar.steps for bar in seen.bars] == [[3, 2]]

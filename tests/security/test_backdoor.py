@@ -17,7 +17,6 @@ from shallowdeep.security.backdoor import (
 )
 
 COSTS = np.asarray([0.3, 0.6, 1.0])
-HEADS = (0.0, 0.0)  # so that the last exit costs what the backbone does
 
 
 def saying(answers: list[list[int]], labels: list[int], sure: float = 4.0) -> ExitPredictions:
@@ -27,12 +26,12 @@ def saying(answers: list[list[int]], labels: list[int], sure: float = 4.0) -> Ex
 
 
 CLEAN = saying([[0, 1, 1, 0], [0, 1, 2, 0], [0, 1, 2, 1]], [0, 1, 2, 1])
-ODD = saying([[0, 1, 1, 0], [0, 2, 1, 2], [2, 2, 2, 2]], [0, 1, 1, 0])
+TRIGGERED = saying([[0, 1, 1, 0], [0, 2, 1, 2], [2, 2, 2, 2]], [0, 1, 1, 0])
 
 
 def test_success_is_the_share_that_goes_to_the_target() -> None:
     """None, half, all."""
-    assert attack_success(np.asarray(ODD.logits), 2) == [0.0, 0.5, 1.0]
+    assert attack_success(np.asarray(TRIGGERED.logits), 2) == [0.0, 0.5, 1.0]
 
 
 def test_the_trigger_wins_at_the_first_exit_over_a_half() -> None:
@@ -59,7 +58,7 @@ def test_blind_answers_are_the_majority_of_the_first_half_where_exits_disagree()
 
 def test_findings_are_those_counted_by_hand() -> None:
     """Exits, confusion, and the ways of answering."""
-    found = backdoor_findings(Looks(CLEAN, ODD, CLEAN, ODD), 2, names=["a", "b", "final"], head_costs=HEADS)
+    found = backdoor_findings(Looks(CLEAN, TRIGGERED, CLEAN, TRIGGERED), 2, names=["a", "b", "final"])
     assert [exit_["attack_success"] for exit_ in found["exits"]] == [0.0, 0.5, 1.0]
     assert [exit_["clean_accuracy"] for exit_ in found["exits"]] == [0.5, 0.75, 1.0]
     assert [exit_["triggered_accuracy"] for exit_ in found["exits"]] == [1.0, 0.5, 0.0]
@@ -80,6 +79,6 @@ def test_networks_without_exits_and_images_of_the_target_are_refused() -> None:
     """There is nothing to say about either."""
     alone = ExitPredictions(np.asarray(CLEAN.logits)[-1:], CLEAN.labels, np.asarray([1.0]))
     with pytest.raises(DataError, match="internal classifiers"):
-        backdoor_findings(Looks(alone, alone, alone, alone), 2, names=["final"], head_costs=())
+        backdoor_findings(Looks(alone, alone, alone, alone), 2, names=["final"])
     with pytest.raises(DataError, match="other classes than the target"):
-        backdoor_findings(Looks(CLEAN, CLEAN, CLEAN, CLEAN), 2, names=["a", "b", "final"], head_costs=HEADS)
+        backdoor_findings(Looks(CLEAN, CLEAN, CLEAN, CLEAN), 2, names=["a", "b", "final"])

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.inference.synthetic import HEAD_COSTS, pool
+from tests.synthetic import pool
 
 from shallowdeep.errors import DataError
 from shallowdeep.exits.policy import shared_threshold
@@ -39,7 +39,7 @@ def test_published_thresholds_are_the_cheapest_within_the_loss() -> None:
     tune = pool(2000)
     final = float((np.asarray(tune.logits)[-1].argmax(-1) == tune.labels).mean())
     for drop in (0.05, 0.15):
-        block = slowdown_block(shared_threshold(threshold_within(tune, drop), tune.exits), tune, HEAD_COSTS)
+        block = slowdown_block(shared_threshold(threshold_within(tune, drop), tune.exits), tune)
         assert block["accuracy"] >= (1 - drop) * final - 1e-9
         assert block["relative_cost"] < 1
     assert threshold_within(tune, 0.15) < threshold_within(tune, 0.05)
@@ -55,27 +55,24 @@ def test_undecided_inputs_cost_everything_and_a_cost_limit_bounds_them() -> None
     """Worst cost is the whole network's with all heads; a limit caps it."""
     pred = pool(500)
     policy = shared_threshold(0.8, pred.exits)
-    clean, slow = slowdown_block(policy, pred, HEAD_COSTS), slowdown_block(policy, flat(pred), HEAD_COSTS)
+    clean, slow = slowdown_block(policy, pred), slowdown_block(policy, flat(pred))
     assert slow["efficacy"] < clean["efficacy"]
     assert slow["relative_cost"] == pytest.approx(float(pred.costs[-1]))
     assert slow["worst_relative_cost"] == pytest.approx(float(pred.costs[-1]))
     assert slow["exit_shares"] == [0.0] * 5 + [1.0]
     limited = shared_threshold(0.8, pred.exits, max_relative_cost=0.5)
-    assert slowdown_block(limited, flat(pred), HEAD_COSTS)["worst_relative_cost"] <= 0.5
+    assert slowdown_block(limited, flat(pred))["worst_relative_cost"] <= 0.5
 
 
 def test_jitter_moves_thresholds_within_its_spread() -> None:
     """Exits lie between those of the lowest and of the highest threshold, and not all of them are the same."""
     pred = pool(500)
-    _, exits, _ = jittered(shared_threshold(0.7, pred.exits), pred, HEAD_COSTS, spread=0.2, seed=0)
-    low, high = (
-        np.asarray(jittered(shared_threshold(t, pred.exits), pred, HEAD_COSTS, spread=0.0, seed=0)[1])
-        for t in (0.5, 0.9)
-    )
+    _, exits, _ = jittered(shared_threshold(0.7, pred.exits), pred, spread=0.2, seed=0)
+    low, high = (np.asarray(jittered(shared_threshold(t, pred.exits), pred, spread=0.0, seed=0)[1]) for t in (0.5, 0.9))
     assert ((low <= exits) & (exits <= high)).all()
     assert (exits != low).any()
     assert (exits != high).any()
-    again = jittered(shared_threshold(0.7, pred.exits), pred, HEAD_COSTS, spread=0.2, seed=0)[1]
+    again = jittered(shared_threshold(0.7, pred.exits), pred, spread=0.2, seed=0)[1]
     np.testing.assert_array_equal(exits, again)
 
 
@@ -83,12 +80,12 @@ def test_the_cost_limit_is_the_first_exit_beyond_the_mean_cost() -> None:
     """Never looser than the policy's own, and there even where everything stops at the end."""
     pred = pool(500)
     policy = shared_threshold(0.7, pred.exits)
-    mean = slowdown_block(policy, pred, HEAD_COSTS)["relative_cost"]
-    cap = limited(policy, pred, HEAD_COSTS).max_relative_cost
+    mean = slowdown_block(policy, pred)["relative_cost"]
+    cap = limited(policy, pred).max_relative_cost
     assert cap == min(float(cost) for cost in pred.costs if cost >= mean)
-    assert limited(replace(policy, max_relative_cost=0.17), pred, HEAD_COSTS).max_relative_cost in {0.16, 0.17}
+    assert limited(replace(policy, max_relative_cost=0.17), pred).max_relative_cost in {0.16, 0.17}
     never = shared_threshold(1.1, pred.exits)
-    assert limited(never, pred, HEAD_COSTS).max_relative_cost == pytest.approx(float(pred.costs[-1]))
+    assert limited(never, pred).max_relative_cost == pytest.approx(float(pred.costs[-1]))
 
 
 def test_what_to_size_for_follows_the_policy() -> None:
@@ -96,15 +93,15 @@ def test_what_to_size_for_follows_the_policy() -> None:
     pred = pool(500)
     policy = shared_threshold(0.7, pred.exits)
     blocks = {
-        "clean": slowdown_block(policy, pred, HEAD_COSTS),
-        "per_sample": slowdown_block(policy, flat(pred), HEAD_COSTS),
+        "clean": slowdown_block(policy, pred),
+        "per_sample": slowdown_block(policy, flat(pred)),
     }
     latency = [{"batch_size": 1, "ratio": {"median": 1.4}}, {"batch_size": 64, "ratio": {"median": 2.2}}]
     block = {**blocks, "latency": latency}
-    said = sizing(policy, block, pred.costs.tolist(), HEAD_COSTS)
+    said = sizing(policy, block, pred.costs)
     assert said.startswith("Size capacity and time limits for 1.01 times the backbone's cost")
     assert "to 1.01, and a batch of 64 took 2.2 times as long" in said
     off = replace(policy, thresholds=(None,) * 5)
-    assert "for 1.00 times" in sizing(off, block, pred.costs.tolist(), HEAD_COSTS)
+    assert "for 1.00 times" in sizing(off, block, pred.costs)
     capped = replace(policy, max_relative_cost=0.5)
-    assert "for 0.46 times" in sizing(capped, block, pred.costs.tolist(), HEAD_COSTS)
+    assert "for 0.46 times" in sizing(capped, block, pred.costs)

@@ -35,7 +35,7 @@ def test_holm_and_benjamini_hochberg_on_numbers_done_by_hand() -> None:
     assert not benjamini_hochberg([0.2, 0.9]).any()
 
 
-def judged(shift: float, seed: int, *, answered: int | None = None) -> dict[str, object]:
+def evaluated(shift: float, seed: int, *, answered: int | None = None) -> dict[str, object]:
     """Findings of 300 clean inputs and 60 suspects, shifted; all answered as one class, or as they come."""
     generator = np.random.default_rng(seed)
     clean, suspects = generator.normal(size=300), generator.normal(size=60) + shift
@@ -47,13 +47,13 @@ def judged(shift: float, seed: int, *, answered: int | None = None) -> dict[str,
 
 def test_suspects_like_the_clean_raise_an_alarm_no_more_often_than_said() -> None:
     """At 5 %, over several tests together: at most 5 % of 400 draws, and three standard errors."""
-    alarms = np.mean([judged(0.0, seed)["p_value"] <= 0.05 for seed in range(400)])  # type: ignore[operator]
+    alarms = np.mean([evaluated(0.0, seed)["p_value"] <= 0.05 for seed in range(400)])  # type: ignore[operator]
     assert alarms <= 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
 
 
 def test_confused_suspects_are_evidence_and_are_named() -> None:
     """Three standard deviations."""
-    found = judged(3.0, 0, answered=1)
+    found = evaluated(3.0, 0, answered=1)
     assert found["p_value"] < 1e-6  # type: ignore[operator]
     assert str(found["verdict"]).startswith("Evidence of something wrong")
     assert len(found["flagged"]) > 30  # type: ignore[arg-type]
@@ -62,7 +62,7 @@ def test_confused_suspects_are_evidence_and_are_named() -> None:
 
 def test_suspects_that_confuse_the_network_less_are_evidence_too() -> None:
     """As those of a backdoor that every exit has."""
-    found = judged(-3.0, 0, answered=1)
+    found = evaluated(-3.0, 0, answered=1)
     assert found["p_value"] < 1e-6  # type: ignore[operator]
     assert "confuse the network less than clean images do" in str(found["verdict"])
     assert len(found["flagged"]) > 30  # type: ignore[arg-type]
@@ -70,7 +70,7 @@ def test_suspects_that_confuse_the_network_less_are_evidence_too() -> None:
 
 def test_no_evidence_is_not_called_clean() -> None:
     """The verdict says what it does not say."""
-    found = judged(0.0, 1)
+    found = evaluated(0.0, 1)
     assert str(found["verdict"]).startswith("No evidence")
     assert any("No evidence is not clean" in limit for limit in found["limits"])  # type: ignore[attr-defined]
 
@@ -124,4 +124,4 @@ def test_a_trigger_is_evidence_only_where_placebos_do_not_do_as_much() -> None:
 def test_limits_say_how_many_suspects_must_stand_out_to_be_named() -> None:
     """Of 60 with 300 clean ones: 2 x 60 / (.05 x 301), so 8; a single one of seven can be named."""
     assert any("at least 8 of the 60" in limit for limit in limits(300, 60))
-    assert any("A single odd image can be named" in limit for limit in limits(300, 7))
+    assert any("A single suspect can be named" in limit for limit in limits(300, 7))

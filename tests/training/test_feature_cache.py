@@ -13,7 +13,7 @@ from shallowdeep.data.augmentation import get_augmentation
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.loading import Batches
 from shallowdeep.errors import DataError, OutputError
-from shallowdeep.progress import SilentObserver
+from shallowdeep.progress import SILENT
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.feature_cache import CachePlan, FeatureCache, plan_cache, summarise_batches
@@ -52,7 +52,8 @@ def filled(path: Path, network: ShallowDeepNetwork, data: DataSplits, views: int
     cache = FeatureCache(path, plan)
     cache.create()
     for view in range(views):
-        cache.fill_view(view, summarise_batches(network, augmented(data, view), "fp32", SilentObserver()))
+        bar = SILENT.start("", "", None)
+        cache.fill_view(view, summarise_batches(network, augmented(data, view), "fp32", bar))
     return cache
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from shallowdeep.checkpoint import Architecture
 from shallowdeep.data.load import DataSplits, load_dataset
-from shallowdeep.progress import SilentObserver
+from shallowdeep.progress import SILENT
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.recipes import hyperparameters
 from shallowdeep.training.run import Phase, train
@@ -61,7 +61,7 @@ def test_training_calls_the_attack_at_every_step_and_caches_nothing(data: DataSp
         train(
             network, data, [Phase("ic-only", settings)], tmp_path / name, Architecture("plain", 3, 16), seed=0,
             precision="fp32", cache_budget=2**30, weights_dtype="fp32", accelerator=Accelerator(cpu=True),
-            observer=SilentObserver(), attack=attack,
+            progress=SILENT, attack=attack,
         )  # fmt: skip
         return network.state_dict()
 

@@ -51,7 +51,7 @@ def fit_answer_rule(tune: ExitPredictions) -> AnswerRule:
     return best
 
 
-def judge_answer_rule(rule: AnswerRule, pred: ExitPredictions, resamples: int, seed: int = 0) -> dict[str, Any]:
+def evaluate_answer_rule(rule: AnswerRule, pred: ExitPredictions, resamples: int, seed: int = 0) -> dict[str, Any]:
     """Return what a rule gives on a split that had no part in fitting it.
 
     Args:

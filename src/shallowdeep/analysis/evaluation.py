@@ -8,9 +8,9 @@ from typing import Any
 
 from shallowdeep.analysis.accuracy import at_chance, correct_so_far, exit_accuracies
 from shallowdeep.analysis.operating_points import check_same_network, operating_points
-from shallowdeep.analysis.tradeoff import default_thresholds, threshold_curve
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.exits.threshold_curve import default_thresholds, threshold_curve
 
 
 def evaluation(

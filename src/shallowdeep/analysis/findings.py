@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shallowdeep.analysis.accuracy import at_chance, correct_so_far, exit_accuracies
-from shallowdeep.analysis.answer_rule import fit_answer_rule, judge_answer_rule
+from shallowdeep.analysis.answer_rule import evaluate_answer_rule, fit_answer_rule
 from shallowdeep.analysis.claims import claims
 from shallowdeep.analysis.confusion_levels import confusion_levels, confusion_scores
 from shallowdeep.analysis.error_detection import METRICS, detection, detection_intervals
@@ -51,7 +51,7 @@ def findings(
     notes = _notes(recorded, tune, statistics)
     accuracies = exit_accuracies(pred).tolist() if labelled else [None] * pred.exits
     so_far = correct_so_far(pred).tolist() if labelled else [None] * pred.exits
-    names = zip(recorded.exit_names, pred.costs.tolist(), accuracies, so_far, strict=True)
+    names = zip(recorded.exit_names, pred.costs, accuracies, so_far, strict=True)
     right = pred.logits[-1].argmax(axis=-1) == pred.labels if labelled else None
     levels = confusion_scores(pred.logits, statistics) if pred.exits > 1 else None
     indicators, best = _indicators(pred, right, tune, notes, resamples=resamples, seed=seed)
@@ -75,7 +75,7 @@ def findings(
         "answer_rule": None,
     }
     if labelled and tune is not None and pred.exits > 1:
-        document["answer_rule"] = judge_answer_rule(fit_answer_rule(tune), pred, resamples, seed)
+        document["answer_rule"] = evaluate_answer_rule(fit_answer_rule(tune), pred, resamples, seed)
     return {**document, "paper": claims(document), "notes": notes}
 
 

@@ -1,4 +1,4 @@
-"""Operating points: thresholds chosen on one split for a wish, shown on another."""
+"""Operating points: thresholds chosen on one split for an objective, shown on another."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shallowdeep.analysis.accuracy import exit_accuracies
-from shallowdeep.analysis.outcome import outcome
-from shallowdeep.analysis.tradeoff import cheapest_within, choose_threshold, threshold_curve
 from shallowdeep.errors import DataError
-from shallowdeep.exits.policy import first_confident_exit
+from shallowdeep.exits.outcome import summarize
+from shallowdeep.exits.policy import shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.exits.signals import max_probability
+from shallowdeep.exits.threshold_curve import cheapest_within, choose_threshold, threshold_curve
 
 BUDGETS = (0.25, 0.5, 0.75)
 ACCURACY_LOSS = 0.01
@@ -19,10 +18,10 @@ ACCURACY_LOSS = 0.01
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """One wish, the threshold chosen for it on ``tune``, and what that does on the split shown.
+    """One objective, the threshold chosen for it on ``tune``, and what that does on the split shown.
 
     Args:
-        rule: the wish, such as ``"cost <= 25 %"`` or ``"points lost <= 1"``.
+        rule: the objective, such as ``"cost <= 25 %"`` or ``"points lost <= 1"``.
         threshold: chosen on ``tune`` alone; None, with all that follows, where no threshold fits there.
         tune_accuracy: fraction, on the split the threshold was chosen on (so a little flattering).
         accuracy: fraction, on the split shown.
@@ -61,10 +60,12 @@ def operating_points(
     """
     check_same_network(tune, test)
     curve = threshold_curve(tune)
-    wishes = [(f"cost <= {100 * budget:g} %", choose_threshold(curve, budget)) for budget in budgets]
+    objectives = [(f"cost <= {100 * budget:g} %", choose_threshold(curve, budget)) for budget in budgets]
     final_accuracy = float(exit_accuracies(tune)[-1])
-    wishes.append((f"points lost <= {100 * accuracy_loss:g}", cheapest_within(curve, accuracy_loss, final_accuracy)))
-    return [_shown(rule, threshold, tune, test) for rule, threshold in wishes]
+    objectives.append(
+        (f"points lost <= {100 * accuracy_loss:g}", cheapest_within(curve, accuracy_loss, final_accuracy))
+    )
+    return [_shown(rule, threshold, tune, test) for rule, threshold in objectives]
 
 
 def check_same_network(tune: ExitPredictions, test: ExitPredictions) -> None:
@@ -81,7 +82,8 @@ def _shown(rule: str, threshold: float | None, tune: ExitPredictions, test: Exit
     """Return what a threshold does on both splits."""
     if threshold is None:
         return OperatingPoint(rule, None)
-    chosen, shown = (outcome(p, first_confident_exit(max_probability(p.logits), threshold)) for p in (tune, test))
+    policy = shared_threshold(threshold, tune.exits)
+    chosen, shown = (summarize(policy, pred) for pred in (tune, test))
     return OperatingPoint(
         rule, threshold, chosen.accuracy, shown.accuracy, shown.relative_cost, exit_shares=shown.exit_shares
     )

@@ -84,7 +84,7 @@ def wasteful(pred: ExitPredictions, resamples: int = RESAMPLES, seed: int = 0) -
     if pred.exits == 1:
         return None
     table = cross_table(to_numpy(correctness(pred)))
-    costs = to_numpy(pred.costs).astype(np.float64)
+    costs = np.asarray(pred.costs)
 
     def figures(counts: Floats) -> Mapping[str, Floats]:
         return _wasteful_figures(counts.reshape(len(counts), -1, 2), costs)
@@ -196,7 +196,7 @@ def per_class(pred: ExitPredictions, names: Sequence[str], confusions: Floats | 
         None.
     """
     correct, labels = to_numpy(correctness(pred)), to_numpy(pred.labels)
-    costs = to_numpy(pred.costs).astype(np.float64)
+    costs = np.asarray(pred.costs)
     rows = []
     for label, name in enumerate(names):
         mine = labels == label

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from shallowdeep.errors import CheckpointError, DataError
 from shallowdeep.exits.array_file import read_arrays
+from shallowdeep.exits.costs import CostModel
 from shallowdeep.exits.predictions import ExitPredictions
 
 NEEDED, WANTED = ("logits", "costs"), ("labels", "class_names", "exit_names", "images")
@@ -36,7 +37,7 @@ class Recorded:
     """
 
     logits: NDArray[np.float32]
-    costs: NDArray[np.float64]
+    costs: CostModel
     labels: NDArray[Any] | None = None
     class_names: tuple[str, ...] = ()
     exit_names: tuple[str, ...] = ()
@@ -47,8 +48,7 @@ class Recorded:
         if logits.dtype.kind == "f" and logits.dtype != np.float32:
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused below
                 object.__setattr__(self, "logits", logits.astype(np.float32))
-        costs = np.asarray(self.costs)
-        object.__setattr__(self, "costs", costs.astype(np.float64) if costs.dtype.kind == "f" else costs)
+        object.__setattr__(self, "costs", CostModel.of(self.costs))
         checked = self.predictions  # refuses what does not go together
         if not _LEAST_LAST_COST <= checked.costs[-1] <= _MOST_LAST_COST:
             raise DataError(
@@ -106,7 +106,13 @@ class Recorded:
             if field in arrays
         }
         try:
-            return cls(arrays["logits"], arrays["costs"], arrays.get("labels"), images=arrays.get("images"), **names)
+            return cls(
+                arrays["logits"],
+                CostModel.of(arrays["costs"]),
+                arrays.get("labels"),
+                images=arrays.get("images"),
+                **names,
+            )
         except DataError as error:
             raise CheckpointError(f"{error}, in {path}") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from shallowdeep.bench.workers import (
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.inference.backends.registry import backend_module
 from shallowdeep.inference.bundle import Bundle
+from shallowdeep.progress import SILENT, Bar, Progress
 
 BATCH_SIZES = (1, 8, 32, 64, 256)
 ROUNDS = 15
@@ -34,7 +35,7 @@ _CONTENDER = ("-m", "shallowdeep.bench.worker")
 Floats = NDArray[np.float64]
 
 
-def contenders(bundle: Bundle, side: str, images: Path, threads: int) -> list[Process]:
+def workers(bundle: Bundle, side: str, images: Path, threads: int) -> list[Process]:
     """Processes of one side of a bundle, one for each pool of its backend."""
     return [
         start(pool, [*_CONTENDER, str(bundle.path), side, pool, str(threads), str(images)], threads)
@@ -42,14 +43,14 @@ def contenders(bundle: Bundle, side: str, images: Path, threads: int) -> list[Pr
     ]
 
 
-def duel(
+def compare(
     bundle: Bundle,
     images: NDArray[np.float32],
     *,
     batch_sizes: Sequence[int] = BATCH_SIZES,
     rounds: int = ROUNDS,
     threads: int,
-    progress: Callable[[int, str], None] | None = None,
+    progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Time a bundle's engine against its static network.
 
@@ -62,15 +63,15 @@ def duel(
         images: (N, 3, S, S) normalised; real ones, since they decide who leaves where.
         batch_sizes: to measure.
         rounds: for each.
-        threads: of each contender.
-        progress: told after each round.
+        threads: of each worker.
+        progress: told how many rounds are done.
 
     Returns:
         The ``bench`` document.
 
     Raises:
         ConfigurationError: the bundle has no static network, or there are no images.
-        ShallowDeepError: a contender died.
+        ShallowDeepError: a worker died.
     """
     if bundle.static is None:
         raise ConfigurationError(
@@ -82,12 +83,13 @@ def duel(
         file = Path(directory) / "images.npy"
         np.save(file, images)
         with (
-            closing(contenders(bundle, ENGINE, file, threads)) as engines,
-            closing(contenders(bundle, STATIC, file, threads)) as statics,
+            closing(workers(bundle, ENGINE, file, threads)) as engines,
+            closing(workers(bundle, STATIC, file, threads)) as statics,
         ):
             exits = np.asarray(engines[0].order("exits", size=64))
             sides = _Sides(bundle, engines, statics, exits)
-            measured = [_at_size(sides, size, rounds, progress) for size in batch_sizes]
+            with progress.start("timing", "rounds", rounds * len(batch_sizes)) as bar:
+                measured = [_at_size(sides, size, rounds, bar) for size in batch_sizes]
             memory = _memory(*max(measured, key=lambda one: one.size)[1:3])
     return {
         "backend": bundle.backend,
@@ -148,7 +150,7 @@ def ideal_speedup(places: ArrayLike, segment_seconds: ArrayLike, costs: ArrayLik
     return Ideal(float(whole_seconds / reached[taken].mean()), 1 / cost, cost)
 
 
-def _at_size(sides: _Sides, size: int, rounds: int, progress: Callable[[int, str], None] | None) -> _AtSize:
+def _at_size(sides: _Sides, size: int, rounds: int, bar: Bar) -> _AtSize:
     """One batch size."""
     bundle = sides.bundle
     count = batches_a_turn(sides.statics, size)
@@ -159,8 +161,7 @@ def _at_size(sides: _Sides, size: int, rounds: int, progress: Callable[[int, str
         for side, process in turns if number % 2 == 0 else reversed(turns):
             seconds = process.order("time", first=number * size * count, size=size, batches=count)
             times[side].append(seconds / count)
-        if progress is not None:
-            progress(1, f"batch {size}: {np.median(times[STATIC]) / np.median(times[ENGINE]):.2f}x")
+        bar.advance(1, f"batch {size}: {np.median(times[STATIC]) / np.median(times[ENGINE]):.2f}x")
     later = [{"first": number * size * count, "size": size} for number in range(TRIALS)]
     spans = np.median([engine.order("segments", **where, repeats=_SEGMENT_REPEATS) for where in later], axis=0)
     overhead = [engine.order("overhead", **where, batches=count) for where in later]

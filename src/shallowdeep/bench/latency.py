@@ -1,10 +1,9 @@
-"""How long an engine takes for two kinds of inputs, taking turns: clean ones and such as were made to be slow."""
+"""How long an engine takes for clean and for adversarial inputs, taking turns."""
 
 from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,13 @@ from shallowdeep.bench.workers import machine, paired_ratio
 from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.exits.policy import Policy
 from shallowdeep.inference.engine import EarlyExitEngine
+from shallowdeep.progress import Bar
 
 if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
 BATCH_SIZES, ROUNDS = (1, 64), 15
+TIMING_ROUNDS = ROUNDS * len(BATCH_SIZES)  # in all, for one policy
 _IMAGES_A_TURN = 64
 
 
@@ -28,17 +29,11 @@ class Timing:
 
     Attributes:
         network: on its device.
-        progress: told after each round.
-        rounds: for each batch size.
+        bar: moved by each round.
     """
 
     network: ShallowDeepNetwork
-    progress: Callable[[int], None]
-
-    @property
-    def rounds(self) -> int:
-        """In all, for one policy."""
-        return ROUNDS * len(BATCH_SIZES)
+    bar: Bar
 
     @property
     def backend(self) -> str:
@@ -55,37 +50,39 @@ class Timing:
         return {**machine(torch.get_num_threads()), **gpu}
 
 
-def respond(timing: Timing, policy: Policy, usual: Array, odd: Array) -> list[dict[str, Any]]:
+def latency(timing: Timing, policy: Policy, clean: Array, adversarial: Array) -> list[dict[str, Any]]:
     """Return how long a batch of each takes.
 
     Args:
         timing: what is timed.
         policy: in force.
-        usual: (N, 3, S, S) normalised, torch.
-        odd: likewise, the same images changed.
+        clean: (N, 3, S, S) normalised, torch.
+        adversarial: likewise, the same images changed.
 
     Returns:
         For each batch size that N allows: ``batch_size``, ``clean_ms``, ``attacked_ms`` (medians over rounds) and
         ``ratio`` (attacked over clean, of the same round: ``median``, ``low``, ``high``).
     """
     engine = EarlyExitEngine(timing.network, policy, timing.backend)
-    inputs = [to_numpy(images.contiguous()) if timing.backend == "onnxruntime" else images for images in (usual, odd)]
+    inputs = [
+        to_numpy(images.contiguous()) if timing.backend == "onnxruntime" else images for images in (clean, adversarial)
+    ]
     found = []
     for size in BATCH_SIZES:
-        if size > len(usual):
+        if size > len(clean):
             continue
         times: tuple[list[float], list[float]] = ([], [])
         for number in range(ROUNDS + 1):
             for side in (0, 1) if number % 2 == 0 else (1, 0):
                 times[side].append(_seconds(engine, inputs[side], size, number))
-            timing.progress(1 if number else 0)
-        clean, attacked = times[0][1:], times[1][1:]  # the first round warms up
+            timing.bar.advance(1 if number else 0)
+        clean_times, attacked_times = times[0][1:], times[1][1:]  # the first round warms up
         found.append(
             {
                 "batch_size": size,
-                "clean_ms": 1e3 * float(np.median(clean)),
-                "attacked_ms": 1e3 * float(np.median(attacked)),
-                "ratio": paired_ratio(attacked, clean),
+                "clean_ms": 1e3 * float(np.median(clean_times)),
+                "attacked_ms": 1e3 * float(np.median(attacked_times)),
+                "ratio": paired_ratio(attacked_times, clean_times),
             }
         )
     return found

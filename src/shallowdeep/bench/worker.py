@@ -1,9 +1,9 @@
-"""One contender of `bench` in a process of its own: it opens one side of a bundle and runs it when told.
+"""One worker of `bench` in a process of its own: it opens one side of a bundle and runs it when told.
 
     python -m shallowdeep.bench.worker BUNDLE engine|static POOL THREADS IMAGES.npy
 
 Orders come as JSON, one a line, on standard input; each is answered by one line on standard output. Pools of threads
-spin while they wait, so contenders share no process; and one that waits for an order costs nothing.
+spin while they wait, so workers share no process; and one that waits for an order costs nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ARGUMENTS = 5
 _KIB = 1024
 
 
-class Contender:
+class Worker:
     """Answers orders; each is a method, its arguments the rest of the order."""
 
     def __init__(self, images: Floats, threads: int) -> None:
@@ -130,14 +130,14 @@ def _resident(line: str) -> int:
     return int(sizes[0]) * _KIB if sizes else 0
 
 
-def serve(contender: Contender) -> None:
+def serve(worker: Worker) -> None:
     """Answer orders until standard input ends."""
-    contender.opened = _resident("VmRSS")
+    worker.opened = _resident("VmRSS")
     sys.stdout.write(json.dumps("ready") + "\n")
     sys.stdout.flush()
     for line in sys.stdin:
         order = json.loads(line)
-        answer = getattr(contender, order.pop("do"))(**order)
+        answer = getattr(worker, order.pop("do"))(**order)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
@@ -147,9 +147,9 @@ def main(arguments: list[str]) -> None:
     if len(arguments) != _ARGUMENTS:
         raise SystemExit(__doc__)
     bundle, side, pool, threads, images = arguments
-    contender = Contender(np.load(Path(images), mmap_mode="r"), int(threads))
-    contender.open(read_bundle(bundle), side, pool)
-    serve(contender)
+    worker = Worker(np.load(Path(images), mmap_mode="r"), int(threads))
+    worker.open(read_bundle(bundle), side, pool)
+    serve(worker)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Contenders in processes of their own that take turns, and the ratio of their times (no torch)."""
+"""Workers in processes of their own that take turns, and the ratio of their times (no torch)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from shallowdeep.errors import ShallowDeepError
 
-TRIALS = 3  # rounds that choose a contender's pool
+TRIALS = 3  # rounds that choose a worker's pool
 SECONDS_A_TURN = 0.2
 RESAMPLES = 10_000
 _MOST_BATCHES = 200  # in a turn
@@ -26,7 +26,7 @@ _MOST_BATCHES = 200  # in a turn
 
 @dataclass(frozen=True)
 class Process:
-    """A contender in its process.
+    """A worker in its process.
 
     Attributes:
         pool: its setting of threads.
@@ -43,7 +43,7 @@ class Process:
             ShallowDeepError: the process died.
         """
         if self.handle.stdin is None or self.handle.stdout is None:
-            raise ShallowDeepError("Expected a contender with pipes, got one without")
+            raise ShallowDeepError("Expected a worker with pipes, got one without")
         with contextlib.suppress(BrokenPipeError):  # its answer will be missing
             self.handle.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             self.handle.stdin.flush()
@@ -61,13 +61,13 @@ class Process:
             problem = self.handle.stderr.read() if self.handle.stderr is not None else ""
             last = (problem.strip().splitlines() or ["no message"])[-1]
             raise ShallowDeepError(
-                f"Expected a contender to answer, got its end (status {self.handle.returncode}): {last}"
+                f"Expected a worker to answer, got its end (status {self.handle.returncode}): {last}"
             )
         return json.loads(line)
 
 
 def start(pool: str, command: Sequence[str], threads: int) -> Process:
-    """Start a contender; its first answer says that it is ready."""
+    """Start a worker; its first answer says that it is ready."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     handle = subprocess.Popen(  # noqa: S603 - this very program
         [sys.executable, *command],

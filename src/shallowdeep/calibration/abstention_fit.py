@@ -10,7 +10,6 @@ Source: Geifman and El-Yaniv, "Selective classification for deep neural networks
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +23,6 @@ from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.abstention import CONFUSION, INDICATORS, Abstention, doubts
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.confusion import ConfusionStatistics, confusion
-from shallowdeep.exits.costs import costs_in_use
 from shallowdeep.exits.policy import Decisions, Policy, decide
 from shallowdeep.exits.predictions import ExitPredictions
 
@@ -47,19 +45,16 @@ class Answered:
     doubts: dict[str, Doubts]
 
 
-def answered(
-    policy: Policy, pred: ExitPredictions, head_costs: Sequence[float], statistics: ConfusionStatistics | None
-) -> Answered:
+def answered(policy: Policy, pred: ExitPredictions, statistics: ConfusionStatistics | None) -> Answered:
     """Return what a policy answers on a split, and its doubts: what an engine must agree with.
 
     Args:
         policy: for the exits of ``pred``.
         pred: predictions of all exits.
-        head_costs: (E-1,) relative.
         statistics: of confusion on training data, or None.
     """
     logits = to_numpy(pred.logits)
-    decisions = decide(policy, logits, costs_in_use(to_numpy(pred.costs), head_costs, policy.in_use).tolist())
+    decisions = decide(policy, logits, pred.costs)
     confused = None if statistics is None else confusion_of(policy, logits, decisions, statistics)
     names = [name for name in INDICATORS if name != CONFUSION or confused is not None]
     found = {name: np.asarray(doubts(name, decisions.confidences, confused), dtype=np.float64) for name in names}

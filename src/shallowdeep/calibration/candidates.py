@@ -14,9 +14,9 @@ from shallowdeep.calibration.threshold_search import price_path
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import to_numpy
-from shallowdeep.exits.costs import costs_in_use
+from shallowdeep.exits.costs import CostModel
 from shallowdeep.exits.ensemble import Ensemble
-from shallowdeep.exits.outcome import Followed, follow
+from shallowdeep.exits.outcome import Outcome, outcome_of
 from shallowdeep.exits.policy import NEVER, Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.exits.signals import ENSEMBLE, PATIENCE, scan_exits
@@ -26,7 +26,7 @@ IDLE_SHARE = 0.005  # an exit that fewer leave by is not worth a look at every s
 _QUANTILES = 100  # shared thresholds, steps of one per cent of the confidences seen
 _ROUNDING = 1e-12  # means of N counts differ in their last bits from limits such as 0.25
 
-Answers = NDArray[Any]
+Labels = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,18 +42,15 @@ class Candidate:
     """
 
     policy: Policy
-    answers: Answers
+    answers: Labels
     relative_cost: float
     fitted: bool = False
 
 
 def candidates(
     tune: ExitPredictions,
-    head_costs: Sequence[float],
     base: Policy,
-    targets: Sequence[Answers],
-    *,
-    cascaded: bool = False,
+    targets: Sequence[Labels],
 ) -> list[Candidate]:
     """Return policies to choose from: no early exit, one threshold for all exits, and one for each.
 
@@ -63,12 +60,9 @@ def candidates(
 
     Args:
         tune: predictions of all exits on the split to choose on.
-        head_costs: (E-1,) relative cost of each internal classifier alone.
         base: signal, fallback, temperatures, ensemble and cost limit; its thresholds do not matter.
         targets: (N,) integers each: the answers that per-exit thresholds are to give as often as they can, such as
             the labels, or the final exit's answers.
-        cascaded: whether internal classifiers read the logits of those before them, so that only the last can be
-            switched off.
 
     Returns:
         In no order; none twice.
@@ -77,16 +71,16 @@ def candidates(
         ConfigurationError: not even the first exit is within the cost limit.
     """
     folds = _folds(base, tune)
-    found = [_candidate(safest(base, tune, head_costs), tune, head_costs, folds)]
-    found += [_candidate(policy, tune, head_costs, folds) for policy in _shared(replace(base, temperatures=()), tune)]
+    found = [_candidate(safest(base, tune), tune, folds)]
+    found += [_candidate(policy, tune, folds) for policy in _shared(replace(base, temperatures=()), tune)]
     for target in targets:
-        found += _fitted(base, tune, head_costs, target, folds=folds, cascaded=cascaded)
+        found += _fitted(base, tune, target, folds=folds)
     return list({candidate.policy.thresholds: candidate for candidate in reversed(found)}.values())[::-1]
 
 
-def safest(base: Policy, tune: ExitPredictions, head_costs: Sequence[float]) -> Policy:
+def safest(base: Policy, tune: ExitPredictions) -> Policy:
     """Return the policy that never exits early: the backbone; under a cost limit, as far as that allows."""
-    backbone = float(costs_in_use(to_numpy(tune.costs), head_costs, [tune.exits - 1])[0])
+    backbone = float(tune.costs.in_use([tune.exits - 1])[0])
     within = base.max_relative_cost is None or backbone <= base.max_relative_cost
     if within:
         return replace(base, thresholds=(None,) * (tune.exits - 1), ensemble=None)
@@ -113,7 +107,7 @@ def pareto(values: ArrayLike, costs: ArrayLike) -> list[int]:
     return front[::-1]
 
 
-def pareto_front(found: Sequence[Candidate], target: Answers) -> list[Candidate]:
+def pareto_front(found: Sequence[Candidate], target: Labels) -> list[Candidate]:
     """Return the candidates that no other beats in agreement with ``target`` (N,) and cost, dearest first."""
     values = [float((candidate.answers == target).mean()) for candidate in found]
     return [found[index] for index in pareto(values, [candidate.relative_cost for candidate in found])]
@@ -140,7 +134,7 @@ def best_within_budget(front: Sequence[Candidate], budget: float) -> Candidate:
 
 @dataclass(frozen=True, eq=False)
 class _Fold:
-    """A part of ``tune`` that is judged by what was fitted to the rest.
+    """A part of ``tune`` that is scored by what was fitted to the rest.
 
     Args:
         out: indices of the part.
@@ -162,25 +156,25 @@ def _folds(base: Policy, tune: ExitPredictions) -> list[_Fold]:
     if tune.samples < FOLDS:
         return []
     order = seeded_order(tune.samples, 0)
-    logits, labels = to_numpy(tune.logits), to_numpy(tune.labels)
+    labels = to_numpy(tune.labels)
     folds = []
     for fold in range(FOLDS):
         out, kept = order[fold::FOLDS], np.setdiff1d(order, order[fold::FOLDS])
-        part, rest = (ExitPredictions(logits[:, rows], labels[rows], tune.costs) for rows in (out, kept))
-        ensemble = None if base.ensemble is None else fit_ensemble(_tempered(base, rest), labels[kept])
+        part, rest = (tune.subset(rows) for rows in (out, kept))
+        ensemble = None if base.ensemble is None else fit_ensemble(base.tempered(rest.logits), labels[kept])
         folds.append(_Fold(out, part, kept, rest, ensemble))
     return folds
 
 
-def _candidate(policy: Policy, tune: ExitPredictions, head_costs: Sequence[float], folds: Sequence[_Fold]) -> Candidate:
+def _candidate(policy: Policy, tune: ExitPredictions, folds: Sequence[_Fold]) -> Candidate:
     """Return a policy whose thresholds were not fitted to labels."""
-    followed = follow(policy, tune, head_costs)
-    answers = followed.labels
+    outcome = outcome_of(policy, tune)
+    answers = outcome.labels
     if policy.ensemble is not None and folds:
         answers = answers.copy()
         for fold in folds:
-            answers[fold.out] = follow(replace(policy, ensemble=fold.ensemble), fold.part, head_costs).labels
-    return Candidate(policy, answers, followed.relative_cost)
+            answers[fold.out] = outcome_of(replace(policy, ensemble=fold.ensemble), fold.part).labels
+    return Candidate(policy, answers, outcome.relative_cost)
 
 
 def _shared(base: Policy, tune: ExitPredictions) -> list[Policy]:
@@ -197,43 +191,41 @@ def _shared(base: Policy, tune: ExitPredictions) -> list[Policy]:
 def _fitted(
     base: Policy,
     tune: ExitPredictions,
-    head_costs: Sequence[float],
-    target: Answers,
+    target: Labels,
     *,
     folds: Sequence[_Fold],
-    cascaded: bool,
 ) -> list[Candidate]:
     """Return per-exit thresholds for every price on cost, their answers by cross-validation."""
     confidence, answers = _scan(base, tune)
     if tune.exits == 1 or not folds:
         return []
-    costs = to_numpy(tune.costs)
+    costs = np.asarray(tune.costs)
     rows = price_path(confidence, answers == target, costs)
-    judged = np.empty((len(rows), tune.samples), dtype=answers.dtype)
+    honest = np.empty((len(rows), tune.samples), dtype=answers.dtype)
     for fold in folds:
         inner = replace(base, ensemble=fold.ensemble)
         signal, given = _scan(inner, fold.rest)
         for place, row in enumerate(price_path(signal, given == target[fold.kept], costs)):
-            judged[place, fold.out] = follow(_with(inner, row), fold.part, head_costs).labels
+            honest[place, fold.out] = outcome_of(_with(inner, row), fold.part).labels
     removable = base.signal not in {PATIENCE, ENSEMBLE}  # which depend on the exits before
     found = []
-    for row, honest in zip(rows, judged, strict=True):
+    for row, answers_of in zip(rows, honest, strict=True):
         policy = _with(base, row)
-        followed = follow(policy, tune, head_costs)
+        outcome = outcome_of(policy, tune)
         if removable:
-            policy = _without_idle_exits(policy, followed, cascaded=cascaded)
-            followed = follow(policy, tune, head_costs)
-        found.append(Candidate(policy, honest, followed.relative_cost, fitted=True))
+            policy = _without_idle_exits(policy, outcome, tune.costs)
+            outcome = outcome_of(policy, tune)
+        found.append(Candidate(policy, answers_of, outcome.relative_cost, fitted=True))
     return found
 
 
-def _without_idle_exits(policy: Policy, followed: Followed, *, cascaded: bool) -> Policy:
-    """Return the policy with exits switched off where next to nobody leaves: their heads need not be run.
+def _without_idle_exits(policy: Policy, outcome: Outcome, costs: CostModel) -> Policy:
+    """Return the policy with exits switched off where hardly any sample leaves: their heads need not be run.
 
     Cascaded heads are read by later ones: of these, the last alone.
     """
-    busy = [share >= IDLE_SHARE for share in followed.exit_shares(policy.exits)[:-1]]
-    needed = [any(busy[place:]) if cascaded else is_busy for place, is_busy in enumerate(busy)]
+    busy = [share >= IDLE_SHARE for share in outcome.exit_shares(policy.exits)[:-1]]
+    needed = [any(busy[place:]) if costs.cascaded else is_busy for place, is_busy in enumerate(busy)]
     kept = (value if runs else None for runs, value in zip(needed, policy.thresholds, strict=True))
     return replace(policy, thresholds=tuple(kept))
 
@@ -243,13 +235,7 @@ def _with(base: Policy, thresholds: NDArray[np.float64]) -> Policy:
     return replace(base, thresholds=tuple(thresholds.tolist()))
 
 
-def _tempered(base: Policy, tune: ExitPredictions) -> NDArray[Any]:
-    """Return the logits (E, N, C), divided by the temperatures as `decide` does."""
-    logits = to_numpy(tune.logits)
-    return np.stack([logits[k] / base.temperature_at(k) for k in range(tune.exits)])
-
-
 def _scan(base: Policy, tune: ExitPredictions) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the signal (E, N) and the answers (E, N) at every exit, all exits in use."""
-    confidence, scores = scan_exits(base.signal, _tempered(base, tune), ensemble=base.ensemble)
+    confidence, scores = scan_exits(base.signal, base.tempered(to_numpy(tune.logits)), ensemble=base.ensemble)
     return confidence, scores.argmax(axis=-1)

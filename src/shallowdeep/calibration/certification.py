@@ -16,7 +16,7 @@ from shallowdeep.calibration.risk import ACCURACY_GAP, last_passing, least_loss,
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import to_numpy
-from shallowdeep.exits.outcome import final_answers, follow
+from shallowdeep.exits.outcome import final_answers, outcome_of
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.predictions import ExitPredictions
 
@@ -126,7 +126,6 @@ def _reach(line: Sequence[int], found: Sequence[Candidate], bounds: NDArray[np.f
 def certify_sequence(
     policies: Sequence[Policy],
     certify: ExitPredictions,
-    head_costs: Sequence[float],
     *,
     risk: str,
     eps: float,
@@ -138,7 +137,6 @@ def certify_sequence(
     Args:
         policies: from safe to bold, chosen without ``certify``.
         certify: predictions on samples that neither training nor any choice has seen.
-        head_costs: (E-1,) relative; needed where policies limit cost.
         risk: ``accuracy-gap`` or ``disagreement``.
         eps: largest mean loss allowed.
         delta: probability, over the draw of ``certify``, that a worse one may be returned.
@@ -149,7 +147,7 @@ def certify_sequence(
     """
     check_enough(certify.samples, risk=risk, eps=eps, delta=delta)
     order = seeded_order(certify.samples, seed)
-    answers = np.stack([follow(policy, certify, head_costs).labels for policy in policies])
+    answers = np.stack([outcome_of(policy, certify).labels for policy in policies])
     values = p_values(risk, losses_of(risk, answers, certify)[:, order], eps, delta)
     return Certified(last_passing(values, delta), tuple(values.tolist()))
 

@@ -1,4 +1,4 @@
-"""From predictions on ``tune`` and ``certify`` to a policy, by one of three wishes.
+"""From predictions on ``tune`` and ``certify`` to a policy, by one of three objectives.
 
 A threshold is taken as it is; a budget is kept on ``tune``; a largest accuracy loss is tested on ``certify`` and comes
 with a promise. The test split is never looked at here.
@@ -6,30 +6,25 @@ with a promise. The test split is never looked at here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from math import inf
 from typing import Any
-
-import numpy as np
 
 from shallowdeep.calibration.candidates import Candidate, best_within_budget, candidates, pareto_front, safest
 from shallowdeep.calibration.certification import certify_sequence, check_enough, sequence_to_test
-from shallowdeep.calibration.risk import ACCURACY_GAP, LEAST_RISK, RISKS
-from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.calibration.objective import check_budget, check_loss
+from shallowdeep.calibration.risk import ACCURACY_GAP, RISKS
+from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import to_numpy
-from shallowdeep.exits.outcome import final_answers, follow
+from shallowdeep.exits.outcome import final_answers
 from shallowdeep.exits.policy import Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.exits.signals import scan_exits
 
-_MOST = 2.0  # of the backbone's cost: a network with all its heads costs less, and more is likely meant in per cent
 READ_ONCE = (
     "certify was read for this promise. It holds for settings fixed beforehand: calibrating again with others on the "
     "same split, and taking the one liked best, weakens it."
 )
 TESTS = {ACCURACY_GAP: "betting on the signed gap", RISKS[1]: "exact binomial"}
-_CURVE_STEPS = 100
 
 
 def with_threshold(base: Policy, threshold: float) -> Policy:
@@ -37,7 +32,7 @@ def with_threshold(base: Policy, threshold: float) -> Policy:
 
     Args:
         base: signal, fallback, temperatures, ensemble and cost limit; its thresholds do not matter.
-        threshold: at least 0; above 1 nobody leaves early.
+        threshold: at least 0; above 1 no sample leaves early.
 
     Raises:
         ConfigurationError: a negative threshold.
@@ -48,55 +43,20 @@ def with_threshold(base: Policy, threshold: float) -> Policy:
     return replace(base, thresholds=thresholds, found={"method": "threshold", "threshold": threshold})
 
 
-def threshold_curve(
-    tune: ExitPredictions, shown: Mapping[str, ExitPredictions], base: Policy, head_costs: Sequence[float]
-) -> dict[str, Any]:
-    """Return accuracy and cost of one threshold for all exits, for thresholds that cover ``tune`` evenly.
-
-    Args:
-        tune: predictions of all exits on the split that thresholds come from.
-        shown: splits by name, to show them on.
-        base: signal, fallback, temperatures, ensemble and cost limit.
-        head_costs: (E-1,) relative.
-
-    Returns:
-        ``chosen_on``, ``thresholds`` (rising), and for each split shown ``accuracy`` and ``relative_cost``.
-    """
-    logits = np.stack([to_numpy(tune.logits)[k] / base.temperature_at(k) for k in range(tune.exits)])
-    early = scan_exits(base.signal, logits, ensemble=base.ensemble)[0][:-1]
-    beyond = float(np.nextafter(np.float32(1), np.float32(2)))
-    steps = np.linspace(0, 1, _CURVE_STEPS + 1)
-    inner = np.quantile(early, steps, method="inverted_cdf") if early.size else np.zeros(0)
-    thresholds = np.unique(np.concatenate([[0.0, beyond], inner.astype(np.float64)])).tolist()
-    curve: dict[str, Any] = {"chosen_on": "tune", "thresholds": thresholds}
-    for name, pred in shown.items():
-        followed = [follow(with_threshold(base, threshold), pred, head_costs) for threshold in thresholds]
-        truth = to_numpy(pred.labels)
-        curve[name] = {
-            "accuracy": [float((one.labels == truth).mean()) for one in followed],
-            "relative_cost": [one.relative_cost for one in followed],
-        }
-    return curve
-
-
-def within_budget(
-    tune: ExitPredictions, base: Policy, head_costs: Sequence[float], budget: float, *, cascaded: bool = False
-) -> Policy:
+def within_budget(tune: ExitPredictions, base: Policy, budget: float) -> Policy:
     """Return the policy of the best accuracy on ``tune`` whose mean cost there is within the budget.
 
     Args:
         tune: predictions of all exits.
         base: signal, fallback, temperatures, ensemble and cost limit.
-        head_costs: (E-1,) relative.
         budget: highest mean cost, relative to the backbone.
-        cascaded: whether internal classifiers read the logits of those before them.
 
     Raises:
         ConfigurationError: even leaving at the first exit costs more.
     """
     check_budget(budget)
     labels = to_numpy(tune.labels)
-    found = candidates(tune, head_costs, base, [labels], cascaded=cascaded)
+    found = candidates(tune, base, [labels])
     chosen = best_within_budget(pareto_front(found, labels), budget)
     return replace(
         chosen.policy,
@@ -112,13 +72,11 @@ def within_loss(
     tune: ExitPredictions,
     certify: ExitPredictions,
     base: Policy,
-    head_costs: Sequence[float],
     *,
     loss: float,
     confidence: float = 0.95,
     risk: str = ACCURACY_GAP,
     seed: int = 0,
-    cascaded: bool = False,
 ) -> Policy:
     """Return the cheapest policy whose loss against the final exit can be promised to be small.
 
@@ -126,12 +84,10 @@ def within_loss(
         tune: predictions on the split that the sequence of policies is found on.
         certify: predictions on the split that it is tested on.
         base: signal, fallback, temperatures, ensemble and cost limit.
-        head_costs: (E-1,) relative.
         loss: eps, a fraction in (0, 1): 0.01 is one point.
         confidence: 1 - delta, in (0, 1).
         risk: ``accuracy-gap`` or ``disagreement``.
         seed: of the order in which ``certify`` is looked at.
-        cascaded: whether internal classifiers read the logits of those before them.
 
     Returns:
         A policy with its ``promise``; where no early exit passes, one that never exits early, with none.
@@ -144,11 +100,11 @@ def within_loss(
     delta = 1 - confidence
     check_enough(certify.samples, risk=risk, eps=loss, delta=delta)
     target = to_numpy(tune.labels) if risk == ACCURACY_GAP else final_answers(tune)
-    found = candidates(tune, head_costs, base, [target], cascaded=cascaded)
-    wish: dict[str, Any] = {"risk": risk, "eps": loss, "delta": delta}
-    sequence = sequence_to_test(found, tune, samples=certify.samples, **wish)
+    found = candidates(tune, base, [target])
+    settings: dict[str, Any] = {"risk": risk, "eps": loss, "delta": delta}
+    sequence = sequence_to_test(found, tune, samples=certify.samples, **settings)
     policies = [candidate.policy for candidate in sequence]
-    certified = certify_sequence(policies, certify, head_costs, seed=seed, **wish)
+    certified = certify_sequence(policies, certify, seed=seed, **settings)
     how = {
         "method": "max-accuracy-loss", "max_accuracy_loss": loss, "confidence": confidence, "risk": risk,
         "chosen_on": "tune", "samples": tune.samples, "candidates": len(found), "tested_on": "certify",
@@ -159,43 +115,13 @@ def within_loss(
         if len(chosen.in_use) > 1:
             values = certified.p_values[certified.chosen]
             return replace(chosen, found=how, promise=_promise(loss, confidence, risk, certify.samples, values))
-    never = safest(base, tune, head_costs)
+    never = safest(base, tune)
     if len(never.in_use) > 1:
         raise ConfigurationError(
             f"Expected a highest relative cost under which a loss of {100 * loss:g} points can be promised, got "
             f"{base.max_relative_cost}: not even going as far as it allows passes"
         )
     return replace(never, found={**how, "note": f"{_no_promise(loss, confidence)} {READ_ONCE}"})
-
-
-def check_budget(budget: float) -> None:
-    """Refuse a budget that makes no sense.
-
-    Raises:
-        ConfigurationError: it is not above 0, or no share.
-    """
-    if not 0 < budget < inf:  # also true of nan
-        raise ConfigurationError(f"Expected a budget above 0, got {budget}")
-    if budget > _MOST:
-        raise ConfigurationError(
-            f"Expected a budget as a share of the backbone's cost, such as 0.5 for half of it, got {budget:g}"
-        )
-
-
-def check_loss(loss: float, confidence: float, risk: str) -> None:
-    """Refuse a largest loss, a confidence or a risk that makes no sense.
-
-    Raises:
-        ConfigurationError: naming it.
-    """
-    if not LEAST_RISK <= loss < 1:
-        raise ConfigurationError(
-            f"Expected a largest accuracy loss in [{LEAST_RISK}, 1), such as 0.01 for a point, got {loss}"
-        )
-    if not 0 < confidence < 1:
-        raise ConfigurationError(f"Expected a confidence in (0, 1), got {confidence}")
-    if risk not in RISKS:
-        raise UnknownNameError("risk", risk, RISKS)
 
 
 def _no_promise(loss: float, confidence: float) -> str:

@@ -3,8 +3,6 @@
 # ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
 from __future__ import annotations
 
-import sys
-
 from shallowdeep.cli.options import (
     AsJson,
     BatchSize,
@@ -16,8 +14,10 @@ from shallowdeep.cli.options import (
     Split,
     Trust,
     Tune,
+    context,
 )
-from shallowdeep.cli.terminal import TerminalObserver, notes, show
+from shallowdeep.cli.terminal import notes, show
+from shallowdeep.progress import TerminalProgress
 
 
 def analyze(
@@ -35,19 +35,15 @@ def analyze(
 ) -> None:
     """Tell how a network overthinks: wasteful and destructive, its confusion, and what indicates its errors."""
     from shallowdeep.report.analysis_tables import analysis_tables
-    from shallowdeep.workflows.analyze import How, analyse_any, write_analysis
+    from shallowdeep.workflows.analyze import How, analyze_any, write_analysis
 
-    how = How(split, resamples, seed, batch_size, device, skip_bad_images, trust, typed())
-    with TerminalObserver() as observer:
-        analysed, files = analyse_any(source, how, tune, observer=observer, data_progress=observer.data)
-    show(analysed.document, analysis_tables(analysed.document), as_json=as_json)
+    how = How(split, resamples, seed)
+    with TerminalProgress() as progress:
+        run_as = context(progress, device=device, batch_size=batch_size, trust=trust, skip_bad_images=skip_bad_images)
+        analyzed, files = analyze_any(source, how, tune, context=run_as)
+    show(analyzed.document, analysis_tables(analyzed.document), as_json=as_json)
     if source.is_dir():  # last, so that a folder that cannot be written costs no answer
-        files.append(write_analysis(source, analysed.document))
+        files.append(write_analysis(source, analyzed.document))
     for path in files:
         notes().print(f"Written: {path}", soft_wrap=True)
     notes().print(f"Next: shallowdeep report {source}", soft_wrap=True)
-
-
-def typed() -> str:
-    """The command line as it was typed, for the provenance of what it makes."""
-    return " ".join(["shallowdeep", *sys.argv[1:]])

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from shallowdeep.cli.analyze import typed
-from shallowdeep.cli.options import AsJson, Device, SkipBadImages, Trust, above_zero
-from shallowdeep.cli.terminal import TerminalObserver, notes, show
+from shallowdeep.cli.options import AsJson, Device, SkipBadImages, Trust, above_zero, context
+from shallowdeep.cli.terminal import notes, show
 from shallowdeep.errors import ConfigurationError
+from shallowdeep.progress import TerminalProgress
 
 app = typer.Typer(
     help="Is a network backdoored, and can it be slowed down?", context_settings={"help_option_names": ["-h", "--help"]}
@@ -52,9 +52,9 @@ def backdoor(
     quick: Quick = False,
     data: Annotated[str | None, typer.Option(help="Study: dataset that is poisoned.")] = None,
     model: Annotated[str | None, typer.Option(help="Network that is trained, or that --weights are of.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Suspect: state dict of the network to be judged.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Suspect: state dict of the network to be examined.")] = None,
     clean: Annotated[str | None, typer.Option(help="Suspect: clean, labelled images (as --data of train).")] = None,
-    suspects: Annotated[Path | None, typer.Option(help="Suspect: folder of images to be judged.")] = None,
+    suspects: Annotated[Path | None, typer.Option(help="Suspect: folder of images to be examined.")] = None,
     trigger: Annotated[
         str | None, typer.Option(help="Study: badnets (the paper's), badnets-3, blended or sig. (default: badnets)")
     ] = None,
@@ -97,7 +97,7 @@ def backdoor(
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
-    """Study a backdoor of your own, or judge someone else's network by clean images and suspects."""
+    """Study a backdoor of your own, or examine someone else's network with clean images and suspects."""
     given: dict[str, Any] = {
         "--data": data, "--model": model, "--weights": weights, "--clean": clean, "--suspects": suspects,
         "--trigger": trigger, "--target": target, "--poison-ratio": poison_ratio, "--epochs": epochs,
@@ -109,10 +109,10 @@ def backdoor(
     mode = _mode({name for name, value in given.items() if value is not None}, quick=quick)
     from shallowdeep.report.audit_tables import backdoor_tables
 
-    how: dict[str, Any] = {"command": typed(), "resume": resume, "overwrite": overwrite}
+    how: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
     folder = out or Path({"quick": "audit-quick-backdoor", "study": "audit-study", "suspect": "audit-suspect"}[mode])
-    with TerminalObserver() as observer:
-        how |= {"observer": observer, "data_progress": observer.data}
+    with TerminalProgress() as progress:
+        how["context"] = context(progress, device=device, trust=trust, skip_bad_images=skip_bad_images)
         if mode == "suspect":
             from shallowdeep.runs.config import TrainConfig, three_numbers
             from shallowdeep.workflows.audit_suspects import audit_suspects
@@ -124,13 +124,13 @@ def backdoor(
                 calibration_fraction=HELD_OUT if calibration_fraction is None else calibration_fraction,
                 device=device, skip_bad_images=skip_bad_images,
             )  # fmt: skip
-            document, files = audit_suspects(config, suspects, folder, trust=trust, **how)
+            document, files = audit_suspects(config, suspects, folder, **how)
         else:
             from shallowdeep.workflows.audit_backdoor import BackdoorStudy, study_backdoor
             from shallowdeep.workflows.audit_quick import quick_study
 
             if mode == "quick":
-                study = quick_study(seed, device)
+                study = quick_study(seed)
             else:
                 settings: dict[str, Any] = {
                     "trigger": trigger, "target": target, "ratio": poison_ratio, "epochs": epochs,
@@ -138,8 +138,7 @@ def backdoor(
                     "samples": samples,
                 }  # fmt: skip
                 chosen = {name: value for name, value in settings.items() if value is not None}
-                how_run: dict[str, Any] = {"seed": seed, "device": device, "skip_bad_images": skip_bad_images}
-                study = BackdoorStudy(str(data), str(model), **chosen, **how_run)
+                study = BackdoorStudy(str(data), str(model), seed=seed, **chosen)
             document, files = study_backdoor(study, folder, **how)
     _finish(document, backdoor_tables(document), files, as_json=as_json)
 
@@ -204,32 +203,32 @@ def slowdown(
     """Change images by little, so that nothing leaves early, and see what that costs."""
     options = {
         "samples": samples, "iterations": iterations, "epsilon": epsilon, "step": step, "batch_size": batch_size,
-        "data": data, "transfer": transfer, "hardened": hardened, "skip_bad_images": skip_bad_images or None,
-        "trust": trust or None,
+        "data": data, "transfer": transfer, "hardened": hardened,
     }  # fmt: skip
     settings: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    flags = {"skip_bad_images": skip_bad_images, "trust": trust}
+    given = {**settings, **{name: True for name, value in flags.items() if value}}
     for_quick = {"--out": out, "--resume": resume or None, "--overwrite": overwrite or None}
     if quick == (run is not None):
         raise ConfigurationError(f"Expected a RUN or --quick, got {'both' if quick else 'neither'}")
-    unused = {f"--{name.replace('_', '-')}": value for name, value in settings.items()} if quick else for_quick
+    unused = {f"--{name.replace('_', '-')}": value for name, value in given.items()} if quick else for_quick
     others = [name for name, value in unused.items() if value is not None]
     if others:
         raise ConfigurationError(f"Expected no {', '.join(others)} {'beside' if quick else 'without'} --quick")
     from shallowdeep.report.audit_tables import slowdown_tables
 
-    with TerminalObserver() as observer:
-        how: dict[str, Any] = {"command": typed(), "observer": observer, "data_progress": observer.data}
+    with TerminalProgress() as progress:
+        run_as = context(progress, device=device, trust=trust, skip_bad_images=skip_bad_images)
         if run is None:
             from shallowdeep.workflows.audit_quick import quick_slowdown
 
             document, files = quick_slowdown(
-                out or Path("audit-quick-slowdown"), seed=seed, device=device, resume=resume, overwrite=overwrite, **how
+                out or Path("audit-quick-slowdown"), seed=seed, resume=resume, overwrite=overwrite, context=run_as
             )
         else:
             from shallowdeep.workflows.audit_slowdown import SlowdownAudit, audit_slowdown
 
-            audit = SlowdownAudit(seed=seed, device=device, **settings)
-            document, files = audit_slowdown(run, audit, **how)
+            document, files = audit_slowdown(run, SlowdownAudit(seed=seed, **settings), run_as)
     _finish(document, slowdown_tables(document), files, as_json=as_json)
 
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from shallowdeep.cli.options import AsJson
-from shallowdeep.cli.terminal import TerminalObserver, notes, show
+from shallowdeep.cli.options import AsJson, context
+from shallowdeep.cli.terminal import notes, show
+from shallowdeep.progress import TerminalProgress
 
 
 def _sizes(text: str) -> list[int]:
@@ -28,8 +29,8 @@ def bench(
     *,
     data: Annotated[str | None, typer.Option(help="Images to time on. (default: the network's own test data)")] = None,
     batch_sizes: Annotated[str, typer.Option(help="Separated by commas.")] = "1,8,32,64,256",
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender at each batch size.")] = 15,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of each contender. (default: one a core)")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each worker at each batch size.")] = 15,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of each worker. (default: one a core)")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory for bench.json and bench.png. (default: BUNDLE)")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -38,10 +39,10 @@ def bench(
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     sizes = _sizes(batch_sizes)
-    with TerminalObserver() as observer:
+    with TerminalProgress() as progress:
         document, files = bench_bundle(
             bundle, data=data, batch_sizes=sizes, rounds=rounds, threads=threads or cores,
-            out=bundle if out is None else out, observer=observer, data_progress=observer.data,
+            out=bundle if out is None else out, context=context(progress),
         )  # fmt: skip
     show(document, _readable(document), as_json=as_json)
     for path in files:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from shallowdeep.cli.options import AsJson, BatchSize, Device, SkipBadImages, Trust
-from shallowdeep.cli.terminal import TerminalObserver, notes, show
+from shallowdeep.cli.options import AsJson, BatchSize, Device, SkipBadImages, Trust, context
+from shallowdeep.cli.terminal import notes, show
+from shallowdeep.progress import TerminalProgress
 
 
 def calibrate(
@@ -57,27 +58,24 @@ def calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Find when to exit: by a threshold, a budget, or a promise on the accuracy lost. Writes RUN/policy.json."""
-    from shallowdeep.calibration.objective import Wish
+    from shallowdeep.calibration.objective import Objective
+    from shallowdeep.errors import ConfigurationError
     from shallowdeep.report.calibration_tables import calibration_tables
     from shallowdeep.workflows.calibrate import calibrate_run
 
-    wish = Wish(
-        threshold,
-        budget,
-        max_accuracy_loss,
-        confidence,
-        risk,
-        signal,
-        fallback,
-        max_relative_cost,
-        temperatures,
+    given = {"--threshold": threshold, "--budget": budget, "--max-accuracy-loss": max_accuracy_loss}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) != 1:
+        raise ConfigurationError(
+            f"Expected one of --threshold, --budget and --max-accuracy-loss, got {' and '.join(names) or 'none'}"
+        )
+    objective = Objective(
+        threshold, budget, max_accuracy_loss, confidence, risk, signal, fallback, max_relative_cost, temperatures,
         abstain,
-    )
-    with TerminalObserver() as observer:
-        document, files = calibrate_run(
-            run, wish, backbone=backbone, batch_size=batch_size, device=device, skip_bad_images=skip_bad_images,
-            trust=trust, observer=observer, data_progress=observer.data,
-        )  # fmt: skip
+    )  # fmt: skip
+    with TerminalProgress() as progress:
+        run_as = context(progress, device=device, batch_size=batch_size, trust=trust, skip_bad_images=skip_bad_images)
+        document, files = calibrate_run(run, objective, backbone=backbone, context=run_as)
     show(document, calibration_tables(document), as_json=as_json)
     for note in document["notes"]:
         notes().print(note, soft_wrap=True)

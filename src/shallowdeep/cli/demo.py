@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from shallowdeep.cli.options import AsJson
-from shallowdeep.cli.terminal import TerminalObserver, notes, show
+from shallowdeep.cli.options import AsJson, context
+from shallowdeep.cli.terminal import notes, show
+from shallowdeep.progress import TerminalProgress
 
 MODEL, DATA = "resnet20", "mnist5k"
 BACKBONE_EPOCHS, IC_EPOCHS = 6, 10
@@ -27,32 +28,32 @@ def demo(
     """Tell the whole story on 5,000 embedded digits, in under 3 minutes."""
     from shallowdeep.report.tables import evaluation_tables
     from shallowdeep.runs.config import TrainConfig
-    from shallowdeep.workflows.analyze import How, analyse_run
-    from shallowdeep.workflows.evaluate import judge
+    from shallowdeep.workflows.analyze import How, analyze_run
+    from shallowdeep.workflows.evaluate import evaluate_run
     from shallowdeep.workflows.report import PAGE, write_report
-    from shallowdeep.workflows.train import run_training
+    from shallowdeep.workflows.train import train_run
 
     started = time.perf_counter()
     backbone, network = out / "backbone", out / "ic-only"
     console = notes()
-    with TerminalObserver() as observer:
+    with TerminalProgress() as progress:
+        run_as = context(progress)
         console.rule("1  A plain classifier", align="left")
         console.print(f"{MODEL} learns 5,000 handwritten digits. Like any network it spends the same work on each.")
         settings = TrainConfig(data=DATA, model=MODEL, recipe="backbone", epochs=BACKBONE_EPOCHS)
-        run_training(settings, backbone, overwrite=True, observer=observer, data_progress=observer.data)
+        train_run(settings, backbone, overwrite=True, context=run_as)
         console.rule("2  The same network, made shallow-deep", align="left")
         console.print(
             "It is traced, cut where one tensor is alive, and gets an internal classifier at each of six cuts.\n"
             "Only these learn; the backbone stays as it is, bit for bit."
         )
         settings = TrainConfig(data=DATA, recipe="ic-only", init=str(backbone), epochs=IC_EPOCHS)
-        run_training(settings, network, overwrite=True, observer=observer, data_progress=observer.data)
+        train_run(settings, network, overwrite=True, context=run_as)
         console.rule("3  Judged exit by exit, on digits it has never seen", align="left")
-        document, files = judge(network, observer=observer, data_progress=observer.data)
+        document, files = evaluate_run(network, context=run_as)
         console.rule("4  How it overthinks, on a page", align="left")
-        how = How(command="shallowdeep demo")
-        analysed, _ = analyse_run(network, how, observer=observer, data_progress=observer.data)
-        write_report(analysed, network / PAGE, GALLERY)
+        analyzed, _ = analyze_run(network, How(), run_as)
+        write_report(analyzed, network / PAGE, GALLERY)
     show(document, evaluation_tables(document), as_json=as_json)
     seconds = time.perf_counter() - started
     for line in _conclusion(document, network / PAGE, files[-1], seconds):

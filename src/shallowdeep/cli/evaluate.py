@@ -8,15 +8,16 @@ from typing import Annotated
 
 import typer
 
-from shallowdeep.cli.options import AsJson, BatchSize, Device, SkipBadImages, Trust
-from shallowdeep.cli.terminal import TerminalObserver, notes, show
+from shallowdeep.cli.options import AsJson, BatchSize, Device, SkipBadImages, Trust, context
+from shallowdeep.cli.terminal import notes, show
+from shallowdeep.progress import TerminalProgress
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Directory of a run.")],
     *,
     data: Annotated[
-        str | None, typer.Option(help="Other data with the same classes, judged whole. (default: the run's)")
+        str | None, typer.Option(help="Other data with the same classes, evaluated whole. (default: the run's)")
     ] = None,
     split: Annotated[str, typer.Option(help="test, tune or train.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Where files go. (default: RUN; with --data nowhere)")] = None,
@@ -26,16 +27,13 @@ def evaluate(
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
-    """Judge a network exit by exit: accuracy, cost, and what early exits give."""
+    """Evaluate a network exit by exit: accuracy, cost, and what early exits give."""
     from shallowdeep.report.tables import evaluation_tables
-    from shallowdeep.workflows.evaluate import judge
+    from shallowdeep.workflows.evaluate import evaluate_run
 
-    with TerminalObserver() as observer:
-        document, files = judge(
-            run, data=data, split=split, out=out, batch_size=batch_size, device=device,
-            skip_bad_images=skip_bad_images, trust=trust, observer=observer,
-            data_progress=observer.data,
-        )  # fmt: skip
+    with TerminalProgress() as progress:
+        run_as = context(progress, device=device, batch_size=batch_size, trust=trust, skip_bad_images=skip_bad_images)
+        document, files = evaluate_run(run, data=data, split=split, out=out, context=run_as)
     show(document, evaluation_tables(document), as_json=as_json)
     if document["warning"]:
         notes().print(document["warning"], soft_wrap=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from shallowdeep.context import RunContext
+from shallowdeep.progress import Progress
 
 
 def above_zero(value: float | None) -> float | None:
@@ -13,6 +17,23 @@ def above_zero(value: float | None) -> float | None:
     if value is not None and not value > 0:
         raise typer.BadParameter(f"Expected a number above 0, got {value}")
     return value
+
+
+def context(
+    progress: Progress,
+    *,
+    device: str = "auto",
+    batch_size: int = 250,
+    trust: bool = False,
+    skip_bad_images: bool = False,
+) -> RunContext:
+    """Return how a command runs, by the options that commands share."""
+    return RunContext(device, batch_size, trust, skip_bad_images, progress, typed())
+
+
+def typed() -> str:
+    """The command line as it was typed, for the provenance of what it makes."""
+    return " ".join(["shallowdeep", *sys.argv[1:]])
 
 
 BatchSize = Annotated[int, typer.Option(help="Images at a time.")]

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from shallowdeep.cli.options import AsJson
-from shallowdeep.cli.terminal import TerminalObserver, notes, show
+from shallowdeep.cli.terminal import notes, show
+from shallowdeep.progress import TerminalProgress
 
 SOME_FAILED = 1
 TABLE_ROWS = 50
@@ -29,9 +30,8 @@ def predict(
 
     opened = read_bundle(bundle)
     files, empty = find_images(images)
-    with TerminalObserver() as observer:
-        observer.started("predicting", "images", len(files), 0)
-        results = predict_files(opened, files, batch_size=batch_size, threads=threads, progress=observer.advanced)
+    with TerminalProgress() as progress:
+        results = predict_files(opened, files, batch_size=batch_size, threads=threads, progress=progress)
     costs = [answer["relative_cost"] for answer in results.answered]
     document: dict[str, Any] = {
         "bundle": str(bundle),

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from shallowdeep.cli.analyze import typed
 from shallowdeep.cli.options import (
     AsJson,
     BatchSize,
@@ -20,8 +19,10 @@ from shallowdeep.cli.options import (
     Split,
     Trust,
     Tune,
+    context,
 )
-from shallowdeep.cli.terminal import TerminalObserver, notes, show
+from shallowdeep.cli.terminal import notes, show
+from shallowdeep.progress import TerminalProgress
 
 
 def report(
@@ -44,17 +45,17 @@ def report(
 ) -> None:
     """Show how a network overthinks, on one page that needs no network."""
     from shallowdeep.runs.audit_files import read_audits
-    from shallowdeep.workflows.analyze import How, analyse_any
+    from shallowdeep.workflows.analyze import How, analyze_any
     from shallowdeep.workflows.report import report_path, write_report
 
-    how = How(split, resamples, seed, batch_size, device, skip_bad_images, trust, typed())
+    how = How(split, resamples, seed)
     page = report_path(source, out)
-    with TerminalObserver() as observer:
-        analysed, files = analyse_any(source, how, tune, observer=observer, data_progress=observer.data)
-        observer.started("drawing", "pages", 1, 0)
-        audits = {} if analysed.network is None else read_audits(source, analysed.network.weights)
-        files += write_report(analysed, page, images, audits)
-        observer.advanced(1)
+    with TerminalProgress() as progress:
+        run_as = context(progress, device=device, batch_size=batch_size, trust=trust, skip_bad_images=skip_bad_images)
+        analyzed, files = analyze_any(source, how, tune, context=run_as)
+        with progress.start("drawing", "pages", 1):
+            audits = {} if analyzed.network is None else read_audits(source, analyzed.network.weights)
+            files += write_report(analyzed, page, images, audits)
     document = {"source": str(source), "report": str(page), "files": [str(path) for path in files]}
     show(document, f"Open {page} in a browser.", as_json=as_json)
     for path in files:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from shallowdeep.cli.options import AsJson, above_zero
-from shallowdeep.cli.terminal import TerminalObserver, show
+from shallowdeep.cli.options import AsJson, above_zero, context
+from shallowdeep.cli.terminal import show
+from shallowdeep.progress import TerminalProgress
 
 
 def train(
@@ -128,7 +129,7 @@ def train(
     from shallowdeep.errors import ConfigurationError
     from shallowdeep.models.registry import is_trusted
     from shallowdeep.runs.config import CONFIG, config_from, exit_fractions, read_document, three_numbers
-    from shallowdeep.workflows.train import run_training
+    from shallowdeep.workflows.train import train_run
 
     given: dict[str, Any] = {
         "data": data, "model": model, "recipe": recipe, "preset": preset, "epochs": epochs, "seed": seed,
@@ -156,16 +157,8 @@ def train(
         raise ConfigurationError(
             f"Expected --model or --trust to import and run {settings.model!r}, which {source} names"
         )
-    with TerminalObserver() as observer:
-        result = run_training(
-            settings,
-            out,
-            resume=resume,
-            overwrite=overwrite,
-            trust=trust,
-            observer=observer,
-            data_progress=observer.data,
-        )
+    with TerminalProgress() as progress:
+        result = train_run(settings, out, resume=resume, overwrite=overwrite, context=context(progress, trust=trust))
     document = result.document()
     show(document, _summary(document), as_json=as_json)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from shallowdeep.data.splits import Indices
 from shallowdeep.data.stores import ImageStore
 from shallowdeep.errors import BadImageError
+from shallowdeep.progress import SILENT, Progress
 
 _UNKNOWN, _GOOD, _BAD = 0, 1, 2
 _CHUNK = 64  # images per task: large enough to hide the pool, small enough for a smooth progress bar
@@ -43,7 +44,7 @@ class DecodedImages:
         what: str,
         *,
         skip: bool,
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: Progress = SILENT,
     ) -> bool:
         """Decode those of the images that are not yet; return whether there were any.
 
@@ -51,7 +52,7 @@ class DecodedImages:
             positions: (B,) in [0, N).
             what: names the work for `progress`.
             skip: mark unreadable images as bad instead of raising.
-            progress: called with `what`, images done, images in all.
+            progress: told how many images are done.
 
         Raises:
             BadImageError: for the first unreadable image, if not skipped.
@@ -64,11 +65,9 @@ class DecodedImages:
             self._pixels = torch.empty((len(self._store), self._size, self._size, 3), dtype=torch.uint8)
         self._store.prepare()
         chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
-        done = 0
-        for count in self._decode_all(chunks, self._pixels.numpy(), skip=skip):
-            done += count
-            if progress is not None:
-                progress(what, done, len(missing))
+        with progress.start(f"reading {what}", "images", len(missing)) as bar:
+            for count in self._decode_all(chunks, self._pixels.numpy(), skip=skip):
+                bar.advance(count)
         return True
 
     def _decode_all(self, chunks: list[Indices], pixels: NDArray[np.uint8], *, skip: bool) -> Iterator[int]:

@@ -14,11 +14,9 @@ from shallowdeep.data.decoded import DecodedImages
 from shallowdeep.data.splits import Indices
 from shallowdeep.data.stores import AlteredStore, ImageStore, Pixels
 from shallowdeep.errors import BadImageError
+from shallowdeep.progress import SILENT, Progress
 
 _CHUNK = 256  # images looked at together
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being decoded, how many images are done, and how many there are."""
 
 
 class Fetched(NamedTuple):
@@ -79,7 +77,7 @@ class ImageSplit:
         size: int,
         decoded: DecodedImages | None,
         skip_bad_images: bool = False,
-        progress: Progress | None = None,
+        progress: Progress = SILENT,
     ) -> None:
         self.name = name
         self.labels = torch.from_numpy(np.ascontiguousarray(labels))

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from shallowdeep.data.decoded import DecodedImages
-from shallowdeep.data.image_split import ImageSplit, Progress
+from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.measure import choose_size, measure_normalization
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.data.sources.registry import open_source
 from shallowdeep.data.sources.source import Part, Source
 from shallowdeep.data.splits import Indices, cut_calibration, stratified_split
 from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.progress import SILENT, Progress
 
 MEMORY_BUDGET = 2 * 2**30
 """Bytes of decoded images, over all splits together, that stay in memory (2 GiB)."""
@@ -37,7 +38,7 @@ class DataSplits:
         tune: a third of the calibration split: stopping, temperatures, fits, choices.
         certify: two thirds of the calibration split: read only by guarantees.
         test: never seen by training or calibration.
-        all_images: the test part where the dataset has one, else every image; for judging a network that never saw it.
+        all_images: the test part where the dataset has one, else every image; for networks that never saw it.
         augmentation: name of the preset that suits it, see `shallowdeep.data.augmentation`.
         fingerprint: SHA-256 of the splits' indices and labels, whatever the dataset is called.
     """
@@ -77,7 +78,7 @@ def load_dataset(
     skip_bad_images: bool = False,
     memory_budget: int = MEMORY_BUDGET,
     preprocessing: Preprocessing | None = None,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> DataSplits:
     """Return a dataset's splits; the same arguments give the same splits on every machine.
 
@@ -96,7 +97,7 @@ def load_dataset(
         memory_budget: bytes, see above.
         preprocessing: of a saved run; its size and normalisation are used as they are, and `image_size` is ignored.
             Without it, mean and std are measured on the training split, rounded to 4 decimals.
-        progress: called with (what, done, total) while images are decoded.
+        progress: told how far decoding is.
 
     Raises:
         UnknownNameError: if the dataset is neither a name nor an existing path.

@@ -1,8 +1,7 @@
-"""What comes of following a policy on one split: answers, exits, accuracy and cost."""
+"""What a policy does with a split: answers, exits, accuracy and cost."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,26 +9,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shallowdeep.exits.arrays import to_numpy
-from shallowdeep.exits.costs import costs_in_use
 from shallowdeep.exits.policy import Policy, decide
 from shallowdeep.exits.predictions import ExitPredictions
 
 
 @dataclass(frozen=True, eq=False)
-class Followed:
-    """What a policy did with N samples.
+class Outcome:
+    """What a policy did with N samples, sample by sample.
 
-    Args:
+    Attributes:
         labels: (N,) integers in [0, C), the answers.
         exits: (N,) integers in [0, E), where each stopped.
         costs: (N,) float64, relative to the backbone; heads that are switched off cost nothing.
         forced: (N,) bool, stopped by the policy's cost limit.
+        confidences: (N,) float32, of the answer, by the policy's signal.
+        right: (N,) bool.
     """
 
     labels: NDArray[Any]
     exits: NDArray[Any]
     costs: NDArray[np.float64]
     forced: NDArray[np.bool_]
+    confidences: NDArray[Any]
+    right: NDArray[np.bool_]
+
+    @property
+    def accuracy(self) -> float:
+        """Share answered correctly."""
+        return float(self.right.mean())
 
     @property
     def relative_cost(self) -> float:
@@ -41,50 +48,70 @@ class Followed:
         return tuple((np.bincount(self.exits, minlength=exits) / len(self.exits)).tolist())
 
 
-def follow(policy: Policy, pred: ExitPredictions, head_costs: Sequence[float]) -> Followed:
-    """Return what a policy does on a split; `decide` decides.
+def outcome_of(policy: Policy, pred: ExitPredictions) -> Outcome:
+    """Return what a policy does with a split; `decide` decides.
 
     Args:
         policy: for the exits of ``pred``.
         pred: predictions of all exits on one split.
-        head_costs: (E-1,) the part of ``pred.costs`` that is each internal classifier's own.
 
     Raises:
-        ShallowDeepError: policy, predictions and head costs do not go together, or no exit is within the cost limit.
+        ShallowDeepError: policy and predictions do not go together, or no exit is within the cost limit.
     """
-    used = costs_in_use(to_numpy(pred.costs), head_costs, policy.in_use)
-    decisions = decide(policy, to_numpy(pred.logits), used.tolist())
-    costs = np.zeros(pred.exits)
-    costs[list(policy.in_use)] = used
-    return Followed(decisions.labels, decisions.exits, costs[decisions.exits], decisions.forced)
+    decisions = decide(policy, to_numpy(pred.logits), pred.costs)
+    reached = np.zeros(pred.exits)
+    reached[list(policy.in_use)] = pred.costs.in_use(policy.in_use)
+    right = decisions.labels == to_numpy(pred.labels)
+    return Outcome(
+        decisions.labels, decisions.exits, reached[decisions.exits], decisions.forced, decisions.confidences, right
+    )
 
 
-def outcome_block(policy: Policy, pred: ExitPredictions, head_costs: Sequence[float]) -> dict[str, Any]:
-    """Return what a policy comes to on one split: plain numbers, fractions all but ``samples``.
+@dataclass(frozen=True)
+class OutcomeSummary:
+    """What a policy comes to on one split; fractions, all but ``samples``.
+
+    Attributes:
+        samples: N.
+        accuracy: share answered correctly.
+        final_accuracy: of the network's own final exit.
+        accuracy_lost: the latter minus the former.
+        disagreement: share answered otherwise than by the final exit.
+        relative_cost: mean.
+        exit_shares: (E,) share that stops at each exit.
+        forced: share stopped by the policy's cost limit.
+    """
+
+    samples: int
+    accuracy: float
+    final_accuracy: float
+    accuracy_lost: float
+    disagreement: float
+    relative_cost: float
+    exit_shares: tuple[float, ...]
+    forced: float
+
+
+def summarize(policy: Policy, pred: ExitPredictions) -> OutcomeSummary:
+    """Return what a policy comes to on one split.
 
     Args:
         policy: for the exits of ``pred``.
-        pred: predictions of all exits on one split.
-        head_costs: (E-1,) relative.
-
-    Returns:
-        ``samples``, ``accuracy``, ``final_accuracy`` (of the network's own final exit), ``accuracy_lost`` (the latter
-        minus the former), ``disagreement`` (share answered otherwise than by the final exit), ``relative_cost``,
-        ``exit_shares`` and ``forced`` (share stopped by the policy's cost limit).
+        pred: predictions of all exits.
     """
-    followed = follow(policy, pred, head_costs)
-    truth, final = to_numpy(pred.labels), final_answers(pred)
-    accuracy, final_accuracy = float((followed.labels == truth).mean()), float((final == truth).mean())
-    return {
-        "samples": pred.samples,
-        "accuracy": accuracy,
-        "final_accuracy": final_accuracy,
-        "accuracy_lost": final_accuracy - accuracy,
-        "disagreement": float((followed.labels != final).mean()),
-        "relative_cost": followed.relative_cost,
-        "exit_shares": list(followed.exit_shares(pred.exits)),
-        "forced": float(followed.forced.mean()),
-    }
+    outcome = outcome_of(policy, pred)
+    final = final_answers(pred)
+    final_accuracy = float((final == to_numpy(pred.labels)).mean())
+    return OutcomeSummary(
+        samples=pred.samples,
+        accuracy=outcome.accuracy,
+        final_accuracy=final_accuracy,
+        accuracy_lost=final_accuracy - outcome.accuracy,
+        disagreement=float((outcome.labels != final).mean()),
+        relative_cost=outcome.relative_cost,
+        exit_shares=outcome.exit_shares(pred.exits),
+        forced=float(outcome.forced.mean()),
+    )
 
 
 def final_answers(pred: ExitPredictions) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from array_api_compat import array_namespace, device
 from shallowdeep.errors import ConfigurationError, DataError, UnknownNameError
 from shallowdeep.exits.abstention import Abstention
 from shallowdeep.exits.arrays import Array
+from shallowdeep.exits.costs import CostModel
 from shallowdeep.exits.ensemble import Ensemble
 from shallowdeep.exits.signals import DEFAULT_SIGNAL, ENSEMBLE, SIGNALS, scan_exits
 
@@ -27,7 +28,7 @@ class Policy:
 
     Attributes:
         thresholds: one for each of the E-1 internal classifiers: a sample leaves there when its confidence is at
-            least that. None switches the exit off: its head is not run. Above 1 nobody leaves there.
+            least that. None switches the exit off: its head is not run. Above 1 no sample leaves there.
         signal: what is compared with the thresholds, one of `SIGNALS`.
         fallback: who answers when no exit was confident: ``final``, or ``most-confident`` of the exits seen (the
             paper's; of equally confident ones the first).
@@ -91,7 +92,7 @@ class Policy:
         return (*(k for k, threshold in enumerate(self.thresholds) if threshold is not None), self.exits - 1)
 
     def threshold_at(self, exit_: int) -> float:
-        """Return the threshold of an exit in use; everybody leaves at the final one."""
+        """Return the threshold of an exit in use; every sample leaves at the final one."""
         threshold = self.thresholds[exit_] if exit_ < len(self.thresholds) else 0.0
         if threshold is None:
             raise ConfigurationError(f"Expected an exit in use, got {exit_}, which is switched off")
@@ -100,6 +101,18 @@ class Policy:
     def temperature_at(self, exit_: int) -> float:
         """Return what an exit's logits are divided by."""
         return self.temperatures[exit_] if self.temperatures else 1.0
+
+    def tempered(self, logits: Array) -> Array:
+        """Return logits (E, N, C) of all exits, each divided by the exit's temperature.
+
+        Raises:
+            DataError: logits of another number of exits.
+        """
+        if logits.ndim != _LOGITS_AXES or logits.shape[0] != self.exits:
+            raise DataError(f"Expected logits of {self.exits} exits (E, N, C), got {tuple(logits.shape)}")
+        if not self.temperatures:
+            return logits
+        return array_namespace(logits).stack([logits[k, :, :] / self.temperatures[k] for k in range(self.exits)])
 
     def last_within(self, costs: Sequence[float]) -> int:
         """Return how many of the exits in use may be reached: all, or those within ``max_relative_cost``.
@@ -144,64 +157,106 @@ class Decisions(NamedTuple):
     forced: Array
 
 
-def decide(policy: Policy, logits: Array, costs: Sequence[float] | None = None) -> Decisions:
-    """Return what the policy does, given every exit's logits: the reference every engine must agree with.
+class ScannedExits(NamedTuple):
+    """What a policy's signal says at the exits that it may reach, whatever its thresholds.
 
-    Thresholds are rounded to the logits' dtype before the comparison, as in an engine.
+    Attributes:
+        exits: K of them, those in use that are within the policy's cost limit.
+        confidence: (K, N) in [0, 1].
+        answers: (K, N) integers in [0, C).
+    """
+
+    exits: tuple[int, ...]
+    confidence: Array
+    answers: Array
+
+
+def scan(policy: Policy, logits: Array, costs: CostModel | None = None) -> ScannedExits:
+    """Return confidence and answer at every exit that a policy may reach.
 
     Args:
-        policy: for E exits.
+        policy: for E exits; its thresholds do not matter, only which exits are in use.
         logits: (E, N, C) floating, unnormalised.
-        costs: (K,) relative cost of each exit in use; needed where the policy limits it.
+        costs: of the E exits; needed where the policy limits cost.
 
     Raises:
         DataError: logits of another number of exits, or of classes than the policy's ensemble has.
         ConfigurationError: the policy's cost limit leaves no exit, or costs are needed and missing.
     """
-    if logits.ndim != _LOGITS_AXES or logits.shape[0] != policy.exits:
-        raise DataError(f"Expected logits of {policy.exits} exits (E, N, C), got {tuple(logits.shape)}")
-    if policy.max_relative_cost is not None and costs is None:
-        raise ConfigurationError("Expected costs for a policy that limits them, got none")
+    tempered = policy.tempered(logits)
+    in_use = policy.in_use
+    if policy.max_relative_cost is not None:
+        if costs is None:
+            raise ConfigurationError("Expected costs for a policy that limits them, got none")
+        in_use = in_use[: policy.last_within(costs.in_use(in_use).tolist())]
     xp = array_namespace(logits)
-    in_use = policy.in_use[: None if costs is None else policy.last_within(costs)]
-    used = xp.stack([logits[k, :, :] / policy.temperature_at(k) for k in in_use])
+    used = xp.stack([tempered[k, :, :] for k in in_use])
     confidence, scores = scan_exits(policy.signal, used, len(policy.in_use), policy.ensemble)  # (K, N), (K, N, C)
+    return ScannedExits(in_use, confidence, xp.argmax(scores, axis=-1))
+
+
+def stop(policy: Policy, scanned: ScannedExits) -> Decisions:
+    """Return what a policy's thresholds make of a scan of its exits.
+
+    Thresholds are rounded to the confidence's dtype before the comparison, as in an engine.
+
+    Args:
+        policy: with the exits in use, signal and cost limit that were scanned.
+        scanned: see `scan`.
+    """
+    xp, in_use, confidence = array_namespace(scanned.confidence), scanned.exits, scanned.confidence
     limits = [policy.threshold_at(k) for k in in_use]
-    confident = confidence >= xp.asarray(limits, dtype=confidence.dtype, device=device(confidence))[:, None]
-    last = xp.ones_like(confident[-1:, :])  # whoever comes this far stops here
-    place = xp.argmax(xp.astype(xp.concat([confident[:-1, :], last], axis=0), xp.uint8), axis=0)  # (N,), the first
-    samples = xp.arange(logits.shape[1], device=device(logits))
+    place = first_confident_exit(confidence, limits[:-1])
+    samples = xp.arange(confidence.shape[1], device=device(confidence))
     limited = in_use[-1] < policy.exits - 1
-    unsure = ~confident[place, samples] if limited else place == len(in_use) - 1
+    unsure = place == len(in_use) - 1
+    if limited:  # a sample that is confident at the last exit within the limit was not stopped by it
+        unsure = unsure & (confidence[-1, :] < _rounded(limits[-1], confidence))
     answer_place = place
     if policy.fallback == "most-confident":
         answer_place = xp.where(unsure, xp.argmax(confidence, axis=0), place)
-    numbers = xp.asarray(in_use, device=device(logits))
+    numbers = xp.asarray(in_use, device=device(confidence))
     return Decisions(
         exits=numbers[place],
         answered_by=numbers[answer_place],
-        labels=xp.argmax(scores[answer_place, samples], axis=-1),
+        labels=scanned.answers[answer_place, samples],
         confidences=confidence[answer_place, samples],
         forced=unsure if limited else xp.zeros_like(unsure),
     )
 
 
-def first_confident_exit(confidence: Array, threshold: float) -> Array:
-    """Return the first exit whose confidence reaches the threshold, the last exit where none does (rule ``final``).
+def decide(policy: Policy, logits: Array, costs: CostModel | None = None) -> Decisions:
+    """Return what the policy does, given every exit's logits: the reference every engine must agree with.
 
-    The threshold is rounded to the confidence's dtype before the comparison, so that NumPy, torch and an engine agree
-    on samples that lie on it.
+    Args:
+        policy: for E exits.
+        logits: (E, N, C) floating, unnormalised.
+        costs: of the E exits; needed where the policy limits cost.
+
+    Raises:
+        DataError: logits of another number of exits, or of classes than the policy's ensemble has.
+        ConfigurationError: the policy's cost limit leaves no exit, or costs are needed and missing.
+    """
+    return stop(policy, scan(policy, logits, costs))
+
+
+def first_confident_exit(confidence: Array, thresholds: float | Sequence[float]) -> Array:
+    """Return the first exit whose confidence reaches its threshold, the last exit where none does.
+
+    Thresholds are rounded to the confidence's dtype before the comparison, so that NumPy, torch and an engine agree on
+    samples that lie on one.
 
     Args:
         confidence: (E, N) floating, larger = surer; the last exit's row does not matter.
-        threshold: at least 0; 0 stops every sample of a signal in [0, 1] at the first exit, above 1 none early.
+        thresholds: one for all exits, or (E-1,); each at least 0. 0 stops every sample of a signal in [0, 1] at that
+            exit, above 1 none.
 
     Returns:
         (N,) integers in [0, E), on the device of ``confidence``.
 
     Raises:
         DataError: ``confidence`` is not (E, N) floating with at least one exit.
-        ConfigurationError: the threshold is negative or not a number.
+        ConfigurationError: a threshold that is negative or not a number, or another number of them.
 
     Source: Kaya, Hong, Dumitras, "Shallow-Deep Networks", ICML 2019, section 4: one threshold for all exits. Their
     code answers with the most confident of all exits where none is confident; here the final classifier answers.
@@ -211,33 +266,19 @@ def first_confident_exit(confidence: Array, threshold: float) -> Array:
     xp = array_namespace(confidence)
     if not xp.isdtype(confidence.dtype, "real floating"):
         raise DataError(f"Expected floating confidence, got dtype {confidence.dtype}")
-    if not threshold >= 0:  # also true of nan
-        raise ConfigurationError(f"Expected a threshold of at least 0, got {threshold}")
-    limit = xp.asarray(threshold, dtype=confidence.dtype, device=device(confidence))
-    confident = confidence[:-1, :] >= limit  # (E-1, N)
-    last = xp.ones_like(confidence[-1:, :], dtype=xp.bool)  # whoever comes this far stops here
+    early = confidence.shape[0] - 1
+    limits = [thresholds] * early if isinstance(thresholds, (int, float)) else list(thresholds)
+    if len(limits) != early:
+        raise ConfigurationError(f"Expected a threshold for each of {early} exits before the last, got {len(limits)}")
+    for limit in [thresholds] if isinstance(thresholds, (int, float)) else limits:
+        if not limit >= 0:  # also true of nan
+            raise ConfigurationError(f"Expected a threshold of at least 0, got {limit}")
+    confident = confidence[:-1, :] >= _rounded(limits, confidence)[:, None]  # (E-1, N)
+    last = xp.ones_like(confidence[-1:, :], dtype=xp.bool)  # samples that get to the last exit stop there
     stops = xp.concat([confident, last], axis=0)
     return xp.argmax(xp.astype(stops, xp.uint8), axis=0)  # of equal values argmax gives the first
 
 
-def answers(logits: Array, exits: Array) -> Array:
-    """Return the label each sample gets at the exit it stops at.
-
-    Args:
-        logits: (E, N, C) floating, unnormalised.
-        exits: (N,) integers in [0, E), same library and device.
-
-    Returns:
-        (N,) integers in [0, C); of equal logits the lowest class.
-
-    Raises:
-        DataError: shapes do not go together.
-    """
-    if exits.shape != logits.shape[1:2]:
-        raise DataError(
-            f"Expected one exit for each sample of logits {tuple(logits.shape)}, got exits of shape "
-            f"{tuple(exits.shape)}"
-        )
-    xp = array_namespace(logits, exits)
-    samples = xp.arange(logits.shape[1], device=device(logits))
-    return xp.argmax(logits[exits, samples], axis=-1)  # (N, C) -> (N,)
+def _rounded(thresholds: float | Sequence[float], like: Array) -> Array:
+    """Return thresholds in the dtype of a confidence, on its device."""
+    return array_namespace(like).asarray(thresholds, dtype=like.dtype, device=device(like))

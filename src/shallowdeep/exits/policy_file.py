@@ -43,7 +43,7 @@ def policy_from(document: Mapping[str, Any], source: str) -> Policy:
             max_relative_cost=document["max_relative_cost"],
             weights=str(document["weights"]),
             found=document["found"],
-            promise=document["promise"] if SEAL in document else None,  # whoever writes one by hand promises nothing
+            promise=document["promise"] if SEAL in document else None,  # one written by hand promises nothing
             abstention=_abstention(document),
             ensemble=_ensemble(document),
         )

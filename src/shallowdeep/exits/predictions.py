@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from array_api_compat import array_namespace, device
+from numpy.typing import ArrayLike, NDArray
 
 from shallowdeep.errors import CheckpointError, DataError
 from shallowdeep.exits.array_file import read_arrays
 from shallowdeep.exits.arrays import Array, to_numpy
+from shallowdeep.exits.costs import CostModel
 from shallowdeep.files import replacing
 
 _LOGITS_AXES = 3  # (E, N, C)
-_FIELDS = ("logits", "labels", "costs")
+_NEEDED = ("logits", "labels", "costs")
+_WANTED = ("head_costs", "cascaded", "weights", "backend")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class ExitPredictions:
     """Logits of all exits on one split, with the true labels and what reaching each exit costs.
 
-    All three arrays are of one array API library (NumPy, torch, ...) and on one device. Do not write to them.
+    Logits and labels are of one array API library (NumPy, torch, ...) and on one device. Do not write to them.
 
     Args:
         logits: (E, N, C) float32, unnormalised, finite.
         labels: (N,) integers in [0, C).
-        costs: (E,) floating, relative to the unmodified backbone (= 1), strictly increasing; internal classifiers
-            passed on the way are included, so the last may exceed 1.
+        costs: a `CostModel`, or (E,) floating costs relative to the unmodified backbone (= 1), strictly rising;
+            internal classifiers passed on the way are included, so the last may exceed 1.
+        weights: SHA-256 of the weights file they come from, or "".
+        backend: the runtime that computed them, such as ``torch``; "" where it is not known.
+
+    Attributes:
+        costs: the `CostModel`, which reads like E numbers; without heads' own costs where only numbers were given.
 
     Raises:
         DataError: a shape, dtype or value is not as above.
@@ -36,11 +45,19 @@ class ExitPredictions:
 
     logits: Array
     labels: Array
-    costs: Array
+    costs: CostModel
+    weights: str
+    backend: str
 
-    def __post_init__(self) -> None:
-        _check_layout(self.logits, self.labels, self.costs)
-        _check_values(self.logits, self.labels, self.costs)
+    def __init__(
+        self, logits: Array, labels: Array, costs: CostModel | ArrayLike, *, weights: str = "", backend: str = ""
+    ) -> None:
+        model = costs if isinstance(costs, CostModel) else CostModel.of(to_numpy(costs))
+        values = {"logits": logits, "labels": labels, "costs": model, "weights": weights, "backend": backend}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        _check_layout(logits, labels, model)
+        _check_values(logits, labels)
 
     @property
     def exits(self) -> int:
@@ -57,68 +74,94 @@ class ExitPredictions:
         """Number of classes."""
         return int(self.logits.shape[2])
 
-    def save(self, path: Path, weights: str = "") -> None:
-        """Write ``logits``, ``labels`` and ``costs`` to an npz file, whole or not at all.
+    def subset(self, samples: Sequence[int] | NDArray[Any]) -> Self:
+        """Return the predictions of some samples.
+
+        Args:
+            samples: (M,) integers in [0, N), in the order wanted; repeats are allowed.
+        """
+        return type(self)(
+            self.logits[:, samples], self.labels[samples], self.costs, weights=self.weights, backend=self.backend
+        )
+
+    def of(self, weights: str) -> Self:
+        """Return the same predictions, known to come from the weights file of this SHA-256."""
+        return type(self)(self.logits, self.labels, self.costs, weights=weights, backend=self.backend)
+
+    def save(self, path: Path | str) -> None:
+        """Write all of it to an npz file, whole or not at all; see `load`.
 
         Args:
             path: the file to write or renew; missing folders are made.
-            weights: SHA-256 of the weights file they come from, kept beside them.
 
         Raises:
             OutputError: the file cannot be written.
         """
-        with replacing(path) as temporary, temporary.open("wb") as file:  # given a path, savez may add a suffix
-            arrays = {name: to_numpy(getattr(self, name)) for name in _FIELDS}
-            np.savez(file, allow_pickle=False, weights=np.array(weights), **arrays)
+        with replacing(Path(path)) as temporary, temporary.open("wb") as file:  # given a path, savez may add a suffix
+            np.savez(
+                file,
+                allow_pickle=False,
+                logits=to_numpy(self.logits),
+                labels=to_numpy(self.labels),
+                costs=np.asarray(self.costs),
+                head_costs=np.asarray(self.costs.heads),
+                cascaded=np.array(self.costs.cascaded),
+                weights=np.array(self.weights),
+                backend=np.array(self.backend),
+            )
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path | str) -> Self:
         """Return the predictions in an npz file, as NumPy arrays.
 
-        Nothing in the file is executed (no pickle). Arrays beside the three are ignored.
+        Nothing in the file is executed (no pickle). ``head_costs``, ``cascaded``, ``weights`` and ``backend`` may be
+        missing, as in files of older versions and of other programs; other arrays are ignored.
 
         Args:
-            path: a file written by ``save``, or any npz with the same three arrays.
+            path: a file written by ``save``, or any npz with ``logits``, ``labels`` and ``costs``.
 
         Raises:
             CheckpointError: there is no such file, it is truncated, altered or foreign, or its arrays are not
                 predictions.
         """
-        arrays = read_arrays(path, _FIELDS)
+        path = Path(path)
+        arrays = read_arrays(path, _NEEDED, _WANTED)
         try:
-            return cls(*(arrays[name] for name in _FIELDS))
-        except DataError as error:
+            costs = CostModel.of(arrays["costs"])
+            if "head_costs" in arrays and "cascaded" in arrays:
+                costs = replace(costs, heads=tuple(arrays["head_costs"].tolist()), cascaded=bool(arrays["cascaded"]))
+            origin = {name: str(arrays.get(name, "")) for name in ("weights", "backend")}
+            return cls(arrays["logits"], arrays["labels"], costs, **origin)
+        except (DataError, TypeError, ValueError) as error:
             raise CheckpointError(f"{error}, in {path}") from error
 
 
-def _check_layout(logits: Array, labels: Array, costs: Array) -> None:
+def _check_layout(logits: Array, labels: Array, costs: CostModel) -> None:
     """Raise DataError unless library, device, shapes and dtypes go together."""
     try:
-        xp = array_namespace(logits, labels, costs)
+        xp = array_namespace(logits, labels)
     except TypeError as error:
-        kinds = ", ".join(type(array).__name__ for array in (logits, labels, costs))
-        raise DataError(f"Expected logits, labels and costs from one array library, got {kinds}") from error
-    devices = {str(device(array)) for array in (logits, labels, costs)}
+        kinds = ", ".join(type(array).__name__ for array in (logits, labels))
+        raise DataError(f"Expected logits and labels from one array library, got {kinds}") from error
+    devices = {str(device(array)) for array in (logits, labels)}
     if len(devices) > 1:
-        raise DataError(f"Expected logits, labels and costs on one device, got {', '.join(sorted(devices))}")
+        raise DataError(f"Expected logits and labels on one device, got {', '.join(sorted(devices))}")
     shape = tuple(logits.shape)
     if len(shape) != _LOGITS_AXES or 0 in shape:
         raise DataError(f"Expected logits of shape (exits, samples, classes), none of them 0, got {shape}")
     if tuple(labels.shape) != shape[1:2]:
         raise DataError(f"Expected labels of shape {shape[1:2]} for logits {shape}, got {tuple(labels.shape)}")
-    if tuple(costs.shape) != shape[:1]:
-        raise DataError(f"Expected costs of shape {shape[:1]} for logits {shape}, got {tuple(costs.shape)}")
+    if len(costs) != shape[0]:
+        raise DataError(f"Expected costs of shape {shape[:1]} for logits {shape}, got {(len(costs),)}")
     if logits.dtype != xp.float32:
         raise DataError(f"Expected logits of dtype float32, got {logits.dtype}")
     if not xp.isdtype(labels.dtype, "integral"):
         raise DataError(f"Expected integer labels, got dtype {labels.dtype}")
-    if not xp.isdtype(costs.dtype, "real floating"):
-        raise DataError(f"Expected floating costs, got dtype {costs.dtype}")
 
 
-def _check_values(logits: Array, labels: Array, costs: Array) -> None:
-    """Raise DataError unless logits are finite, labels are classes and costs rise from exit to exit."""
-    xp = array_namespace(logits, labels, costs)
+def _check_values(logits: Array, labels: Array) -> None:
+    """Raise DataError unless logits are finite and labels are classes."""
+    xp = array_namespace(logits, labels)
     bad = int(xp.count_nonzero(~xp.isfinite(logits)))
     if bad:
         raise DataError(f"Expected finite logits, got {bad} that are infinite or not a number")
@@ -126,7 +169,3 @@ def _check_values(logits: Array, labels: Array, costs: Array) -> None:
     low, high = int(xp.min(labels)), int(xp.max(labels))
     if low < 0 or high >= classes:
         raise DataError(f"Expected labels in [0, {classes}), got labels from {low} to {high}")
-    values = [float(cost) for cost in costs]
-    steps = zip([0.0, *values], [*values, float("inf")], strict=True)
-    if not all(before < after for before, after in steps):  # also false for nan and inf
-        raise DataError(f"Expected finite positive costs that rise from exit to exit, got {values}")

@@ -65,10 +65,10 @@ class Watch:
         return self._statistics.normalised(values, exit_, self._in_use)
 
 
-class Passage:
+class BatchState:
     """Follows one batch from exit to exit.
 
-    Samples are *present* while they are in the batch that runs, and *open* until they are answered; those answered
+    Samples are *present* while they are in the batch that runs, and *pending* until they are answered; those answered
     stay present until `compact`.
 
     Args:
@@ -78,26 +78,26 @@ class Passage:
         watch: where confusion is asked for.
 
     Attributes:
-        open: how many are not answered yet.
+        pending: how many are not answered yet.
     """
 
     def __init__(self, policy: Policy, segments: Sequence[Segment], images: Array, watch: Watch | None = None) -> None:
         xp, place = namespace_of(images), device(images)
         self._policy, self._segments, self._xp, self._device = policy, segments, xp, place
         self._scan = scan_of(policy.signal, len(policy.in_use), policy.ensemble)
-        self.open = len(images)
-        self._rows: Array | None = None  # (m,) places in the batch of the open; None while all are, in order
-        self._at: Array | None = None  # (m,) places of the open among the present; None while these are the same
+        self.pending = len(images)
+        self._rows: Array | None = None  # (m,) places in the batch of the pending; None while all are, in order
+        self._at: Array | None = None  # (m,) places of the pending among the present; None while these are the same
         self._best: tuple[Array, Array, Array] | None = None  # confidence, label, exit, each (m,)
-        self._labels = xp.zeros(self.open, dtype=xp.int64, device=place)
-        self._confidences = xp.zeros(self.open, dtype=images.dtype, device=place)
-        self._places = xp.zeros(self.open, dtype=xp.int64, device=place)  # of the segment after which each stopped
+        self._labels = xp.zeros(self.pending, dtype=xp.int64, device=place)
+        self._confidences = xp.zeros(self.pending, dtype=images.dtype, device=place)
+        self._places = xp.zeros(self.pending, dtype=xp.int64, device=place)  # of the segment after which each stopped
         self._by: Array | None = None
         self._forced: Array | None = None
         self._watch = watch
         self._confusions: Array | None = None
         if watch is not None:
-            self._confusions = xp.full(self.open, float("nan"), dtype=images.dtype, device=place)
+            self._confusions = xp.full(self.pending, float("nan"), dtype=images.dtype, device=place)
 
     def step(self, number: int, logits: Array) -> int:
         """Take an exit's logits (n, C) of those present; returns how many are still open.
@@ -120,10 +120,10 @@ class Passage:
         if last:
             self._write(number, None, confidence, scores, sure)
             self._note_confusion(None, confused)
-            self.open = 0
+            self.pending = 0
             return 0
         leaving = int(xp.count_nonzero(sure))  # the one wait for the device at this exit
-        if leaving == self.open:
+        if leaving == self.pending:
             self._write(number, None, confidence, scores, sure)
             self._note_confusion(None, confused)
         elif leaving:
@@ -134,11 +134,11 @@ class Passage:
             if self._best is not None:
                 confidence, label, by = (values[staying] for values in self._best)
                 self._best = confidence, label, by
-        self.open -= leaving
-        return self.open
+        self.pending -= leaving
+        return self.pending
 
     def compact(self) -> Array:
-        """Make the open samples the only ones present; returns their places (m,) among those present, for `keep`."""
+        """Make the pending samples the only ones present; returns their places (m,) among those present, for `keep`."""
         if self._at is None:
             raise ValueError("Expected samples that were answered since the last compaction, found none")
         staying, self._at = self._at, None
@@ -148,7 +148,7 @@ class Passage:
         return staying
 
     def answers(self) -> Answers:
-        """What was decided, once nobody is open."""
+        """What was decided, once no sample is pending."""
         xp = self._xp
         make = {"device": self._device}
         costs = xp.asarray([s.relative_cost for s in self._segments], dtype=self._confidences.dtype, **make)
@@ -163,14 +163,14 @@ class Passage:
         )
 
     def _note_confusion(self, gone: Array | None, confused: Array | None) -> None:
-        """Note the confusion of the open samples at places ``gone``; None for all of them."""
+        """Note the confusion of the pending samples at places ``gone``; None for all of them."""
         if confused is None or self._confusions is None:
             return
         rows = self._rows if gone is None else _taken(self._rows, gone)
         self._confusions[slice(None) if rows is None else rows] = confused if gone is None else confused[gone]
 
     def _note_best(self, confidence: Array, label: Array, exit_: int) -> None:
-        """Remember the surest answer so far of each open sample; of equally sure ones the first."""
+        """Remember the surest answer so far of each pending sample; of equally sure ones the first."""
         xp = self._xp
         by = xp.full(len(label), exit_, dtype=xp.int64, device=self._device)
         if self._best is None:
@@ -183,7 +183,7 @@ class Passage:
         )  # fmt: skip
 
     def _write(self, number: int, gone: Array | None, confidence: Array, scores: Array, sure: Array | None) -> None:
-        """Note the answers of the open samples at places ``gone``; None for all of them."""
+        """Note the answers of the pending samples at places ``gone``; None for all of them."""
         xp, exit_ = self._xp, self._segments[number].exit
         label = xp.argmax(scores if gone is None else scores[gone], axis=-1)
         confidence = confidence if gone is None else confidence[gone]
@@ -242,7 +242,7 @@ def keep(x: Array, places: Array) -> Array:
     """Return rows of ``x``; a NumPy array is written to.
 
     Args:
-        x: (n, ...) that nobody else needs.
+        x: (n, ...) that is not needed otherwise.
         places: (m,) integers in [0, n), from `split`, or from one `split` taken from another.
 
     Returns:

@@ -17,7 +17,7 @@ from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
 from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.backends.registry import backend_module, open_segments
-from shallowdeep.inference.batch_state import Answers, Passage, Watch, keep
+from shallowdeep.inference.batch_state import Answers, BatchState, Watch, keep
 from shallowdeep.inference.bundle import Bundle, check_weights, read_bundle
 from shallowdeep.inference.segments import Segment, plan_segments
 
@@ -121,21 +121,21 @@ class EarlyExitEngine:
         xp = namespace_of(x)
         probe = xp.sum(x)  # infinite or not a number where any value is; looked at when the device is waited for anyway
         in_use = self.policy.in_use
-        passage = Passage(self.policy, self.segments, x, Watch(in_use, self._statistics) if self._watched else None)
+        state = BatchState(self.policy, self.segments, x, Watch(in_use, self._statistics) if self._watched else None)
         logits = None
         for number in range(len(self.segments) if len(x) else 0):
-            following, logits = self.backend.run(number, x, logits)
+            output, logits = self.backend.run(number, x, logits)
             # A bundle may have exits that this policy does not use: their heads are run, their logits not looked at.
-            open_ = passage.step(number, logits) if self.segments[number].exit in in_use else passage.open
+            pending = state.step(number, logits) if self.segments[number].exit in in_use else state.pending
             if number == 0 and not isfinite(float(probe)) and not bool(xp.all(xp.isfinite(x))):
                 raise DataError("Expected finite images, got values that are infinite or not a number")
-            if not open_:
+            if not pending:
                 break
-            x = following
-            if open_ < len(x) and self._pays(x, open_, self.segments[number]):
-                staying = passage.compact()
+            x = output
+            if pending < len(x) and self._pays(x, pending, self.segments[number]):
+                staying = state.compact()
                 x, logits = keep(x, staying), keep(logits, staying)
-        return passage.answers()
+        return state.answers()
 
     def _pays(self, x: Array, staying: int, segment: Segment) -> bool:
         """Whether copying the samples that stay costs less than running on the others."""
@@ -192,13 +192,10 @@ def _open_network(
     network: ShallowDeepNetwork, policy: Policy, backend: str, threads: int | None, pool: str | None
 ) -> Opened:
     """Open a network in place on ``torch``, else by way of a bundle that is not kept."""
-    from shallowdeep.sdn.head_costs import head_costs
-
     if backend == TORCH:
         from shallowdeep.inference.backends.torch_eager import TorchEager
 
-        heads = head_costs(network.exits, network.backbone_macs)
-        segments = plan_segments(policy, network.costs, heads, cascaded=network.cascaded)
+        segments = plan_segments(policy, network.costs)
         size = network.preprocessing.size if network.preprocessing is not None else None
         return Opened(TorchEager(network, segments), segments, policy, size, network.backbone_macs)
     backend_module(backend)  # refused before anything is written

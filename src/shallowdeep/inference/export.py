@@ -16,7 +16,6 @@ from shallowdeep.files import cannot_write
 from shallowdeep.inference.backends.registry import backend_module, not_installed
 from shallowdeep.inference.bundle import Bundle, check_weights, is_bundle, read_bundle, write_manifest
 from shallowdeep.inference.segments import plan_segments
-from shallowdeep.sdn.head_costs import head_costs
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 
@@ -67,8 +66,7 @@ def write_bundle(
         raise ConfigurationError("Expected a network with preprocessing set, got None; set network.preprocessing first")
     _check_free(directory, overwrite=overwrite)
     check_weights(policy, origin.weights, "the network")
-    heads = head_costs(network.exits, network.backbone_macs)
-    segments = plan_segments(policy, network.costs, heads, cascaded=network.cascaded)
+    segments = plan_segments(policy, network.costs)
     module = backend_module(backend)
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)

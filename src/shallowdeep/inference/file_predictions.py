@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import isfinite
@@ -17,6 +17,7 @@ from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.inference.batch_state import Answers
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.engine import EarlyExitEngine
+from shallowdeep.progress import SILENT, Progress
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def predict_files(
     *,
     batch_size: int = 64,
     threads: int | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> Predictions:
     """Answer every file that can be decoded.
 
@@ -74,22 +75,22 @@ def predict_files(
         files: images of any size and mode.
         batch_size: how many go through the engine together.
         threads: of the runtime; None for one a core.
-        progress: told the number of files after each batch.
+        progress: told how many files are done.
     """
     engine = EarlyExitEngine(bundle, threads=threads, confusion=bundle.confusion or False)
     results = Predictions()
-    for batch in _batches(files, batch_size):
-        pixels, names = [], []
-        for file in batch:
-            try:
-                pixels.append(decode_image(file, bundle.preprocessing.size))
-                names.append(str(file))
-            except BadImageError as error:
-                results.failed.append({"file": str(file), "error": str(error)})
-        if pixels:
-            results.answered.extend(_answers(engine, bundle, names, np.stack(pixels)))
-        if progress is not None:
-            progress(len(batch))
+    with progress.start("predicting", "images", len(files)) as bar:
+        for batch in _batches(files, batch_size):
+            pixels, names = [], []
+            for file in batch:
+                try:
+                    pixels.append(decode_image(file, bundle.preprocessing.size))
+                    names.append(str(file))
+                except BadImageError as error:
+                    results.failed.append({"file": str(file), "error": str(error)})
+            if pixels:
+                results.answered.extend(_answers(engine, bundle, names, np.stack(pixels)))
+            bar.advance(len(batch))
     return results
 
 

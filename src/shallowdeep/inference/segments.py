@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shallowdeep.errors import ConfigurationError
-from shallowdeep.exits.costs import costs_in_use
+from shallowdeep.exits.costs import CostModel
 from shallowdeep.exits.policy import NEVER, Policy
 
 
@@ -30,16 +29,12 @@ class Segment:
         return self.last
 
 
-def plan_segments(
-    policy: Policy, costs: Sequence[float], head_costs: Sequence[float], *, cascaded: bool = False
-) -> tuple[Segment, ...]:
+def plan_segments(policy: Policy, costs: CostModel) -> tuple[Segment, ...]:
     """Return the segments that a policy needs: stages between its exits are fused, what it never reaches is left out.
 
     Args:
         policy: for E exits.
-        costs: (E,) relative costs with every internal classifier run.
-        head_costs: (E-1,) each internal classifier's own.
-        cascaded: whether internal classifiers read the logits of those before them.
+        costs: of the E exits.
 
     Raises:
         ConfigurationError: the policy is for another number of exits, switches off an exit that a later one reads, or
@@ -48,12 +43,12 @@ def plan_segments(
     if policy.exits != len(costs):
         raise ConfigurationError(f"Expected a policy for {len(costs)} exits, got one for {policy.exits}")
     internal = policy.in_use[:-1]
-    if cascaded and internal != tuple(range(len(internal))):
+    if costs.cascaded and internal != tuple(range(len(internal))):
         raise ConfigurationError(
             f"Expected no exit switched off before one in use, since internal classifiers are cascaded, got exits "
-            f"{list(policy.in_use)} in use; a threshold of {NEVER:g} lets nobody leave"
+            f"{list(policy.in_use)} in use; a threshold of {NEVER:g} lets no sample leave"
         )
-    reached = costs_in_use(costs, head_costs, policy.in_use).tolist()
+    reached = costs.in_use(policy.in_use).tolist()
     ends = policy.in_use[: policy.last_within(reached)]
     starts = [0, *(end + 1 for end in ends[:-1])]
     return tuple(Segment(first, last, cost) for first, last, cost in zip(starts, ends, reached, strict=False))

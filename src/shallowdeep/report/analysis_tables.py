@@ -27,7 +27,7 @@ def analysis_tables(document: Mapping[str, Any]) -> Group:
 
 
 def heading(document: Mapping[str, Any]) -> str:
-    """Return what was judged, in one line."""
+    """Return what was analyzed, in one line."""
     name = document["dataset"] or document["source"]
     return f"{name}, {document['split']}, {document['samples']:,} samples"
 

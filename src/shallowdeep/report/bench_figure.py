@@ -16,7 +16,7 @@ def bench_figure(document: Mapping[str, Any]) -> Figure:
     """Return the speed-up over the static network at each batch size.
 
     Args:
-        document: as ``shallowdeep.bench.comparison.duel`` returns it, or read back from JSON.
+        document: as ``shallowdeep.bench.comparison.compare`` returns it, or read back from JSON.
 
     Returns:
         A figure with one axes: measured speed-ups with their intervals, and the ideals by time and by MACs.

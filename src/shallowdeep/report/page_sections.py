@@ -16,10 +16,10 @@ def sections(
 ) -> dict[str, str]:
     """Return the titles of the page's sections by their identifiers, in order."""
     many = len(document["exits"]) > 1
-    judged = document["exits"][-1]["accuracy"] is not None
+    labelled = document["exits"][-1]["accuracy"] is not None
     waste, lost = document["wasteful"], document["destructive"]
     found = [
-        ("exits", "Accuracy and cost of each exit" if judged else "Cost of each exit", True),
+        ("exits", "Accuracy and cost of each exit" if labelled else "Cost of each exit", True),
         ("threshold", "Leaving early by a threshold", many and series is not None and series.confidence.shape[1] > 0),
         ("wasteful", "Wasteful: right before the end", many and waste is not None),
         ("lost", "Destructive: right, then wrong", many and lost is not None),
@@ -31,7 +31,7 @@ def sections(
         ("confused", "Classes confused on the way", bool(document["classes_confused"])),
         ("classes", "Class by class", bool(document["per_class"])),
         ("backdoor", "A backdoor under study", "backdoor" in audits),
-        ("suspects", "Someone else's network, judged", "suspects" in audits),
+        ("suspects", "Someone else's network, examined", "suspects" in audits),
         ("slowdown", "Slowed down by small changes", "slowdown" in audits),
         ("paper", "The paper's claims", bool(document["paper"])),
         (

@@ -10,7 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-FEW_SAMPLES = 300  # their accuracy has a standard error of two points and more
+from shallowdeep.calibration.calibrate import FEW_SAMPLES
+
 _NEAR = 0.01  # one point
 _ROUNDING = 1e-12
 _MISSING = "-"

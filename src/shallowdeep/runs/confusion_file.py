@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
+from shallowdeep.context import RunContext
 from shallowdeep.data.load import DataSplits
 from shallowdeep.data.loading import Batches
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import CheckpointError
 from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.files import write_json
-from shallowdeep.progress import Observer
+from shallowdeep.progress import Bar
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -51,8 +52,7 @@ def measured_statistics(
     splits: DataSplits,
     *,
     weights: str,
-    batch_size: int,
-    observer: Observer,
+    context: RunContext,
 ) -> ConfusionStatistics:
     """Return the statistics of a run, measured on up to `MOST_IMAGES` of its training images and kept in it.
 
@@ -66,15 +66,15 @@ def measured_statistics(
     if len(part) > MOST_IMAGES:
         part = part.subset(seeded_order(len(part), 0)[:MOST_IMAGES])
     part.prepare()
-    observer.started("measuring confusion", "training images", len(part), 0)
     device = next(network.parameters()).device
 
-    def logits() -> Iterator[Any]:
+    def logits(bar: Bar) -> Iterator[Any]:
         with evaluating(network), torch.no_grad():
-            for images, labels in Batches(part, splits.preprocessing, batch_size):
+            for images, labels in Batches(part, splits.preprocessing, context.batch_size):
                 yield network(images.to(device)).float().cpu().numpy()
-                observer.advanced(len(labels))
+                bar.advance(len(labels))
 
-    statistics = ConfusionStatistics.over(logits())
+    with context.progress.start("measuring confusion", "training images", len(part)) as bar:
+        statistics = ConfusionStatistics.over(logits(bar))
     write_json(run / CONFUSION, {"weights": weights, "data": "train", "augmentation": "none", **statistics.to_dict()})
     return statistics

@@ -123,7 +123,7 @@ def discard(directory: Path) -> None:
 
 
 def check_data(directory: Path, fingerprint: str, source: str) -> None:
-    """Refuse data that is cut otherwise than the run's was: training images could be among those judged by.
+    """Refuse data that is cut otherwise than the run's was: training images could be among those evaluated on.
 
     Args:
         directory: a RUN; one without a record of its data passes.
@@ -142,7 +142,7 @@ def check_data(directory: Path, fingerprint: str, source: str) -> None:
     if known != fingerprint:
         raise ConfigurationError(
             f"Expected {source} split as {directory} was trained on it, got another split: images were added, removed "
-            "or relabelled since, or seed or fractions differ, so training images would be among those judged by"
+            "or relabelled since, or seed or fractions differ, so training images would be among those evaluated on"
         )
 
 

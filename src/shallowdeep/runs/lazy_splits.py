@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from shallowdeep.context import RunContext
 from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.load import DataSplits
 from shallowdeep.errors import CheckpointError, ConfigurationError, DataError, UnknownNameError
 from shallowdeep.runs.config import CONFIG
-from shallowdeep.runs.preparation import DataProgress
 from shallowdeep.runs.splits import own_splits
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -26,10 +26,8 @@ Images = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 class LazySplits:
     """A run's data, read when it is first wanted: predictions that are stored need none."""
 
-    def __init__(
-        self, run: Path, network: ShallowDeepNetwork, progress: DataProgress | None, *, skip_bad_images: bool
-    ) -> None:
-        self._run, self._network, self._progress, self._skip = run, network, progress, skip_bad_images
+    def __init__(self, run: Path, network: ShallowDeepNetwork, context: RunContext) -> None:
+        self._run, self._network, self._context = run, network, context
         self._known: DataSplits | None = None
 
     def read(self) -> DataSplits:
@@ -41,7 +39,7 @@ class LazySplits:
         if not (self._run / CONFIG).exists():
             raise ConfigurationError(f"Expected {CONFIG} in {self._run}, which says what it was trained on, found none")
         if self._known is None:
-            self._known = own_splits(self._run, self._network, skip_bad_images=self._skip, progress=self._progress)
+            self._known = own_splits(self._run, self._network, context=self._context)
         return self._known
 
 

@@ -1,4 +1,4 @@
-"""A RUN with internal classifiers, opened for an audit: its network on a device, its data, its usual confusion."""
+"""A RUN with internal classifiers, opened for an audit: network, data, and confusion on training images."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from shallowdeep.analysis.confusion_levels import confusion_scores
 from shallowdeep.checkpoint import load
+from shallowdeep.context import RunContext
 from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.load import DataSplits
 from shallowdeep.data.preprocessing import Preprocessing
@@ -19,12 +20,9 @@ from shallowdeep.errors import DataError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.progress import Observer
 from shallowdeep.runs.confusion_file import measured_statistics
-from shallowdeep.runs.preparation import DataProgress
 from shallowdeep.runs.splits import own_splits, predict_split
 from shallowdeep.runtime import pick_device
-from shallowdeep.sdn.head_costs import head_costs
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 BATCH = 250  # images at a time
@@ -39,14 +37,14 @@ class OpenedRun:
         network: on its device.
         splits: the data it was trained on, cut as then; of ``test``, ``tune`` and ``certify`` the readable images.
         statistics: of confusion on its training images.
-        observer: told how it goes.
+        context: how it is run.
     """
 
     path: Path
     network: ShallowDeepNetwork
     splits: DataSplits
     statistics: ConfusionStatistics
-    observer: Observer
+    context: RunContext
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -58,14 +56,9 @@ class OpenedRun:
         """Where the network is."""
         return next(self.network.parameters()).device
 
-    @property
-    def heads(self) -> tuple[float, ...]:
-        """(E-1,) relative cost of each internal classifier alone."""
-        return head_costs(self.network.exits, self.network.backbone_macs)
-
-    def predicted(self, part: ImageSplit, batch_size: int = BATCH) -> ExitPredictions:
+    def predicted(self, part: ImageSplit) -> ExitPredictions:
         """Predictions of all exits on a split."""
-        return predict_split(self.network, part, self.preprocessing, batch_size, self.observer)
+        return predict_split(self.network, part, self.preprocessing, self.context)
 
     def confusion(self, pred: ExitPredictions) -> NDArray[np.float64]:
         """Confusion at the end, (N,), in standard deviations of that on training images."""
@@ -77,39 +70,26 @@ class OpenedRun:
         return images.contiguous(memory_format=torch.channels_last)
 
 
-def open_run(
-    run: Path,
-    *,
-    data: str | None = None,
-    device: str = "auto",
-    skip_bad_images: bool = False,
-    trust: bool = False,
-    observer: Observer,
-    progress: DataProgress | None = None,
-) -> OpenedRun:
+def open_run(run: Path, context: RunContext, data: str | None = None) -> OpenedRun:
     """Return a run, opened.
 
     Args:
         run: the directory.
+        context: device, trust, progress and what to do with bad images.
         data: what it was trained on, where it does not say so.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        skip_bad_images: leave out images that cannot be decoded.
-        trust: run code that the manifest names.
-        observer: told how it goes.
-        progress: told how the reading of data goes.
 
     Raises:
         DataError: the run has no internal classifiers.
         ShallowDeepError: it cannot be read, or its data.
     """
-    network = load(run, trust=trust)
+    network = load(run, trust=context.trust)
     if len(network.exits) == 1:
         raise DataError(
             f"Expected a run with internal classifiers, {run} has none; shallowdeep train --recipe ic-only --init {run}"
         )
-    network = network.to(pick_device(device)).to(memory_format=torch.channels_last)
-    splits = own_splits(run, network, data, skip_bad_images=skip_bad_images, progress=progress)
+    network = network.to(pick_device(context.device)).to(memory_format=torch.channels_last)
+    splits = own_splits(run, network, data, context=context)
     test, tune, certify = (part.readable() for part in (splits.test, splits.tune, splits.certify))
     splits = replace(splits, test=test, tune=tune, certify=certify)
-    statistics = measured_statistics(run, network, splits, weights=network.weights, batch_size=BATCH, observer=observer)
-    return OpenedRun(run, network, splits, statistics, observer)
+    statistics = measured_statistics(run, network, splits, weights=network.weights, context=context)
+    return OpenedRun(run, network, splits, statistics, context)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from shallowdeep.errors import ConfigurationError, ModelError, WeightsMismatchEr
 from shallowdeep.models.initialization import DataInitialised, initialize_from
 from shallowdeep.models.registry import build, pretrained_preprocessing, resolve
 from shallowdeep.models.weights import load_weights, read_state_dict
+from shallowdeep.progress import SILENT, Progress
 from shallowdeep.runs.config import TrainConfig
 from shallowdeep.runtime import evaluating, seed_everything
 from shallowdeep.sdn.convert import convert
@@ -29,11 +29,9 @@ from shallowdeep.security.triggers import make_trigger
 
 INITIALISATION_IMAGES = 5_000
 _LIGHTER = {"cifar": "light"}  # see results/training
-DataProgress = Callable[[str, int, int], None]
-"""Told what is read, how many images of it are done, and how many there are."""
 
 
-def prepare_data(config: TrainConfig, progress: DataProgress | None = None) -> DataSplits:
+def prepare_data(config: TrainConfig, progress: Progress = SILENT) -> DataSplits:
     """The dataset at the size the network wants, normalised as published weights want where there are any."""
     given, sizes = _preprocessing(config)
     data = load_dataset(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from shallowdeep.context import RunContext
 from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.loading import Batches
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.progress import Observer
 from shallowdeep.runs.config import CONFIG, TrainConfig, read_config
 from shallowdeep.runs.directory import check_data
-from shallowdeep.runs.preparation import DataProgress, check_classes
+from shallowdeep.runs.preparation import check_classes
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.sdn.prediction import predict_exits
 
@@ -23,8 +23,7 @@ def own_splits(
     network: ShallowDeepNetwork,
     data: str | None = None,
     *,
-    skip_bad_images: bool = False,
-    progress: DataProgress | None = None,
+    context: RunContext,
 ) -> DataSplits:
     """The data that a run was trained on, split as then; for a network saved without settings, ``data``.
 
@@ -35,8 +34,8 @@ def own_splits(
     if not (run / CONFIG).exists():
         if data is None:
             raise ConfigurationError(f"Expected --data, since {run} has no {CONFIG}")
-        return read_splits(run, network, data, skip_bad_images=skip_bad_images, progress=progress)
-    splits = read_splits(run, network, None, skip_bad_images=skip_bad_images, progress=progress)
+        return read_splits(run, network, data, context=context)
+    splits = read_splits(run, network, None, context=context)
     check_data(run, splits.fingerprint, read_config(run / CONFIG).data)
     return splits
 
@@ -46,8 +45,7 @@ def read_splits(
     network: ShallowDeepNetwork,
     data: str | None,
     *,
-    skip_bad_images: bool = False,
-    progress: DataProgress | None = None,
+    context: RunContext,
 ) -> DataSplits:
     """A run's own data, or other data with the same classes, as the run's network wants its images."""
     path = run / CONFIG
@@ -56,8 +54,9 @@ def read_splits(
     try:
         splits = load_dataset(
             data or config.data, image_size=size, seed=config.seed, calibration_fraction=config.calibration_fraction,
-            test_fraction=config.test_fraction, skip_bad_images=skip_bad_images or config.skip_bad_images,
-            memory_budget=int(config.memory_budget * 2**30), preprocessing=network.preprocessing, progress=progress,
+            test_fraction=config.test_fraction, skip_bad_images=context.skip_bad_images or config.skip_bad_images,
+            memory_budget=int(config.memory_budget * 2**30), preprocessing=network.preprocessing,
+            progress=context.progress,
         )  # fmt: skip
     except UnknownNameError as error:
         if data is not None:
@@ -72,9 +71,10 @@ def read_splits(
 
 
 def predict_split(
-    network: ShallowDeepNetwork, part: ImageSplit, preprocessing: Preprocessing, batch_size: int, observer: Observer
+    network: ShallowDeepNetwork, part: ImageSplit, preprocessing: Preprocessing, context: RunContext
 ) -> ExitPredictions:
     """Predictions of every exit on a split, one pass over it."""
     part.prepare()
-    observer.started(f"predicting {part.name}", "images", len(part), 0)
-    return predict_exits(network, Batches(part, preprocessing, batch_size), progress=observer.advanced)
+    batches = Batches(part, preprocessing, context.batch_size)
+    what = f"predicting {part.name}"
+    return predict_exits(network, batches, progress=context.progress, what=what, samples=len(part))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.exits.costs import CostModel
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.stage import WholeStage
 
@@ -43,6 +44,24 @@ class Exit:
     macs: int
     head: str = "pooled"
     cascaded: bool = False
+
+
+def cost_model(exits: Sequence[Exit], backbone_macs: int) -> CostModel:
+    """Return what exits cost, by multiply-adds.
+
+    An exit's MACs are those of the backbone up to there and of every internal classifier up to there, its own among
+    them. So heads up to exit k do ``macs_k - depth_k·B``, in whole MACs, and a head does a difference of two of these.
+
+    Args:
+        exits: E of them, the last the final classifier.
+        backbone_macs: B, of the backbone alone, per sample.
+    """
+    up_to = [exit_.macs - round(exit_.depth * backbone_macs) for exit_ in exits[:-1]]
+    return CostModel(
+        reached=tuple(exit_.macs / backbone_macs for exit_ in exits),
+        heads=tuple((total - before) / backbone_macs for before, total in zip([0, *up_to], up_to, strict=False)),
+        cascaded=any(exit_.cascaded for exit_ in exits),
+    )
 
 
 class ShallowDeepNetwork(nn.Module):
@@ -91,14 +110,9 @@ class ShallowDeepNetwork(nn.Module):
         return cls(backbone, [WholeStage()], [], [final], backbone_macs)
 
     @property
-    def costs(self) -> tuple[float, ...]:
-        """Relative cost of each exit: its MACs over the backbone's. The last passes 1 by the internal classifiers."""
-        return tuple(exit_.macs / self.backbone_macs for exit_ in self.exits)
-
-    @property
-    def cascaded(self) -> bool:
-        """Whether internal classifiers read the logits of those before them, which must then be run."""
-        return any(exit_.cascaded for exit_ in self.exits)
+    def costs(self) -> CostModel:
+        """Relative cost of each exit: its MACs over the backbone's."""
+        return cost_model(self.exits, self.backbone_macs)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of all exits.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import nullcontext
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from shallowdeep.errors import DataError
 from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.progress import SILENT, Progress
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -20,7 +20,9 @@ def predict_exits(
     batches: Iterable[tuple[Tensor, Tensor]],
     *,
     precision: str = "fp32",
-    progress: Callable[[int], None] | None = None,
+    progress: Progress = SILENT,
+    what: str = "predicting",
+    samples: int | None = None,
 ) -> ExitPredictions:
     """Predictions of every exit for every image, in the order given.
 
@@ -28,7 +30,9 @@ def predict_exits(
         network: run in eval mode on the device it is on, and left in its mode.
         batches: (images (B, 3, S, S) float, labels (B,)).
         precision: ``fp32``, or ``bf16`` for autocast.
-        progress: told the number of images after each batch.
+        progress: told how many images are done.
+        what: names the work for ``progress``.
+        samples: how many images there are, where that is known.
 
     Raises:
         DataError: there is no image.
@@ -36,12 +40,12 @@ def predict_exits(
     device = next(network.parameters()).device
     autocast = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
     logits, labels = [], []
-    with evaluating(network), torch.no_grad(), autocast:
+    with evaluating(network), torch.no_grad(), autocast, progress.start(what, "images", samples) as bar:
         for images, targets in batches:
             logits.append(network(images.to(device, non_blocking=True)).float().cpu())  # (E, B, C)
             labels.append(targets.cpu())
-            if progress is not None:
-                progress(len(targets))
+            bar.advance(len(targets))
     if not logits:
         raise DataError("Expected at least one image to predict, got none")
-    return ExitPredictions(torch.cat(logits, dim=1).numpy(), torch.cat(labels).numpy(), np.asarray(network.costs))
+    found = torch.cat(logits, dim=1).numpy(), torch.cat(labels).numpy()
+    return ExitPredictions(*found, network.costs, weights=network.weights, backend="torch")

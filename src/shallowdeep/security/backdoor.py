@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from shallowdeep.analysis.accuracy import correctness
 from shallowdeep.analysis.confusion_levels import confusion_scores
 from shallowdeep.analysis.error_detection import detection
-from shallowdeep.analysis.tradeoff import cheapest_within, choose_threshold, threshold_curve
 from shallowdeep.errors import DataError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.confusion import ConfusionStatistics
-from shallowdeep.exits.costs import costs_in_use
-from shallowdeep.exits.outcome import follow
+from shallowdeep.exits.outcome import outcome_of
 from shallowdeep.exits.policy import FALLBACKS, Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.exits.threshold_curve import cheapest_within, choose_threshold, threshold_curve
 
 WINS = 0.5
 """Share of triggered images from which on the trigger has won."""
@@ -31,7 +30,7 @@ TOLERATED_SUCCESS, TOLERATED_DROP = 0.1, 0.05  # of the best exit
 BLIND_QUANTILE = 0.95  # of clean inputs' confusion
 LOSSES, BUDGETS = (0.01, 0.05), (0.5, 0.25)  # of early exits
 
-Answers = NDArray[Any]
+Labels = NDArray[Any]
 _BINS, _OUTERMOST = 40, 0.001  # of histograms; share of the samples beyond their ends, counted in the last bins
 
 
@@ -68,7 +67,7 @@ def best_exit(success: Sequence[float], accuracy: Sequence[float]) -> int | None
     return fit[-1] if fit else None
 
 
-def blind_answers(pred: ExitPredictions, statistics: ConfusionStatistics | None, limit: float) -> Answers:
+def blind_answers(pred: ExitPredictions, statistics: ConfusionStatistics | None, limit: float) -> Labels:
     """Return the final answers, and where confusion passes ``limit`` those of most of the first half of the exits.
 
     It knows neither trigger nor target. Of classes that as many exits name, the one with more probability wins.
@@ -82,7 +81,7 @@ def blind_answers(pred: ExitPredictions, statistics: ConfusionStatistics | None,
     shares /= shares.sum(axis=-1, keepdims=True)
     votes = np.eye(pred.classes)[first.argmax(axis=-1)].sum(axis=0) + shares.mean(axis=0) / 2
     doubtful = confusion_scores(logits, statistics) > limit
-    answers: Answers = np.where(doubtful, votes.argmax(axis=-1), logits[-1].argmax(axis=-1))
+    answers: Labels = np.where(doubtful, votes.argmax(axis=-1), logits[-1].argmax(axis=-1))
     return answers
 
 
@@ -108,7 +107,6 @@ def backdoor_findings(
     target: int,
     *,
     names: Sequence[str],
-    head_costs: Sequence[float],
     statistics: ConfusionStatistics | None = None,
 ) -> dict[str, Any]:
     """Return what a trigger does to one network.
@@ -117,7 +115,6 @@ def backdoor_findings(
         looks: at it.
         target: the class that the attacker wants.
         names: E of the exits.
-        head_costs: (E-1,) relative.
         statistics: of training data, for z-scores of confusion; None for values as they are.
 
     Returns:
@@ -145,7 +142,7 @@ def backdoor_findings(
     known = best_exit(
         attack_success(to_numpy(looks.tune_triggered.logits), target), correctness(looks.tune).mean(axis=-1).tolist()
     )
-    mitigation = _Mitigation(clean, triggered, target, head_costs)
+    mitigation = _Mitigation(clean, triggered, target)
     return {
         "exits": exits,
         "trigger_depth": trigger_depth(success),
@@ -163,54 +160,52 @@ def _confusion(
     clean: ExitPredictions, triggered: ExitPredictions, statistics: ConfusionStatistics | None
 ) -> dict[str, Any]:
     """AUROC, means and histogram of both."""
-    usual, odd = (confusion_scores(to_numpy(pred.logits), statistics) for pred in (clean, triggered))
-    scores = np.concatenate([usual, odd])
+    on_clean, on_triggered = (confusion_scores(to_numpy(pred.logits), statistics) for pred in (clean, triggered))
+    scores = np.concatenate([on_clean, on_triggered])
     return {
-        "auroc": detection(scores, np.repeat([False, True], [len(usual), len(odd)]))["auroc"],
-        "clean_mean": float(usual.mean()),
-        "triggered_mean": float(odd.mean()),
+        "auroc": detection(scores, np.repeat([False, True], [len(on_clean), len(on_triggered)]))["auroc"],
+        "clean_mean": float(on_clean.mean()),
+        "triggered_mean": float(on_triggered.mean()),
         "normalised": statistics is not None,
-        "histogram": two_histograms(usual, odd),
+        "histogram": two_histograms(on_clean, on_triggered),
     }
 
 
-def two_histograms(usual: NDArray[np.float64], odd: NDArray[np.float64]) -> dict[str, Any]:
+def two_histograms(on_clean: NDArray[np.float64], on_triggered: NDArray[np.float64]) -> dict[str, Any]:
     """Return ``edges`` and the counts ``clean`` and ``triggered`` of two groups' confusion between common ends."""
-    low, high = np.quantile(np.concatenate([usual, odd]), [_OUTERMOST, 1 - _OUTERMOST])
+    low, high = np.quantile(np.concatenate([on_clean, on_triggered]), [_OUTERMOST, 1 - _OUTERMOST])
     edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
-    counts = [np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0].tolist() for values in (usual, odd)]
+    counts = [
+        np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0].tolist() for values in (on_clean, on_triggered)
+    ]
     return {"edges": edges.tolist(), "clean": counts[0], "triggered": counts[1]}
 
 
 class _Mitigation:
     """Ways of answering, and what comes of them on clean and on triggered images."""
 
-    def __init__(
-        self, clean: ExitPredictions, triggered: ExitPredictions, target: int, head_costs: Sequence[float]
-    ) -> None:
-        self.clean, self.triggered, self.target, self.head_costs = clean, triggered, target, head_costs
+    def __init__(self, clean: ExitPredictions, triggered: ExitPredictions, target: int) -> None:
+        self.clean, self.triggered, self.target = clean, triggered, target
 
-    def row(self, name: str, rule: str, usual: Answers, odd: Answers, cost: float) -> dict[str, Any]:
+    def row(self, name: str, rule: str, on_clean: Labels, on_triggered: Labels, cost: float) -> dict[str, Any]:
         """One way: answers (N,) on both."""
         return {
             "name": name,
             "rule": rule,
-            "clean_accuracy": float((usual == to_numpy(self.clean.labels)).mean()),
-            "triggered_accuracy": float((odd == to_numpy(self.triggered.labels)).mean()),
-            "attack_success": float((odd == self.target).mean()),
+            "clean_accuracy": float((on_clean == to_numpy(self.clean.labels)).mean()),
+            "triggered_accuracy": float((on_triggered == to_numpy(self.triggered.labels)).mean()),
+            "attack_success": float((on_triggered == self.target).mean()),
             "relative_cost": cost,
         }
 
     def alone(self, exit_: int) -> float:
         """What answering at one exit costs, without the other internal classifiers."""
-        return float(
-            costs_in_use(to_numpy(self.clean.costs), self.head_costs, sorted({exit_, self.clean.exits - 1}))[0]
-        )
+        return float(self.clean.costs.in_use(sorted({exit_, self.clean.exits - 1}))[0])
 
     def at(self, name: str, rule: str, exit_: int) -> dict[str, Any]:
         """The answers of one exit."""
-        usual, odd = (to_numpy(pred.logits)[exit_].argmax(axis=-1) for pred in (self.clean, self.triggered))
-        return self.row(name, rule, usual, odd, self.alone(exit_))
+        on_clean, on_triggered = (to_numpy(pred.logits)[exit_].argmax(axis=-1) for pred in (self.clean, self.triggered))
+        return self.row(name, rule, on_clean, on_triggered, self.alone(exit_))
 
     def final(self) -> dict[str, Any]:
         """Nothing done."""
@@ -229,20 +224,22 @@ class _Mitigation:
 
     def blind(self, tune: ExitPredictions, statistics: ConfusionStatistics | None) -> list[dict[str, Any]]:
         """Doubt what confuses."""
-        usual = confusion_scores(to_numpy(tune.logits), statistics)
-        limit, whole = float(np.quantile(usual, BLIND_QUANTILE)), float(self.clean.costs[-1])
+        on_clean = confusion_scores(to_numpy(tune.logits), statistics)
+        limit, whole = float(np.quantile(on_clean, BLIND_QUANTILE)), float(self.clean.costs[-1])
         rule = f"above the clean {BLIND_QUANTILE:.0%} quantile of confusion"
-        voting, voted_odd = (blind_answers(pred, statistics, limit) for pred in (self.clean, self.triggered))
-        voted = self.row("blind vote", f"{rule} most of the first half of the exits answer", voting, voted_odd, whole)
+        voting, voted_triggered = (blind_answers(pred, statistics, limit) for pred in (self.clean, self.triggered))
+        voted = self.row(
+            "blind vote", f"{rule} most of the first half of the exits answer", voting, voted_triggered, whole
+        )
         kept = [confusion_scores(to_numpy(p.logits), statistics) <= limit for p in (self.clean, self.triggered)]
         final = [to_numpy(pred.logits)[-1].argmax(axis=-1) for pred in (self.clean, self.triggered)]
-        usual_left, odd_left = (np.where(known, answer, -1) for known, answer in zip(kept, final, strict=True))
+        clean_left, triggered_left = (np.where(known, answer, -1) for known, answer in zip(kept, final, strict=True))
         shares = [float((~known).mean()) for known in kept]
         silence = (
             f"{rule} no answer (none for {shares[0]:.1%} of clean and {shares[1]:.1%} of triggered images, which "
             "count as not right)"
         )
-        abstained = self.row("blind abstention", silence, usual_left, odd_left, whole)
+        abstained = self.row("blind abstention", silence, clean_left, triggered_left, whole)
         return [voted, {**abstained, "withheld": shares}]
 
     def early(self, tune: ExitPredictions) -> list[dict[str, Any]]:
@@ -251,23 +248,22 @@ class _Mitigation:
         Where no exit is confident the final one answers, or, as in the paper, the most confident.
         """
         curve, final = threshold_curve(tune), float(correctness(tune)[-1].mean())
-        wishes = [
+        objectives = [
             (f"{100 * loss:g} pt", f"at most {100 * loss:g} points lost", cheapest_within(curve, loss, final))
             for loss in LOSSES
         ]
-        wishes += [
+        objectives += [
             (f"{100 * budget:g} %", f"{100 * budget:g} % of the cost", choose_threshold(curve, budget))
             for budget in BUDGETS
         ]
         rows = []
-        for short, wish, threshold in wishes:
+        for short, objective, threshold in objectives:
             for fallback in FALLBACKS if threshold is not None else ():
                 policy: Policy = shared_threshold(float(threshold or 0), tune.exits, fallback=fallback)
-                usual, odd = (follow(policy, pred, self.head_costs) for pred in (self.clean, self.triggered))
-                rule = (
-                    f"first exit with confidence of at least {threshold:.3g} ({wish} on tune), else the {fallback} one"
-                )
+                on_clean, on_triggered = (outcome_of(policy, pred) for pred in (self.clean, self.triggered))
+                found_for = f"{threshold:.3g} ({objective} on tune)"
+                rule = f"first exit with confidence of at least {found_for}, else the {fallback} one"
                 name = f"exit at {short}, else {fallback}"
-                found = self.row(name, rule, usual.labels, odd.labels, usual.relative_cost)
-                rows.append(found | {"triggered_relative_cost": odd.relative_cost})
+                found = self.row(name, rule, on_clean.labels, on_triggered.labels, on_clean.relative_cost)
+                rows.append(found | {"triggered_relative_cost": on_triggered.relative_cost})
         return rows

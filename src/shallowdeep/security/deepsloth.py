@@ -7,7 +7,7 @@ Source: Hong, Kaya, Modoranu, Dumitras, "A panda? No, it's a sloth", ICLR 2021.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,11 +15,11 @@ from torch import Tensor
 
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError
+from shallowdeep.progress import Bar
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 LEVELS = 255  # of 8-bit images: what a server is sent
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,13 @@ class DeepSloth:
                 )
         return changed
 
-    def universal(
-        self, network: ShallowDeepNetwork, batches: Sequence[Tensor], progress: Progress | None = None
-    ) -> Tensor:
+    def universal(self, network: ShallowDeepNetwork, batches: Sequence[Tensor], bar: Bar | None = None) -> Tensor:
         """Return one change that slows down most images, made on some and put on any.
 
         Args:
             network: attacked in eval mode.
             batches: images (B, 3, S, S), normalised, each; every one is used ``iterations`` times.
-            progress: told the number of images after each.
+            bar: moved by the images of each step.
 
         Returns:
             (1, 3, S, S), to be added to pixels in [0, 1].
@@ -88,8 +86,8 @@ class DeepSloth:
                 for images in batches:
                     slope = self._slope(network, self._towards(images, images + change)).sum(0, keepdim=True)
                     change = torch.clamp(change - self._scaled(self.step, change) * slope.sign(), -bound, bound)
-                    if progress is not None:
-                        progress(len(images))
+                    if bar is not None:
+                        bar.advance(len(images))
         return change * change.new_tensor(self.preprocessing.std).view(1, 3, 1, 1)
 
     def _slope(self, network: ShallowDeepNetwork, images: Tensor) -> Tensor:

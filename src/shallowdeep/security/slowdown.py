@@ -5,7 +5,7 @@ Source of efficacy: Hong et al., "A panda? No, it's a sloth", ICLR 2021.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shallowdeep.analysis.accuracy import correctness
-from shallowdeep.analysis.tradeoff import cheapest_within, threshold_curve
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.arrays import to_numpy
-from shallowdeep.exits.costs import costs_in_use
-from shallowdeep.exits.outcome import follow
+from shallowdeep.exits.costs import CostModel
+from shallowdeep.exits.outcome import outcome_of
 from shallowdeep.exits.policy import Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.exits.threshold_curve import cheapest_within, threshold_curve
 
 _ROUNDING = 1e-9  # of means of costs
 
@@ -62,20 +62,19 @@ def threshold_within(tune: ExitPredictions, drop: float) -> float:
 
 
 def jittered(
-    policy: Policy, pred: ExitPredictions, head_costs: Sequence[float], *, spread: float, seed: int
+    policy: Policy, pred: ExitPredictions, *, spread: float, seed: int
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
     """Return labels, exits and costs, each (N,), where every sample meets thresholds moved by chance.
 
     Args:
         policy: whose thresholds are moved, by one number for each sample in [-spread, spread].
         pred: predictions of all exits.
-        head_costs: (E-1,) relative.
         spread: of the moves.
         seed: of them.
     """
     steps = np.linspace(-spread, spread, 9)
     taken = np.random.default_rng(seed).integers(len(steps), size=pred.samples)
-    moved = [follow(_moved(policy, float(step)), pred, head_costs) for step in steps]
+    moved = [outcome_of(_moved(policy, float(step)), pred) for step in steps]
     rows = np.arange(pred.samples)
     labels, exits, costs = (
         np.stack([np.asarray(getattr(one, name)) for one in moved])[taken, rows]
@@ -93,7 +92,6 @@ def _moved(policy: Policy, step: float) -> Policy:
 def slowdown_block(
     policy: Policy,
     pred: ExitPredictions,
-    head_costs: Sequence[float],
     *,
     jitter: float = 0.0,
     seed: int = 0,
@@ -103,7 +101,6 @@ def slowdown_block(
     Args:
         policy: in force.
         pred: predictions of all exits on the inputs, with their true labels.
-        head_costs: (E-1,) relative.
         jitter: move thresholds by chance, see `jittered`.
         seed: of that.
 
@@ -111,11 +108,11 @@ def slowdown_block(
         ``samples``, ``accuracy``, ``efficacy``, ``relative_cost`` (mean), ``worst_relative_cost`` and ``exit_shares``.
     """
     if jitter:
-        labels, exits, costs = jittered(policy, pred, head_costs, spread=jitter, seed=seed)
+        labels, exits, costs = jittered(policy, pred, spread=jitter, seed=seed)
     else:
-        followed = follow(policy, pred, head_costs)
+        followed = outcome_of(policy, pred)
         labels, exits, costs = followed.labels, followed.exits, followed.costs
-    used = costs_in_use(to_numpy(pred.costs), head_costs, policy.in_use)
+    used = pred.costs.in_use(policy.in_use)
     places = np.searchsorted(policy.in_use, exits)
     return {
         "samples": pred.samples,
@@ -135,28 +132,27 @@ def published_policies(tune: ExitPredictions) -> dict[str, Policy]:
     }
 
 
-def limited(policy: Policy, clean: ExitPredictions, head_costs: Sequence[float]) -> Policy:
+def limited(policy: Policy, clean: ExitPredictions) -> Policy:
     """Return the policy under a cost limit: that of the first exit in use beyond the mean cost of clean images.
 
     A limit that the policy has and that is lower stays.
     """
-    used = costs_in_use(to_numpy(clean.costs), head_costs, policy.in_use)
-    mean = follow(policy, clean, head_costs).relative_cost
+    used = clean.costs.in_use(policy.in_use)
+    mean = outcome_of(policy, clean).relative_cost
     limit = next((float(cost) for cost in used if cost >= mean - _ROUNDING), float(used[-1]))
     own = policy.max_relative_cost
     return replace(policy, max_relative_cost=limit if own is None else min(limit, own))
 
 
-def sizing(policy: Policy, block: Mapping[str, Any], costs: Sequence[float], head_costs: Sequence[float]) -> str:
+def sizing(policy: Policy, block: Mapping[str, Any], costs: CostModel) -> str:
     """Return what a server has to be sized for, in words.
 
     Args:
         policy: in force.
         block: of it: ``clean``, ``per_sample`` and ``latency``.
-        costs: (E,) relative.
-        head_costs: (E-1,) relative.
+        costs: of the E exits.
     """
-    used = costs_in_use(costs, head_costs, policy.in_use)
+    used = costs.in_use(policy.in_use)
     worst = float(used[policy.last_within(used.tolist()) - 1])
     slowest = max(block["latency"], key=lambda batch: float(batch["ratio"]["median"]))
     before, after = (block[name]["relative_cost"] for name in ("clean", "per_sample"))

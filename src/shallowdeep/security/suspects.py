@@ -35,7 +35,7 @@ Floats = NDArray[np.float64]
 def conformal_p_values(clean: ArrayLike, suspects: ArrayLike) -> Floats:
     """Return how rarely a clean input would be as far out as each suspect, at either end, (M,) in [2/(n+1), 1].
 
-    A backdoor's inputs may leave the exits more agreed than usual as well as less. Valid for inputs drawn as the n
+    A backdoor's inputs may leave the exits more agreed than clean ones as well as less. Valid for inputs drawn as the n
     clean ones were, which the network and the statistics never saw.
 
     Args:
@@ -117,10 +117,10 @@ def suspect_findings(
         raise DataError("Expected at least one suspect image, got none")
     groups = [("all", known, doubtful)]
     for number, name in enumerate(classes):
-        usual, odd = known[clean_answers == number], doubtful[suspect_answers == number]
-        if min(len(usual), len(odd)) >= FEWEST_OF_CLASS:
-            groups.append((f"answered {name}", usual, odd))
-    tests = [_test(name, usual, odd) for name, usual, odd in groups]
+        of_clean, of_suspects = known[clean_answers == number], doubtful[suspect_answers == number]
+        if min(len(of_clean), len(of_suspects)) >= FEWEST_OF_CLASS:
+            groups.append((f"answered {name}", of_clean, of_suspects))
+    tests = [_test(name, of_clean, of_suspects) for name, of_clean, of_suspects in groups]
     for test, adjusted in zip(tests, holm([test["p_value"] for test in tests]), strict=True):
         test["adjusted"] = float(adjusted)
     smallest = min(test["adjusted"] for test in tests)
@@ -137,13 +137,13 @@ def suspect_findings(
     }
 
 
-def _test(name: str, usual: Floats, odd: Floats) -> dict[str, Any]:
+def _test(name: str, of_clean: Floats, of_suspects: Floats) -> dict[str, Any]:
     """Mann and Whitney's test, of both sides: are suspects more confused, or less?"""
-    found = stats.mannwhitneyu(odd, usual, alternative="two-sided")
+    found = stats.mannwhitneyu(of_suspects, of_clean, alternative="two-sided")
     return {
         "name": name,
-        "suspects": len(odd),
-        "auroc": float(found.statistic) / (len(usual) * len(odd)),
+        "suspects": len(of_suspects),
+        "auroc": float(found.statistic) / (len(of_clean) * len(of_suspects)),
         "p_value": float(found.pvalue),
     }
 
@@ -175,13 +175,13 @@ def limits(clean: int, suspects: int, tests: int = 1, level: float = LEVEL) -> l
     """Return what a verdict does not say, in sentences."""
     together = math.ceil(2 * suspects / (level * (clean + 1)))
     alone = (
-        "A single odd image can be named among so few."
+        "A single suspect can be named among so few."
         if together <= 1
         else f"Single images are named only where at least {together} of the {suspects} are further out than any clean "
         "one: fewer would need more clean images."
     )
     return [
-        "No evidence is not clean: confusion does not see a backdoor whose inputs leave the exits as agreed as usual.",
+        "No evidence is not clean: confusion does not see a backdoor whose inputs leave the exits as agreed as before.",
         "Evidence is no proof of a backdoor: blurred, mislabelled or merely unusual or easy images differ too.",
         (
             f"With {clean} clean images, {suspects} suspects and {tests} {'test' if tests == 1 else 'tests'}, a shift "

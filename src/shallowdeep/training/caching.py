@@ -15,7 +15,7 @@ from shallowdeep.data.augmentation import get_augmentation
 from shallowdeep.data.load import DataSplits
 from shallowdeep.data.loading import Batches
 from shallowdeep.errors import OutputError
-from shallowdeep.progress import Observer
+from shallowdeep.progress import Progress
 from shallowdeep.sdn.folding import folded
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.feature_cache import CachePlan, FeatureCache, plan_cache, summarise_batches
@@ -45,29 +45,29 @@ class Caching:
 
 
 def plan_caches(
-    network: ShallowDeepNetwork, data: DataSplits, wanted: Caching, observer: Observer
+    network: ShallowDeepNetwork, data: DataSplits, wanted: Caching, progress: Progress
 ) -> tuple[CachePlan, CachePlan] | None:
     """Plans for ``train`` and ``tune``, of fewer views where more do not fit; None where features cannot be cached.
 
     Of several processes the first decides, since each may find another amount of free disk.
     """
-    decided = [_plan(network, data, wanted, observer)]
+    decided = [_plan(network, data, wanted, progress)]
     broadcast_object_list(decided)
     return decided[0]
 
 
 def _plan(
-    network: ShallowDeepNetwork, data: DataSplits, wanted: Caching, observer: Observer
+    network: ShallowDeepNetwork, data: DataSplits, wanted: Caching, progress: Progress
 ) -> tuple[CachePlan, CachePlan] | None:
     size, directory = data.preprocessing.size, wanted.directory
     tune = plan_cache(network, size, len(data.tune), views=1, path=directory / _TUNE, budget=wanted.budget)
     left = wanted.budget - (tune.bytes if tune else 0)
     train = plan_cache(network, size, len(data.train), views=wanted.views, path=directory / _TRAIN, budget=left)
     if train is None or tune is None:
-        observer.said("Features cannot be cached (conv heads, or no room): training through the frozen backbone")
+        progress.say("Features cannot be cached (conv heads, or no room): training through the frozen backbone")
         return None
     if train.views < wanted.views:
-        observer.said(
+        progress.say(
             f"Caching {train.views} of {wanted.views} augmented views: more do not fit "
             f"{wanted.budget / 2**30:.1f} GiB or the disk"
         )
@@ -75,7 +75,7 @@ def _plan(
 
 
 def planned_before(
-    network: ShallowDeepNetwork, data: DataSplits, wanted: Caching, views: int, observer: Observer
+    network: ShallowDeepNetwork, data: DataSplits, wanted: Caching, views: int, progress: Progress
 ) -> tuple[CachePlan, CachePlan] | None:
     """The plans of a run that resumes: as many views as it began with, 0 for none, however much room there is now.
 
@@ -84,7 +84,7 @@ def planned_before(
     """
     if not views:
         return None
-    plans = plan_caches(network, data, wanted, observer)
+    plans = plan_caches(network, data, wanted, progress)
     if plans is None or plans[0].views < views:
         raise OutputError(
             f"Expected room in {wanted.directory} for the {views} cached views the run began with, got less"
@@ -99,7 +99,7 @@ def filled_caches(
     wanted: Caching,
     accelerator: Accelerator,
     *,
-    observer: Observer,
+    progress: Progress,
 ) -> tuple[FeatureCache, FeatureCache]:
     """Caches of ``train`` and ``tune`` with every view in them; views are shared out among processes.
 
@@ -117,16 +117,17 @@ def filled_caches(
         tune.create()
     accelerator.wait_for_everyone()
     augmentation = get_augmentation(data.augmentation, data.preprocessing.size)
-    observer.started("caching features", "images", plans[0].views * plans[0].samples + plans[1].samples, 0)
+    total = plans[0].views * plans[0].samples + plans[1].samples
     size = data.preprocessing.size
     example = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(accelerator.device)
     inference = folded(network, example).to(memory_format=torch.channels_last)  # the same but for rounding, and faster
     turns = [(tune, data.tune, 0, None), *((train, data.train, view, augmentation) for view in range(plans[0].views))]
-    for cache, split, view, augmented in turns[accelerator.process_index :: accelerator.num_processes]:
-        batches = Batches(
-            split, data.preprocessing, EVALUATION_BATCH, augmentation=augmented, seed=wanted.seed, epoch=view
-        )
-        cache.fill_view(view, summarise_batches(inference, batches, wanted.precision, observer))
+    with progress.start("caching features", "images", total) as bar:
+        for cache, split, view, augmented in turns[accelerator.process_index :: accelerator.num_processes]:
+            batches = Batches(
+                split, data.preprocessing, EVALUATION_BATCH, augmentation=augmented, seed=wanted.seed, epoch=view
+            )
+            cache.fill_view(view, summarise_batches(inference, batches, wanted.precision, bar))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         train.finish(known)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shallowdeep.files import cannot_write, replacing, write_json
-from shallowdeep.progress import Observer
+from shallowdeep.progress import Bar
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -190,7 +190,7 @@ class FeatureCache:
 
 
 def summarise_batches(
-    network: ShallowDeepNetwork, batches: Iterable[tuple[Tensor, Tensor]], precision: str, observer: Observer
+    network: ShallowDeepNetwork, batches: Iterable[tuple[Tensor, Tensor]], precision: str, bar: Bar
 ) -> Iterator[tuple[NDArray[np.float16], Tensor]]:
     """For each batch the concatenated summaries (B, D) and the labels (B,)."""
     device = next(network.parameters()).device
@@ -200,5 +200,5 @@ def summarise_batches(
                 outputs = network.internal_outputs(images.to(device))
                 summaries = [summary.flatten(1).float() for summary in _summaries(network, outputs)]
             joined = torch.cat(summaries, dim=1).clamp_(-LARGEST_HALF, LARGEST_HALF)
-            observer.advanced(len(labels))
+            bar.advance(len(labels))
             yield joined.half().cpu().numpy(), labels

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from shallowdeep.errors import DataError, TrainingError
-from shallowdeep.progress import Observer
+from shallowdeep.progress import Bar
 from shallowdeep.runtime import seed_everything
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.optimization import set_learning_rate
@@ -32,7 +32,7 @@ def run_epochs(
     seed: int,
     precision: str,
     accelerator: Accelerator,
-    observer: Observer,
+    bar: Bar,
     epoch_ended: Callable[[dict[str, Any]], None],
     last_good: Callable[[], str],
 ) -> None:
@@ -51,7 +51,7 @@ def run_epochs(
         seed: of the run.
         precision: ``fp32``, or ``bf16`` for autocast.
         accelerator: spreads steps over processes; gradients are averaged over them.
-        observer: told of steps and epochs.
+        bar: moved by each step.
         epoch_ended: saves; called with the epoch's record.
         last_good: says which checkpoint is the last good one, for messages.
 
@@ -66,7 +66,7 @@ def run_epochs(
         started = time.perf_counter()
         loss = _run_steps(
             task, module, optimizer, settings, epoch,
-            precision=precision, accelerator=accelerator, observer=observer, last_good=last_good,
+            precision=precision, accelerator=accelerator, bar=bar, last_good=last_good,
         )  # fmt: skip
         _check_weights(network, epoch, last_good)
         seconds = time.perf_counter() - started
@@ -84,7 +84,7 @@ def _run_steps(
     *,
     precision: str,
     accelerator: Accelerator,
-    observer: Observer,
+    bar: Bar,
     last_good: Callable[[], str],
 ) -> float:
     """The mean loss of one epoch, over all processes."""
@@ -107,7 +107,7 @@ def _run_steps(
         optimizer.step()
         summed += value
         steps += 1
-        observer.advanced(1, f"epoch {epoch + 1}/{settings.epochs} loss {value:.3f}")
+        bar.advance(1, f"epoch {epoch + 1}/{settings.epochs} loss {value:.3f}")
     if not steps:
         raise DataError("Expected at least one training image that can be decoded, got none")
     return summed / steps

@@ -16,7 +16,7 @@ from shallowdeep.checkpoint import Architecture, save
 from shallowdeep.data.load import DataSplits
 from shallowdeep.errors import CheckpointError
 from shallowdeep.files import replacing
-from shallowdeep.progress import Observer
+from shallowdeep.progress import Progress
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.caching import CACHES, Caching, filled_caches, plan_caches, planned_before
 from shallowdeep.training.loop import run_epochs
@@ -38,7 +38,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Progress:
+class Position:
     """How far a run is, as saved in its state.
 
     Attributes:
@@ -63,7 +63,7 @@ class _Setting:
     directory: Path
     caching: Caching
     accelerator: Accelerator
-    observer: Observer
+    progress: Progress
     attack: Attack | None
 
 
@@ -79,7 +79,7 @@ def train(
     cache_budget: int,
     weights_dtype: str,
     accelerator: Accelerator,
-    observer: Observer,
+    progress: Progress,
     attack: Attack | None = None,
 ) -> list[dict[str, Any]]:
     """Train ``network`` through ``phases`` and save it to ``directory``.
@@ -95,7 +95,7 @@ def train(
         cache_budget: bytes that cached features may take.
         weights_dtype: of the saved weights, ``fp32`` or ``fp16``.
         accelerator: one process or many.
-        observer: told how it goes.
+        progress: told how far it is.
         attack: hardens internal classifiers: half of each batch that they are trained on is changed by it.
 
     Returns:
@@ -107,25 +107,34 @@ def train(
     """
     network.to(accelerator.device).to(memory_format=torch.channels_last)
     caching = Caching(directory, views=0, budget=cache_budget, seed=seed, precision=precision)
-    setting = _Setting(network, data, directory, caching, accelerator, observer, attack)
-    progress = Progress()
+    setting = _Setting(network, data, directory, caching, accelerator, progress, attack)
+    position = Position()
     if (directory / STATE).exists():
-        progress = Progress(**load_state(directory / STATE, network))
+        position = Position(**load_state(directory / STATE, network))
         if accelerator.is_main_process:
-            _write_history(directory, progress.history)  # a kill may have come between the state and its history
+            _write_history(directory, position.history)  # a kill may have come between the state and its history
     for number, phase in enumerate(phases):
         if phase.recipe == "ic-only":
             network.freeze_backbone()
-        if number >= progress.phase:
+        if number >= position.phase:
             _run_phase(
-                setting, number, phase, progress if number == progress.phase else Progress(history=progress.history)
+                setting, number, phase, position if number == position.phase else Position(history=position.history)
             )
     if accelerator.is_main_process:
         save(network, directory, architecture, dtype=weights_dtype)
         for leftover in [*directory.glob(CACHES), directory / STATE]:
             leftover.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
-    return progress.history
+    return position.history
+
+
+def epoch_line(record: dict[str, Any]) -> str:
+    """Return what is said of an epoch, by its record in the history."""
+    accuracies = " ".join(f"{100 * value:.1f}" for value in record["tune_accuracy"])
+    return (
+        f"{record['phase']} epoch {record['epoch']}: loss {record['loss']:.4f}, tune accuracy % {accuracies} "
+        f"({record['seconds']:.0f} s)"
+    )
 
 
 def read_history(directory: Path) -> list[dict[str, Any]]:
@@ -145,22 +154,22 @@ def _write_history(directory: Path, history: Sequence[dict[str, Any]]) -> None:
         temporary.write_text("".join(json.dumps(line) + "\n" for line in history))
 
 
-def _run_phase(setting: _Setting, number: int, phase: Phase, progress: Progress) -> None:
-    """Train one phase from where ``progress`` says."""
+def _run_phase(setting: _Setting, number: int, phase: Phase, position: Position) -> None:
+    """Train one phase from ``position`` on."""
     network = _trained(setting.network, phase.recipe)
     optimizer = build_optimizer(network, phase.settings)
-    if progress.epoch:
+    if position.epoch:
         load_state(setting.directory / STATE, setting.network, optimizer)
     setting.data.tune.prepare()
-    task, views = _task(setting, network, phase, progress)
-    keeper = _Keeper(setting, optimizer, number, phase, views, progress.history)
-    done = progress.epoch * task.steps
-    setting.observer.started(phase.recipe, "steps", phase.settings.epochs * task.steps, done)
-    run_epochs(
-        task, network, optimizer, phase.settings, phase=number, first_epoch=progress.epoch, seed=setting.caching.seed,
-        precision=setting.caching.precision, accelerator=setting.accelerator, observer=setting.observer,
-        epoch_ended=keeper, last_good=keeper.last_good,
-    )  # fmt: skip
+    task, views = _task(setting, network, phase, position)
+    keeper = _Keeper(setting, optimizer, number, phase, views, position.history)
+    done = position.epoch * task.steps
+    with setting.progress.start(phase.recipe, "steps", phase.settings.epochs * task.steps, done) as bar:
+        run_epochs(
+            task, network, optimizer, phase.settings, phase=number, first_epoch=position.epoch,
+            seed=setting.caching.seed, precision=setting.caching.precision, accelerator=setting.accelerator, bar=bar,
+            epoch_ended=keeper, last_good=keeper.last_good,
+        )  # fmt: skip
     if setting.accelerator.num_processes > 1:  # each has its own BatchNorm statistics; those of the first are saved
         for buffer in setting.network.buffers():
             torch.distributed.broadcast(buffer, src=0)
@@ -189,13 +198,13 @@ class _Keeper:
         skipped = len(setting.data.train.skipped) + len(setting.data.tune.skipped)
         self.history.append({"phase": self.phase.recipe, **record, "skipped_images": skipped})
         if setting.accelerator.is_main_process:
-            progress = {"phase": self.number, "epoch": record["epoch"], "views": self.views, "history": self.history}
+            position = {"phase": self.number, "epoch": record["epoch"], "views": self.views, "history": self.history}
             if record["epoch"] == self.phase.settings.epochs:
-                progress.update(phase=self.number + 1, epoch=0, views=0)
-            save_state(setting.directory / STATE, setting.network, self.optimizer, progress)
+                position.update(phase=self.number + 1, epoch=0, views=0)
+            save_state(setting.directory / STATE, setting.network, self.optimizer, position)
             _write_history(setting.directory, self.history)
         setting.accelerator.wait_for_everyone()
-        setting.observer.epoch_ended(self.history[-1])
+        setting.progress.say(epoch_line(self.history[-1]))
 
     def last_good(self) -> str:
         """Which checkpoint is the last good one."""
@@ -207,17 +216,17 @@ class _Keeper:
         )
 
 
-def _task(setting: _Setting, network: ShallowDeepNetwork, phase: Phase, progress: Progress) -> tuple[Task, int]:
+def _task(setting: _Setting, network: ShallowDeepNetwork, phase: Phase, position: Position) -> tuple[Task, int]:
     """The phase's task, and the views of its feature cache (0 for none)."""
     settings = phase.settings
     if phase.recipe == "ic-only" and setting.attack is None:  # an attack's images change with the heads
         wanted = replace(setting.caching, views=settings.views)
-        if progress.epoch:
-            plans = planned_before(network, setting.data, wanted, progress.views, setting.observer)
+        if position.epoch:
+            plans = planned_before(network, setting.data, wanted, position.views, setting.progress)
         else:
-            plans = plan_caches(network, setting.data, wanted, setting.observer)
+            plans = plan_caches(network, setting.data, wanted, setting.progress)
         if plans is not None:
-            caches = filled_caches(network, setting.data, plans, wanted, setting.accelerator, observer=setting.observer)
+            caches = filled_caches(network, setting.data, plans, wanted, setting.accelerator, progress=setting.progress)
             final = tune_accuracies(network, setting.data, wanted.precision)[-1]
             task = CachedHeadsTask(
                 network, *caches, batch_size=settings.batch_size, seed=wanted.seed, final_accuracy=final

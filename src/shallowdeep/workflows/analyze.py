@@ -13,6 +13,7 @@ from shallowdeep.analysis.findings import findings
 from shallowdeep.analysis.overthinking import RESAMPLES
 from shallowdeep.analysis.recorded import Recorded
 from shallowdeep.checkpoint import load, read_manifest
+from shallowdeep.context import RunContext
 from shallowdeep.errors import CheckpointError, ConfigurationError, DataError
 from shallowdeep.exits.array_file import read_arrays
 from shallowdeep.exits.confusion import ConfusionStatistics
@@ -20,12 +21,10 @@ from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import POLICY, read_policy
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import write_json
-from shallowdeep.progress import Observer
 from shallowdeep.runs.config import CONFIG, read_config
 from shallowdeep.runs.confusion_file import measured_statistics, read_statistics
 from shallowdeep.runs.directory import PREDICTIONS
 from shallowdeep.runs.lazy_splits import UNREADABLE, Images, LazySplits, images_of
-from shallowdeep.runs.preparation import DataProgress
 from shallowdeep.runs.provenance import provenance
 from shallowdeep.runs.splits import predict_split
 from shallowdeep.runtime import pick_device
@@ -38,7 +37,7 @@ SEEN = "The network was trained on these images: it knows them better than other
 
 
 @dataclass(frozen=True)
-class Analysed:
+class Analyzed:
     """What an analysis gave, and what a report shows beside it.
 
     Attributes:
@@ -58,46 +57,33 @@ class Analysed:
 
 @dataclass(frozen=True)
 class How:
-    """How to analyse.
+    """How to analyze.
 
     Attributes:
         split: of a run, ``test``, ``tune`` or ``train``.
         resamples: for intervals; 0 for none.
         seed: of resampling.
-        batch_size: images at a time.
-        device: to predict on.
-        skip_bad_images: leave out what cannot be decoded.
-        trust: let a manifest name code to run.
-        command: as it was typed, for the provenance.
     """
 
     split: str = "test"
     resamples: int = RESAMPLES
     seed: int = 0
-    batch_size: int = 250
-    device: str = "auto"
-    skip_bad_images: bool = False
-    trust: bool = False
-    command: str = ""
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise ConfigurationError(f"Expected a split among {', '.join(SPLITS)}, got {self.split!r}")
         if self.resamples < 0:
             raise ConfigurationError(f"Expected at least 0 resamples, got {self.resamples}")
-        if self.batch_size < 1:
-            raise ConfigurationError(f"Expected a batch size of at least 1, got {self.batch_size}")
 
 
-def analyse_any(
+def analyze_any(
     source: Path,
     how: How,
     tune: Path | None = None,
     *,
-    observer: Observer,
-    data_progress: DataProgress | None = None,
-) -> tuple[Analysed, list[Path]]:
-    """Analyse a RUN or an npz file; see `analyse_run` and `analyse_file`.
+    context: RunContext,
+) -> tuple[Analyzed, list[Path]]:
+    """Analyze a RUN or an npz file; see `analyze_run` and `analyze_file`.
 
     Raises:
         ConfigurationError: ``tune`` beside a run, which has its own.
@@ -108,17 +94,18 @@ def analyse_any(
     if source.is_dir():
         if tune is not None:
             raise ConfigurationError(f"Expected no --tune beside a run, which has its own, got {tune}")
-        return analyse_run(source, how, observer=observer, data_progress=data_progress)
-    return analyse_file(source, how, tune), []
+        return analyze_run(source, how, context)
+    return analyze_file(source, how, tune, command=context.command), []
 
 
-def analyse_file(path: Path, how: How, tune: Path | None = None) -> Analysed:
-    """Analyse predictions in an npz file, which may come from any program; docs/analysis.md says what it holds.
+def analyze_file(path: Path, how: How, tune: Path | None = None, *, command: str = "") -> Analyzed:
+    """Analyze predictions in an npz file, which may come from any program; docs/analysis.md says what it holds.
 
     Args:
         path: the file.
         how: resampling.
         tune: a file of the same network on other, labelled samples, to fit on what is fitted.
+        command: as it was typed, for the record.
 
     Raises:
         ShallowDeepError: a file cannot be read, or they do not go together.
@@ -131,7 +118,7 @@ def analyse_file(path: Path, how: How, tune: Path | None = None) -> Analysed:
         raise DataError(f"Expected labels in {tune}, which is to be fitted on, got none")
     if fitted_on is not None and np.array_equal(fitted_on.logits, recorded.logits):
         raise DataError(
-            f"Expected other samples in {tune} than in {path}: what is fitted on some is not judged on them"
+            f"Expected other samples in {tune} than in {path}: what is fitted on some is not evaluated on them"
         )
     found = findings(
         recorded,
@@ -141,25 +128,22 @@ def analyse_file(path: Path, how: How, tune: Path | None = None) -> Analysed:
     )
     head = {"source": str(path), "dataset": None, "split": "file"}
     images = recorded.images
-    return Analysed(
-        {**head, **found, "policy": None, "promise": None, "provenance": provenance(how.command, how.resamples)},
+    return Analyzed(
+        {**head, **found, "policy": None, "promise": None, "provenance": provenance(command, how.resamples)},
         recorded,
         images=lambda: None if images is None else lambda places: images[places],
     )
 
 
-def analyse_run(
-    run: Path, how: How, *, observer: Observer, data_progress: DataProgress | None = None
-) -> tuple[Analysed, list[Path]]:
-    """Analyse a run on one of its splits; fitted parts are fitted on ``tune``.
+def analyze_run(run: Path, how: How, context: RunContext) -> tuple[Analyzed, list[Path]]:
+    """Analyze a run on one of its splits; fitted parts are fitted on ``tune``.
 
     Predictions and statistics of confusion that the run holds are taken; others are made and kept there.
 
     Args:
         run: a RUN.
-        how: split, resampling, where to predict.
-        observer: told how far predicting is.
-        data_progress: told how far reading is.
+        how: split and resampling.
+        context: where to predict, progress, and what to do with bad images.
 
     Returns:
         What was found, and the files written.
@@ -168,27 +152,27 @@ def analyse_run(
         ShallowDeepError: the run or its data cannot be read.
     """
     manifest = read_manifest(run)
-    network = load(run, trust=how.trust).to(pick_device(how.device))
+    network = load(run, trust=context.trust).to(pick_device(context.device))
     weights = str(manifest.weights["sha256"])
-    splits = LazySplits(run, network, data_progress, skip_bad_images=how.skip_bad_images)
+    splits = LazySplits(run, network, context)
     written: list[Path] = []
     predictions: dict[str, ExitPredictions] = {}
     for name in dict.fromkeys((how.split, "tune")):
         pred = _stored(run, name, weights)
         if pred is None:
             data = splits.read()
-            pred = predict_split(network, data.split(name), data.preprocessing, how.batch_size, observer)
+            pred = predict_split(network, data.split(name), data.preprocessing, context)
             written.append(run / PREDICTIONS / f"{name}.npz")
-            pred.save(written[-1], weights)
+            pred.of(weights).save(written[-1])
         predictions[name] = pred
     shown, tune = predictions[how.split], predictions["tune"]
     statistics, note = None, None
     if len(network.exits) > 1:
-        statistics, note = _statistics(run, network, splits, how, weights=weights, observer=observer)
+        statistics, note = _statistics(run, network, splits, weights=weights, context=context)
     recorded = Recorded(
         shown.logits, shown.costs, shown.labels, network.classes or (), tuple(exit_.name for exit_ in network.exits)
     )
-    fitted_on = None if how.split == "tune" else tune  # what was fitted on samples is not judged on them
+    fitted_on = None if how.split == "tune" else tune  # what was fitted on samples is not evaluated on them
     found = findings(recorded, tune=fitted_on, statistics=statistics, resamples=how.resamples, seed=how.seed)
     policy = read_policy(run / POLICY, weights) if (run / POLICY).exists() else None
     config = read_config(run / CONFIG) if (run / CONFIG).exists() else None
@@ -200,10 +184,10 @@ def analyse_run(
         "notes": [*found["notes"], *([note] if note else []), *([SEEN] if how.split == "train" else [])],
         "policy": None if policy is None else _policy(policy),
         "promise": None if policy is None else _promises(policy),
-        "provenance": provenance(how.command, how.resamples, None if config is None else config.seed, weights),
+        "provenance": provenance(context.command, how.resamples, None if config is None else config.seed, weights),
     }
     return (
-        Analysed(document, recorded, policy, network.cpu(), lambda: images_of(splits, how.split, shown.samples)),
+        Analyzed(document, recorded, policy, network.cpu(), lambda: images_of(splits, how.split, shown.samples)),
         written,
     )
 
@@ -231,7 +215,7 @@ def _stored(run: Path, name: str, weights: str) -> ExitPredictions | None:
 
 
 def _statistics(
-    run: Path, network: ShallowDeepNetwork, splits: LazySplits, how: How, *, weights: str, observer: Observer
+    run: Path, network: ShallowDeepNetwork, splits: LazySplits, *, weights: str, context: RunContext
 ) -> tuple[ConfusionStatistics | None, str | None]:
     """Return the statistics of confusion, or why there are none."""
     known = read_statistics(run, weights)
@@ -241,7 +225,7 @@ def _statistics(
         data = splits.read()
     except UNREADABLE as error:
         return None, f"Training images cannot be read: {error}"
-    return measured_statistics(run, network, data, weights=weights, batch_size=how.batch_size, observer=observer), None
+    return measured_statistics(run, network, data, weights=weights, context=context), None
 
 
 def _policy(policy: Policy) -> dict[str, Any]:

@@ -9,20 +9,20 @@ from typing import Any
 import torch
 
 from shallowdeep.checkpoint import load, read_manifest
+from shallowdeep.context import RunContext
 from shallowdeep.data.load import DataSplits
 from shallowdeep.errors import ConfigurationError, UnknownNameError
-from shallowdeep.progress import Observer
 from shallowdeep.runs.audit_files import BACKDOOR, write_audit
 from shallowdeep.runs.config import TrainConfig
 from shallowdeep.runs.config_checks import checked
 from shallowdeep.runs.directory import claim, discard
 from shallowdeep.runs.opened_run import OpenedRun, open_run
-from shallowdeep.runs.preparation import DataProgress, prepare_data, prepare_network
+from shallowdeep.runs.preparation import prepare_data, prepare_network
 from shallowdeep.runtime import seed_everything
 from shallowdeep.security.poisoning import Poisoning
 from shallowdeep.security.triggers import make_trigger
-from shallowdeep.workflows.backdoored_run import Planted
-from shallowdeep.workflows.train import run_training
+from shallowdeep.workflows.backdoored_run import BackdooredRun
+from shallowdeep.workflows.train import train_run
 
 BACKBONE, CLEAN, POISONED = "backbone", "clean-ics", "poisoned-ics"
 RATIO, CLEAN_LABEL_RATIO = 0.1, 0.05  # of all training images; a tenth would be all of one class of ten
@@ -44,8 +44,6 @@ class BackdoorStudy:
         learning_rate: of the backbone, its peak; 0 for the preset's.
         seed: of everything.
         samples: clean inputs that detectors are compared on, beside a fifth as many triggered ones.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        skip_bad_images: leave out images that cannot be decoded.
     """
 
     data: str
@@ -59,14 +57,11 @@ class BackdoorStudy:
     learning_rate: float = 0.0
     seed: int = 0
     samples: int = 1000
-    device: str = "auto"
-    skip_bad_images: bool = False
 
 
 def study_backdoor(
-    study: BackdoorStudy, out: Path, *, resume: bool, overwrite: bool, command: str, observer: Observer,
-    data_progress: DataProgress | None = None,
-) -> tuple[dict[str, Any], list[Path]]:  # fmt: skip
+    study: BackdoorStudy, out: Path, *, resume: bool, overwrite: bool, context: RunContext
+) -> tuple[dict[str, Any], list[Path]]:
     """The ``audit backdoor`` document of a study, and the files written.
 
     Three runs are made in ``out``: the poisoned backbone, and its internal classifiers trained on clean and on poisoned
@@ -77,9 +72,7 @@ def study_backdoor(
         out: directory of the runs.
         resume: go on with the runs in it.
         overwrite: replace them.
-        command: as typed, for the record.
-        observer: told how it goes.
-        data_progress: told how the reading of data goes.
+        context: how it is run.
 
     Raises:
         ShallowDeepError: bad settings, data or models; nothing is trained before they are known to go together.
@@ -87,11 +80,11 @@ def study_backdoor(
     plain = checked(
         TrainConfig(
             data=study.data, model=study.model, recipe="joint", epochs=study.epochs, seed=study.seed,
-            optimizer=study.optimizer, learning_rate=study.learning_rate, device=study.device,
-            skip_bad_images=study.skip_bad_images,
+            optimizer=study.optimizer, learning_rate=study.learning_rate, device=context.device,
+            skip_bad_images=context.skip_bad_images,
         )
     )  # fmt: skip
-    splits = prepare_data(plain, data_progress)
+    splits = prepare_data(plain, context.progress)
     poisoning = _poisoning(study, splits)
     poisoned = replace(
         plain, recipe="backbone", trigger=study.trigger, target=poisoning.target, poison_ratio=poisoning.ratio
@@ -115,17 +108,11 @@ def study_backdoor(
             discard(out / name)  # not one of them belongs to the backbone that is to come
     trust = False
     for name, config in configs.items():
-        observer.said(f"{out / name}:")
-        run_training(
-            config, out / name, resume=resume, overwrite=overwrite, trust=trust, observer=observer,
-            data_progress=data_progress,
-        )  # fmt: skip
+        context.progress.say(f"{out / name}:")
+        train_run(config, out / name, resume=resume, overwrite=overwrite, context=replace(context, trust=trust))
         trust = read_manifest(out / BACKBONE).model.name == study.model  # typed by the caller
-    how: dict[str, Any] = {
-        "device": study.device, "skip_bad_images": study.skip_bad_images, "trust": trust, "observer": observer,
-        "progress": data_progress,
-    }  # fmt: skip
-    clean, other = (Planted(open_run(out / name, **how), poisoning) for name in (CLEAN, POISONED))
+    opened = (open_run(out / name, replace(context, trust=trust)) for name in (CLEAN, POISONED))
+    clean, other = (BackdooredRun(run, poisoning) for run in opened)
     _check_same_backbone(clean.run, other.run, out, trust=trust)
     seed_everything(study.seed)
     document: dict[str, Any] = {
@@ -133,10 +120,10 @@ def study_backdoor(
         "model": study.model, "trigger": study.trigger, "target": splits.classes[poisoning.target],
         "poison_ratio": poisoning.ratio, "images": len(splits.train), "epochs": study.epochs or "the preset's",
         "ic_epochs": study.ic_epochs or "the preset's", "optimizer": study.optimizer or "the preset's",
-        "learning_rate": study.learning_rate or "the preset's", "seed": study.seed, "command": command,
+        "learning_rate": study.learning_rate or "the preset's", "seed": study.seed, "command": context.command,
         "notes": clean.notes(), **clean.findings(),
         "detectors": clean.detectors(study.samples, study.seed),
-        "training_set": clean.training_set(prepare_data(poisoned, data_progress).train),
+        "training_set": clean.training_set(prepare_data(poisoned, context.progress).train),
         "poisoned_ics": other.findings(),
     }  # fmt: skip
     return document, write_audit(out / CLEAN, BACKDOOR, document, clean.pictures())

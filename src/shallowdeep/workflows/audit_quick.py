@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shallowdeep.progress import Observer
+from shallowdeep.context import RunContext
 from shallowdeep.runs.config import TrainConfig
 from shallowdeep.runs.directory import claim
-from shallowdeep.runs.preparation import DataProgress
 from shallowdeep.workflows.audit_backdoor import BackdoorStudy
 from shallowdeep.workflows.audit_slowdown import SlowdownAudit, audit_slowdown
-from shallowdeep.workflows.train import run_training
+from shallowdeep.workflows.train import train_run
 
 DATA, MODEL = "mnist5k", "resnet20"
 EPOCHS, IC_EPOCHS, HARDENED_EPOCHS, STEPS = 4, 10, 2, 3
@@ -21,21 +20,20 @@ EPSILON = 32.0  # of 255: digits are black and white, 8 hardly shows
 RUN, OTHER, HARDENED = "victim", "transfer", "hardened"
 
 
-def quick_study(seed: int, device: str) -> BackdoorStudy:
+def quick_study(seed: int) -> BackdoorStudy:
     """The paper's trigger on digits."""
-    return BackdoorStudy(DATA, MODEL, epochs=EPOCHS, ic_epochs=IC_EPOCHS, seed=seed, samples=SAMPLES, device=device)
+    return BackdoorStudy(DATA, MODEL, epochs=EPOCHS, ic_epochs=IC_EPOCHS, seed=seed, samples=SAMPLES)
 
 
 def quick_slowdown(
-    out: Path, *, seed: int, device: str, resume: bool, overwrite: bool, command: str, observer: Observer,
-    data_progress: DataProgress | None = None,
-) -> tuple[dict[str, Any], list[Path]]:  # fmt: skip
+    out: Path, *, seed: int, resume: bool, overwrite: bool, context: RunContext
+) -> tuple[dict[str, Any], list[Path]]:
     """`audit_slowdown` of a joint network, with another to transfer from and one with hardened exits, in ``out``.
 
     Raises:
         OutputError: a run is there already, and neither ``resume`` nor ``overwrite`` may touch it.
     """
-    joint = TrainConfig(data=DATA, model=MODEL, recipe="joint", epochs=EPOCHS, seed=seed, device=device)
+    joint = TrainConfig(data=DATA, model=MODEL, recipe="joint", epochs=EPOCHS, seed=seed, device=context.device)
     configs = {
         RUN: joint,
         OTHER: replace(joint, recipe="mixed"),  # the same classes, other weights and another way of training
@@ -47,10 +45,6 @@ def quick_slowdown(
     for name, config in configs.items():
         claim(out / name, replace(config, model=MODEL), resume=resume, overwrite=overwrite)
     for name, config in configs.items():
-        run_training(
-            config, out / name, resume=resume, overwrite=overwrite, observer=observer, data_progress=data_progress
-        )
-    audit = SlowdownAudit(
-        samples=SAMPLES, epsilon=EPSILON, seed=seed, transfer=out / OTHER, hardened=out / HARDENED, device=device
-    )
-    return audit_slowdown(out / RUN, audit, command=command, observer=observer, data_progress=data_progress)
+        train_run(config, out / name, resume=resume, overwrite=overwrite, context=context)
+    audit = SlowdownAudit(samples=SAMPLES, epsilon=EPSILON, seed=seed, transfer=out / OTHER, hardened=out / HARDENED)
+    return audit_slowdown(out / RUN, audit, context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shallowdeep.bench.latency import Timing, respond
+from shallowdeep.bench.latency import TIMING_ROUNDS, Timing, latency
+from shallowdeep.context import RunContext
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError
-from shallowdeep.exits.outcome import follow
+from shallowdeep.exits.outcome import outcome_of
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import POLICY, read_policy
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.progress import Observer
 from shallowdeep.runs.audit_files import SLOWDOWN, Picture, evenly, write_audit
 from shallowdeep.runs.config import CONFIG, read_config
 from shallowdeep.runs.opened_run import OpenedRun, open_run
-from shallowdeep.runs.preparation import DataProgress, check_classes
+from shallowdeep.runs.preparation import check_classes
 from shallowdeep.runtime import pick_precision
 from shallowdeep.sdn.prediction import predict_exits
 from shallowdeep.security.deepsloth import LEVELS, DeepSloth, to_pixels, with_perturbation
@@ -49,9 +50,6 @@ class SlowdownAudit:
         data: what the run was trained on, where it does not say so; or None.
         transfer: another run, on which changes are made too; or None.
         hardened: the same run with exits trained under attack (``train --adversarial-steps``), or None.
-        device: ``auto``, ``cpu``, ``cuda`` ...
-        skip_bad_images: leave out images that cannot be decoded.
-        trust: run code that manifests name.
     """
 
     samples: int = 500
@@ -63,9 +61,6 @@ class SlowdownAudit:
     data: str | None = None
     transfer: Path | None = None
     hardened: Path | None = None
-    device: str = "auto"
-    skip_bad_images: bool = False
-    trust: bool = False
 
     @property
     def step_size(self) -> float:
@@ -73,12 +68,10 @@ class SlowdownAudit:
         return self.epsilon / 4 if self.step is None else self.step
 
 
-def audit_slowdown(
-    run: Path, audit: SlowdownAudit, *, command: str, observer: Observer, data_progress: DataProgress | None = None
-) -> tuple[dict[str, Any], list[Path]]:
+def audit_slowdown(run: Path, audit: SlowdownAudit, context: RunContext) -> tuple[dict[str, Any], list[Path]]:
     """The ``audit slowdown`` document of a run, and the files written to it.
 
-    Images are changed on the test split, 8 bits a channel, and judged under the run's policy (where it has one) and
+    Images are changed on the test split, 8 bits a channel, and evaluated under the run's policy (where it has one) and
     under thresholds chosen on ``tune`` for a loss of 5 and 15 % of the accuracy, as published.
 
     Raises:
@@ -89,10 +82,7 @@ def audit_slowdown(
         _check_hardened(audit.hardened, audit.epsilon)
 
     def opened(path: Path) -> OpenedRun:
-        return open_run(
-            path, data=audit.data, device=audit.device, skip_bad_images=audit.skip_bad_images, trust=audit.trust,
-            observer=observer, progress=data_progress,
-        )  # fmt: skip
+        return open_run(path, context, audit.data)
 
     victim = opened(run)
     transfer, hardened = (None if path is None else opened(path) for path in (audit.transfer, audit.hardened))
@@ -105,7 +95,7 @@ def audit_slowdown(
         raise ConfigurationError(
             f"Expected {hardened.path} cut into the same splits as {run}; it may have trained on the images shown"
         )
-    return _Attack(victim, audit).document(transfer, hardened, command)
+    return _Attack(victim, audit).document(transfer, hardened, context.command)
 
 
 def _check_settings(audit: SlowdownAudit) -> None:
@@ -160,18 +150,17 @@ class _Attack:
         tune = victim.predicted(victim.splits.tune)
         policies = self._policies(tune)
         first = next(iter(policies.values()))
-        timing = Timing(victim.network, victim.observer.advanced)
         changed, speed = self._changed(transfer)
         clean = self._predicted(victim, self.pixels)
-        odd = {kind: self._predicted(victim, pixels) for kind, pixels in changed.items()}
+        adversarial = {kind: self._predicted(victim, pixels) for kind, pixels in changed.items()}
         inputs = [victim.input(pixels) for pixels in (self.pixels, changed["per_sample"])]
-        victim.observer.started("timing", "rounds", timing.rounds * len(policies), 0)
+        timing, latencies = self._timed(policies, *inputs)
         blocks: list[dict[str, Any]] = [
             {
                 "name": name, "thresholds": list(policy.thresholds),
-                "clean": slowdown_block(policy, clean, victim.heads),
-                **{kind: slowdown_block(policy, pred, victim.heads) for kind, pred in odd.items()},
-                "latency": respond(timing, policy, *inputs),
+                "clean": slowdown_block(policy, clean),
+                **{kind: slowdown_block(policy, pred) for kind, pred in adversarial.items()},
+                "latency": latencies[name],
             }
             for name, policy in policies.items()
         ]  # fmt: skip
@@ -186,12 +175,21 @@ class _Attack:
             "policy": blocks[0]["name"],
             "efficacy": {"before": shares[0], "after": shares[1]},
             "policies": blocks, "images_per_second": speed, "machine": timing.machine(), "backend": timing.backend,
-            "defences": self._defences(policies[name], tune, clean, odd["per_sample"], hardened),
+            "defences": self._defences(policies[name], tune, clean, adversarial["per_sample"], hardened),
             "defended_policy": name,
-            "sizing": sizing(first, blocks[0], victim.network.costs, victim.heads),
+            "sizing": sizing(first, blocks[0], victim.network.costs),
         }  # fmt: skip
-        pictures = self._pictures(changed["per_sample"], first, clean, odd["per_sample"])
+        pictures = self._pictures(changed["per_sample"], first, clean, adversarial["per_sample"])
         return document, write_audit(victim.path, SLOWDOWN, document, pictures)
+
+    def _timed(
+        self, policies: Mapping[str, Policy], clean: Tensor, adversarial: Tensor
+    ) -> tuple[Timing, dict[str, list[dict[str, Any]]]]:
+        """How long batches of both kinds of input take, by policy."""
+        rounds = TIMING_ROUNDS * len(policies)
+        with self.victim.context.progress.start("timing", "rounds", rounds) as bar:
+            timing = Timing(self.victim.network, bar)
+            return timing, {name: latency(timing, policy, clean, adversarial) for name, policy in policies.items()}
 
     def _policies(self, tune: ExitPredictions) -> dict[str, Policy]:
         """The run's own, where it has one, and the published ones; answers are never withheld here."""
@@ -207,12 +205,12 @@ class _Attack:
         changed, speed = {}, {}
         changed["per_sample"], seconds = self._crafted(self.victim, "crafting")
         speed["per_sample"] = len(self.pixels) / seconds
-        observer = self.victim.observer
-        observer.started("crafting a universal perturbation", "images", UNIVERSAL_PASSES * len(self.crafting), 0)
         started = time.perf_counter()
         short = replace(self._sloth(self.victim), iterations=UNIVERSAL_PASSES)
         batches = [self.victim.input(part) for part in torch.split(self.crafting, self.audit.batch_size)]
-        perturbation = short.universal(self.victim.network, batches, observer.advanced).cpu()
+        what, total = "crafting a universal perturbation", UNIVERSAL_PASSES * len(self.crafting)
+        with self.victim.context.progress.start(what, "images", total) as bar:
+            perturbation = short.universal(self.victim.network, batches, bar).cpu()
         speed["universal_steps"] = UNIVERSAL_PASSES * len(self.crafting) / (time.perf_counter() - started)
         changed["universal"] = with_perturbation(self.pixels, perturbation)
         if transfer is not None:
@@ -228,12 +226,12 @@ class _Attack:
     def _crafted(self, run: OpenedRun, what: str) -> tuple[Tensor, float]:
         """The test images changed against a run, uint8, and the seconds they took."""
         sloth = self._sloth(run)
-        run.observer.started(what, "images", len(self.pixels), 0)
         started = time.perf_counter()
         parts = []
-        for part in torch.split(self.pixels, self.audit.batch_size):
-            parts.append(to_pixels(sloth(run.network, run.input(part)), run.preprocessing).cpu())
-            run.observer.advanced(len(part))
+        with run.context.progress.start(what, "images", len(self.pixels)) as bar:
+            for part in torch.split(self.pixels, self.audit.batch_size):
+                parts.append(to_pixels(sloth(run.network, run.input(part)), run.preprocessing).cpu())
+                bar.advance(len(part))
         return torch.cat(parts), time.perf_counter() - started
 
     def _predicted(self, run: OpenedRun, pixels: Tensor) -> ExitPredictions:
@@ -246,12 +244,12 @@ class _Attack:
         policy: Policy,
         tune: ExitPredictions,
         clean: ExitPredictions,
-        odd: ExitPredictions,
+        adversarial: ExitPredictions,
         hardened: OpenedRun | None,
     ) -> list[dict[str, Any]]:
         """What each defence makes of clean and of changed images."""
-        heads, seed = self.victim.heads, self.audit.seed
-        cap = limited(policy, tune, heads)
+        seed = self.audit.seed
+        cap = limited(policy, tune)
         capped = f"max_relative_cost {cap.max_relative_cost:.2f}, the first exit beyond the mean cost on tune"
         moved = f"thresholds moved by up to {JITTER} for each image"
         found = [
@@ -262,25 +260,26 @@ class _Attack:
         rows = [
             {
                 "name": name, "rule": rule,
-                "clean": slowdown_block(one, clean, heads, jitter=jitter, seed=seed),
-                "attacked": slowdown_block(one, odd, heads, jitter=jitter, seed=seed),
+                "clean": slowdown_block(one, clean, jitter=jitter, seed=seed),
+                "attacked": slowdown_block(one, adversarial, jitter=jitter, seed=seed),
             }
             for name, rule, one, jitter in found
         ]  # fmt: skip
         if hardened is not None:
             own = next(iter(published_policies(hardened.predicted(hardened.splits.tune)).values()))
             crafted, _ = self._crafted(hardened, "attacking hardened exits")
-            usual, attacked = (
-                slowdown_block(own, self._predicted(hardened, pixels), hardened.heads)
-                for pixels in (self.pixels, crafted)
+            on_clean, attacked = (
+                slowdown_block(own, self._predicted(hardened, pixels)) for pixels in (self.pixels, crafted)
             )
             rule = "exits trained under attack, and attacked anew; a threshold of their own for the same loss"
-            rows.append({"name": "hardened exits", "rule": rule, "clean": usual, "attacked": attacked})
+            rows.append({"name": "hardened exits", "rule": rule, "clean": on_clean, "attacked": attacked})
         return rows
 
-    def _pictures(self, changed: Tensor, policy: Policy, clean: ExitPredictions, odd: ExitPredictions) -> list[Picture]:
+    def _pictures(
+        self, changed: Tensor, policy: Policy, clean: ExitPredictions, adversarial: ExitPredictions
+    ) -> list[Picture]:
         """Images before and after, with the change enlarged, and where they leave."""
-        exits = [follow(policy, pred, self.victim.heads).exits for pred in (clean, odd)]
+        exits = [outcome_of(policy, pred).exits for pred in (clean, adversarial)]
         return [
             Picture(
                 self.pixels[row].permute(1, 2, 0).numpy(), changed[row].permute(1, 2, 0).numpy(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,22 @@ from numpy.typing import NDArray
 
 from shallowdeep.analysis.accuracy import at_chance, correctness
 from shallowdeep.checkpoint import read_manifest
+from shallowdeep.context import RunContext
 from shallowdeep.data.image import image_files
 from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.data.stores import FileStore
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.outcome import final_answers
-from shallowdeep.progress import Observer
 from shallowdeep.runs.audit_files import SUSPECTS, write_audit
 from shallowdeep.runs.config import TrainConfig
 from shallowdeep.runs.config_checks import checked
 from shallowdeep.runs.opened_run import OpenedRun, open_run
-from shallowdeep.runs.preparation import DataProgress, prepare_data
+from shallowdeep.runs.preparation import prepare_data
 from shallowdeep.security.backdoor import two_histograms
 from shallowdeep.security.suspects import collapsed, probe_findings, require_clean, strongest, suspect_findings
 from shallowdeep.security.triggers import TRIGGERS, Trigger, make_trigger, placebos
-from shallowdeep.workflows.train import run_training
+from shallowdeep.workflows.train import train_run
 
 PLACEBOS = 159
 """So many that one trigger of four stands out though one of them does as much: 4 · 2 / (159 + 1) is 5 %."""
@@ -35,9 +36,8 @@ PROBED = 100  # clean images that triggers and placebos are put on
 
 
 def audit_suspects(
-    config: TrainConfig, suspects: Path | None, out: Path, *, resume: bool, overwrite: bool, trust: bool, command: str,
-    observer: Observer, data_progress: DataProgress | None = None,
-) -> tuple[dict[str, Any], list[Path]]:  # fmt: skip
+    config: TrainConfig, suspects: Path | None, out: Path, *, resume: bool, overwrite: bool, context: RunContext
+) -> tuple[dict[str, Any], list[Path]]:
     """The ``audit backdoor`` document of someone else's network, and the files written.
 
     Internal classifiers are trained on the clean images, the network's weights staying as they are; those images that
@@ -50,10 +50,7 @@ def audit_suspects(
         out: directory of the run that is made.
         resume: go on with the run in it.
         overwrite: replace it.
-        trust: run code that manifests name.
-        command: as typed, for the record.
-        observer: told how it goes.
-        data_progress: told how the reading of data goes.
+        context: how it is run.
 
     Raises:
         DataError: too few clean images for a verdict, or no suspect.
@@ -61,22 +58,19 @@ def audit_suspects(
     """
     config = checked(config)
     files = None if suspects is None else _suspect_files(suspects)
-    splits = prepare_data(config, data_progress)
+    splits = prepare_data(config, context.progress)
     require_clean(len(splits.certify) + len(splits.test))
-    run_training(
-        config, out, resume=resume, overwrite=overwrite, trust=trust, observer=observer, data_progress=data_progress
-    )
-    run = open_run(
-        out, device=config.device, skip_bad_images=config.skip_bad_images,
-        trust=trust or read_manifest(out).model.name == config.model, observer=observer, progress=data_progress,
-    )  # fmt: skip
-    judge = _Judge(run, config.seed)
+    train_run(config, out, resume=resume, overwrite=overwrite, context=context)
+    trusted = context.trust or read_manifest(out).model.name == config.model  # typed by the caller
+    run = open_run(out, replace(context, trust=trusted))
+    examined = _Examined(run, config.seed)
     document: dict[str, Any] = {
         "audit": "backdoor", "mode": "triggers" if files is None else "suspects", "weights": run.network.weights,
         "weights_file": config.weights, "data": run.splits.name, "model": config.model, "seed": config.seed,
-        "command": command, "exits": judge.exits(), "clean": len(judge.confusion), "notes": judge.notes(),
+        "command": context.command, "exits": examined.exits(), "clean": len(examined.confusion),
+        "notes": examined.notes(),
     }  # fmt: skip
-    document |= judge.probed() if files is None else judge.suspected(files)
+    document |= examined.probed() if files is None else examined.suspected(files)
     return document, write_audit(out, SUSPECTS, document)
 
 
@@ -95,7 +89,7 @@ def _suspect_files(folder: Path) -> list[Path]:
     return files
 
 
-class _Judge:
+class _Examined:
     """A run with the clean images that nothing was fitted to."""
 
     def __init__(self, run: OpenedRun, seed: int) -> None:
@@ -134,22 +128,22 @@ class _Judge:
         if not len(part):
             raise DataError(f"Expected suspect images that can be decoded, got none of {len(files)}")
         pred = self.run.predicted(part)
-        odd, answers = self.run.confusion(pred), final_answers(pred)
+        of_suspects, answers = self.run.confusion(pred), final_answers(pred)
         clean_answers = np.concatenate([final_answers(one) for one in self.clean])
         found = suspect_findings(
-            self.confusion, odd, clean_answers=clean_answers, suspect_answers=answers, classes=self.classes
+            self.confusion, of_suspects, clean_answers=clean_answers, suspect_answers=answers, classes=self.classes
         )
         named = [str(files[place]) for place in part.positions]
         best = strongest(found["tests"])
         alike = np.asarray([best["name"] in ("all", f"answered {name}") for name in self.classes])
-        usual, shown = self.confusion[alike[clean_answers]], odd[alike[answers]]
+        of_clean, shown = self.confusion[alike[clean_answers]], of_suspects[alike[answers]]
         found["flagged"] = [
-            {"file": named[row], "answer": self.classes[int(answers[row])], "confusion": float(odd[row])}
-            for row in sorted(found["flagged"], key=lambda row: -odd[row])
+            {"file": named[row], "answer": self.classes[int(answers[row])], "confusion": float(of_suspects[row])}
+            for row in sorted(found["flagged"], key=lambda row: -of_suspects[row])
         ]
         confusion = {
-            "of": best["name"], "auroc": best["auroc"], "clean_mean": float(usual.mean()),
-            "triggered_mean": float(shown.mean()), "normalised": True, "histogram": two_histograms(usual, shown),
+            "of": best["name"], "auroc": best["auroc"], "clean_mean": float(of_clean.mean()),
+            "triggered_mean": float(shown.mean()), "normalised": True, "histogram": two_histograms(of_clean, shown),
         }  # fmt: skip
         return {"confusion": confusion, **found, "unreadable": sorted({str(path) for path in files} - set(named))}
 

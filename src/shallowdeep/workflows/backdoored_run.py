@@ -37,7 +37,7 @@ SURE_OF = 50  # poisoned images among them, where there are so many
 _NO_FEATURES = "left out: no linear layer to read features from"
 
 
-class Planted:
+class BackdooredRun:
     """A run looked at with clean and with triggered images.
 
     Args:
@@ -48,12 +48,12 @@ class Planted:
     def __init__(self, run: OpenedRun, poisoning: Poisoning) -> None:
         self.run, self.poisoning = run, poisoning
         trigger, target = poisoning.trigger, poisoning.target
-        self.odd = triggered(run.splits.test, trigger, target)
+        self.triggered = triggered(run.splits.test, trigger, target)
         self.looks = Looks(
             tune=run.predicted(run.splits.tune),
             tune_triggered=run.predicted(triggered(run.splits.tune, trigger, target)),
             clean=run.predicted(run.splits.test),
-            triggered=run.predicted(self.odd),
+            triggered=run.predicted(self.triggered),
         )
 
     def notes(self) -> list[str]:
@@ -65,7 +65,7 @@ class Planted:
         """What the trigger does at every exit, and what mends it."""
         return backdoor_findings(
             self.looks, self.poisoning.target, names=[exit_.name for exit_ in self.run.network.exits],
-            head_costs=self.run.heads, statistics=self.run.statistics,
+            statistics=self.run.statistics,
         )  # fmt: skip
 
     def detectors(self, samples: int, seed: int) -> dict[str, Any]:
@@ -73,12 +73,13 @@ class Planted:
         test = self.run.splits.test
         clean_rows = np.sort(seeded_order(len(test), seed)[:samples])
         count = max(1, round(TRIGGERED_SHARE * len(clean_rows)))
-        odd_rows = np.sort(seeded_order(len(self.odd), seed)[:count])
-        is_triggered = np.repeat([False, True], [len(clean_rows), len(odd_rows)])
-        pixels = torch.cat([test.fetch(clean_rows)[0], self.odd.fetch(odd_rows)[0]])
-        usual, odd = (self.run.confusion(pred) for pred in (self.looks.clean, self.looks.triggered))
+        triggered_rows = np.sort(seeded_order(len(self.triggered), seed)[:count])
+        is_triggered = np.repeat([False, True], [len(clean_rows), len(triggered_rows)])
+        pixels = torch.cat([test.fetch(clean_rows)[0], self.triggered.fetch(triggered_rows)[0]])
+        of_clean, of_triggered = (self.run.confusion(pred) for pred in (self.looks.clean, self.looks.triggered))
+        confused = np.concatenate([of_clean[clean_rows], of_triggered[triggered_rows]])
         scores: dict[str, tuple[Scores, int, str]] = {
-            "confusion": (np.concatenate([usual[clean_rows], odd[odd_rows]]), 1, "the pass that answers"),
+            "confusion": (confused, 1, "the pass that answers"),
             "STRIP": (self._strip(pixels, seed), OVERLAYS, "superpositions with clean images"),
         }  # fmt: skip
         crowd, _ = test.fetch(np.setdiff1d(np.arange(len(test)), clean_rows))  # clean ones beside them, as in a stream
@@ -93,7 +94,7 @@ class Planted:
         }
         return {
             "inputs": len(pixels),
-            "triggered": len(odd_rows),
+            "triggered": len(triggered_rows),
             "by_name": blocks,
             "note": None if found is not None else f"activation clustering and spectral signatures {_NO_FEATURES}",
         }
@@ -123,10 +124,10 @@ class Planted:
 
     def pictures(self) -> list[Picture]:
         """Triggered images beside the clean ones."""
-        rows = np.asarray(evenly(len(self.odd), PICTURES), dtype=np.int64)
+        rows = np.asarray(evenly(len(self.triggered), PICTURES), dtype=np.int64)
         test = self.run.splits.test
         others = test.subset(np.flatnonzero(test.labels.numpy() != self.poisoning.target))
-        (before, labels), (after, _) = others.fetch(rows), self.odd.fetch(rows)
+        (before, labels), (after, _) = others.fetch(rows), self.triggered.fetch(rows)
         answers = to_numpy(self.looks.triggered.logits)[-1].argmax(axis=-1)
         classes = self.run.splits.classes
         return [
@@ -153,13 +154,12 @@ class Planted:
         """STRIP's scores, with clean images of ``tune`` laid over the inputs."""
         run = self.run
         overlays, _ = run.splits.tune.fetch(np.arange(len(run.splits.tune)))
-        run.observer.started("STRIP", "images", len(pixels), 0)
+        with run.context.progress.start("STRIP", "images", len(pixels)) as bar, evaluating(run.network.backbone):
 
-        def predict(images: Tensor) -> Tensor:
-            run.observer.advanced(1)
-            with torch.no_grad():
-                logits: Tensor = run.network.backbone(run.input(images))
-            return logits.float().cpu()
+            def predict(images: Tensor) -> Tensor:
+                bar.advance()
+                with torch.no_grad():
+                    logits: Tensor = run.network.backbone(run.input(images))
+                return logits.float().cpu()
 
-        with evaluating(run.network.backbone):
             return strip_scores(predict, pixels, overlays, seed=seed)

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shallowdeep.bench.comparison import duel
+from shallowdeep.bench.comparison import compare
+from shallowdeep.context import RunContext
 from shallowdeep.data.load import load_dataset
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError, OutputError
 from shallowdeep.files import write_json
 from shallowdeep.inference.bundle import Bundle, read_bundle
-from shallowdeep.progress import Observer
+from shallowdeep.progress import SILENT, Progress
 from shallowdeep.report.bench_figure import bench_figure
 from shallowdeep.report.figures import save_figure
-from shallowdeep.runs.preparation import DataProgress, check_classes
+from shallowdeep.runs.preparation import check_classes
 
 MOST_IMAGES = 2048
 BENCH, PICTURE = "bench.json", "bench.png"
@@ -33,8 +34,7 @@ def bench_bundle(
     rounds: int,
     threads: int,
     out: Path | None,
-    observer: Observer,
-    data_progress: DataProgress | None = None,
+    context: RunContext,
 ) -> tuple[dict[str, Any], list[Path]]:
     """The ``bench`` document of a bundle on real images, and the files written.
 
@@ -44,10 +44,9 @@ def bench_bundle(
             the network was trained on.
         batch_sizes: to measure.
         rounds: for each.
-        threads: of each contender.
+        threads: of each worker.
         out: directory for `bench.json` and `bench.png`, or None.
-        observer: told how it goes.
-        data_progress: told how the reading of data goes.
+        context: told how far it is.
 
     Raises:
         ShallowDeepError: the bundle or the data cannot be read, or do not go together.
@@ -55,9 +54,10 @@ def bench_bundle(
     bundle = read_bundle(path)
     if out is not None and not os.access(out if out.exists() else out.absolute().parent, os.W_OK):
         raise OutputError(f"Expected to write to {out}, which may not be written; --out names another directory")
-    images, name = real_images(bundle, data, data_progress)
-    observer.started("timing", "rounds", rounds * len(batch_sizes), 0)
-    document = duel(bundle, images, batch_sizes=batch_sizes, rounds=rounds, threads=threads, progress=observer.advanced)
+    images, name = real_images(bundle, data, context.progress)
+    document = compare(
+        bundle, images, batch_sizes=batch_sizes, rounds=rounds, threads=threads, progress=context.progress
+    )
     document = {"bundle": str(path), "data": name, **document}
     if out is None:
         return document, []
@@ -66,9 +66,7 @@ def bench_bundle(
     return document, [out / BENCH, out / PICTURE]
 
 
-def real_images(
-    bundle: Bundle, data: str | None, progress: DataProgress | None = None
-) -> tuple[NDArray[np.float32], str]:
+def real_images(bundle: Bundle, data: str | None, progress: Progress = SILENT) -> tuple[NDArray[np.float32], str]:
     """At most `MOST_IMAGES` normalised images (N, 3, S, S), in random order, and the dataset's name.
 
     Args:

@@ -7,31 +7,25 @@ from typing import Any
 
 from shallowdeep.analysis.evaluation import evaluation
 from shallowdeep.checkpoint import load
+from shallowdeep.context import RunContext
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import write_json
-from shallowdeep.progress import Observer
 from shallowdeep.report.figures import accuracy_cost_figure, save_figure
 from shallowdeep.runs.directory import METRICS, PICTURE, PREDICTIONS
-from shallowdeep.runs.preparation import DataProgress
 from shallowdeep.runs.splits import own_splits, predict_split, read_splits
 from shallowdeep.runtime import pick_device
 
 SPLITS = ("test", "tune", "train")  # certify is read by guarantees alone
 
 
-def judge(
+def evaluate_run(
     run: Path,
     *,
     data: str | None = None,
     split: str = "test",
     out: Path | None = None,
-    batch_size: int = 250,
-    device: str = "auto",
-    skip_bad_images: bool = False,
-    trust: bool = False,
-    observer: Observer,
-    data_progress: DataProgress | None = None,
+    context: RunContext,
 ) -> tuple[dict[str, Any], list[Path]]:
     """The ``evaluate`` document of a run and the files written.
 
@@ -45,20 +39,14 @@ def judge(
     if split not in SPLITS:
         raise ConfigurationError(f"Expected a split among {', '.join(SPLITS)}, got {split!r}")
     if data is not None and split != "test":
-        raise ConfigurationError(f"Expected no --split beside --data, which is judged whole, got {split!r}")
-    if batch_size < 1:
-        raise ConfigurationError(f"Expected a batch size of at least 1, got {batch_size}")
-    network = load(run, trust=trust)
-    own = own_splits(run, network, data, skip_bad_images=skip_bad_images, progress=data_progress)
-    shown_data = (
-        own
-        if data is None
-        else read_splits(run, network, data, skip_bad_images=skip_bad_images, progress=data_progress)
-    )
+        raise ConfigurationError(f"Expected no --split beside --data, which is evaluated whole, got {split!r}")
+    network = load(run, trust=context.trust)
+    own = own_splits(run, network, data, context=context)
+    shown_data = own if data is None else read_splits(run, network, data, context=context)
     part = own.split(split) if data is None else shown_data.all_images
-    network.to(pick_device(device))
-    tune = predict_split(network, own.tune, own.preprocessing, batch_size, observer)
-    shown = tune if part is own.tune else predict_split(network, part, own.preprocessing, batch_size, observer)
+    network.to(pick_device(context.device))
+    tune = predict_split(network, own.tune, own.preprocessing, context)
+    shown = tune if part is own.tune else predict_split(network, part, own.preprocessing, context)
     document = evaluation(
         shown_data.name,
         split if data is None else part.name,
@@ -83,7 +71,7 @@ def _write(
     written = []
     for name, pred in predictions.items():
         written.append(directory / PREDICTIONS / f"{name}.npz")
-        pred.save(written[-1], weights)
+        pred.of(weights).save(written[-1])
     write_json(directory / METRICS, document)
     save_figure(accuracy_cost_figure(document), directory / PICTURE)
     return [*written, directory / METRICS, directory / PICTURE]

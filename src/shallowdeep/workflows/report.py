@@ -16,7 +16,7 @@ from shallowdeep.exits.signals import max_probability
 from shallowdeep.files import replacing
 from shallowdeep.report.analysis_figures import analysis_figures
 from shallowdeep.report.page import Series, page
-from shallowdeep.workflows.analyze import Analysed
+from shallowdeep.workflows.analyze import Analyzed
 
 PAGE = "report.html"
 _LEVELS = 255  # confidence is shown in as many steps
@@ -32,11 +32,11 @@ def report_path(source: Path, out: Path | None) -> Path:
     return path / PAGE if folder else path
 
 
-def write_report(analysed: Analysed, path: Path, images: int, audits: Mapping[str, Any] | None = None) -> list[Path]:
+def write_report(analyzed: Analyzed, path: Path, images: int, audits: Mapping[str, Any] | None = None) -> list[Path]:
     """Write the page and, beside it, its figures as PNG and SVG.
 
     Args:
-        analysed: what to show.
+        analyzed: what to show.
         path: of the page.
         images: samples in each gallery; 0 for none.
         audits: of the run, as `read_audits` returns them.
@@ -48,22 +48,22 @@ def write_report(analysed: Analysed, path: Path, images: int, audits: Mapping[st
         OutputError: one cannot be written.
         ConfigurationError: Jinja2 is not installed; captum alone missing leaves out the maps.
     """
-    document, recorded = dict(analysed.document), analysed.recorded
+    document, recorded = dict(analyzed.document), analyzed.recorded
     pred = recorded.predictions
     shown: list[dict[str, Any]] = []
     if images and recorded.labels is not None:
-        pictures = analysed.images()
+        pictures = analyzed.images()
         shown, note = galleries(
-            analysed.network, pred, pictures, class_names=recorded.class_names,
+            analyzed.network, pred, pictures, class_names=recorded.class_names,
             exit_names=recorded.exit_names, count=images,
-            preprocessing=None if analysed.network is None else analysed.network.preprocessing,
+            preprocessing=None if analyzed.network is None else analyzed.network.preprocessing,
         )  # fmt: skip
         lost = "The images cannot be read any more: galleries show answers alone."
-        unread = analysed.network is not None and pictures is None
+        unread = analyzed.network is not None and pictures is None
         document["notes"] = [*document["notes"], *([note] if note else []), *([lost] if unread else [])]
     confidence = np.floor(_LEVELS * np.asarray(max_probability(pred.logits), dtype=np.float64)).astype(np.uint8)
     right = None if recorded.labels is None else np.asarray(correctness(pred))
-    series = Series(confidence, right, np.asarray(pred.costs, dtype=np.float64), _marks(analysed.policy))
+    series = Series(confidence, right, np.asarray(pred.costs, dtype=np.float64), _marks(analyzed.policy))
     text = page(document, series=series, galleries=shown, audits=audits or {})
     written = [path]
     with replacing(path) as temporary:

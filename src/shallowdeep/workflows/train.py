@@ -10,13 +10,13 @@ import torch
 from accelerate import Accelerator
 
 from shallowdeep.checkpoint import Architecture, load, read_manifest
+from shallowdeep.context import RunContext
 from shallowdeep.data.load import DataSplits
-from shallowdeep.progress import Observer
 from shallowdeep.runs.config import CONFIG, TrainConfig, read_config
 from shallowdeep.runs.config_checks import checked
 from shallowdeep.runs.directory import Standing, begin, check_data, claim, require_space, tidy
 from shallowdeep.runs.phases import phases_of
-from shallowdeep.runs.preparation import DataProgress, prepare_data, prepare_network
+from shallowdeep.runs.preparation import prepare_data, prepare_network
 from shallowdeep.runtime import pick_device, pick_precision
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.security.deepsloth import LEVELS, DeepSloth
@@ -60,15 +60,13 @@ class TrainedRun:
         }
 
 
-def run_training(
+def train_run(
     config: TrainConfig,
     directory: Path,
     *,
     resume: bool = False,
     overwrite: bool = False,
-    trust: bool = False,
-    observer: Observer,
-    data_progress: DataProgress | None = None,
+    context: RunContext,
 ) -> TrainedRun:
     """Train what ``config`` says into the RUN ``directory``.
 
@@ -77,9 +75,8 @@ def run_training(
         directory: made here, or an earlier run's.
         resume: go on with the unfinished run in it; one that is finished stays as it is.
         overwrite: replace the run in it, once everything is known to be right.
-        trust: let the manifest of ``config.init`` name code to run.
-        observer: told how it goes.
-        data_progress: told how the reading of data goes.
+        context: whether the manifest of ``config.init`` may name code to run, and progress; the rest of how a training
+            runs stands in ``config``.
 
     Raises:
         ShallowDeepError: any of its kinds, for bad settings, data, models or a full disk; nothing old is lost.
@@ -88,18 +85,18 @@ def run_training(
     phases = phases_of(config)
     standing = claim(directory, config, resume=resume, overwrite=overwrite)
     if standing is Standing.FINISHED:
-        observer.said(f"{directory} was trained to the end before: nothing to do")
+        context.progress.say(f"{directory} was trained to the end before: nothing to do")
         known = (
             not config.init and read_manifest(directory).model.name == config.model
         )  # named by the caller, not a file
-        return TrainedRun(directory, config, load(directory, trust=trust or known), read_history(directory))
+        return TrainedRun(directory, config, load(directory, trust=context.trust or known), read_history(directory))
     accelerator = _accelerator(config.device)
-    data = prepare_data(config, data_progress)
+    data = prepare_data(config, context.progress)
     if standing is Standing.UNFINISHED:
         check_data(directory, data.fingerprint, config.data)
     if config.init and _same_source(config, Path(config.init)):
         check_data(Path(config.init), data.fingerprint, config.data)
-    network = prepare_network(config, data, trust=trust)
+    network = prepare_network(config, data, trust=context.trust)
     require_space(directory, network)
     accelerator.wait_for_everyone()  # every process has seen the directory as it was
     if accelerator.is_main_process:
@@ -111,7 +108,7 @@ def run_training(
         network, data, phases, directory, Architecture(config.model, len(data.classes), data.preprocessing.size),
         seed=config.seed, precision=pick_precision(config.precision, accelerator.device),
         cache_budget=int(config.cache_budget * 2**30), weights_dtype=config.weights_dtype,
-        accelerator=accelerator, observer=observer, attack=_attack(config, data, accelerator.device),
+        accelerator=accelerator, progress=context.progress, attack=_attack(config, data, accelerator.device),
     )  # fmt: skip
     return TrainedRun(directory, config, network, history)
 

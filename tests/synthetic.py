@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from shallowdeep.exits.costs import CostModel
 from shallowdeep.exits.predictions import ExitPredictions
 
 COSTS = (0.16, 0.31, 0.46, 0.61, 0.76, 1.012)
@@ -22,9 +23,9 @@ def pool(samples: int, seed: int = 0, classes: int = 6) -> ExitPredictions:
         noise = 0.8 * noise + 0.6 * generator.normal(size=noise.shape)
         logits[k] = 1.2 * noise
         logits[k, np.arange(samples), labels] += gain * easiness
-    return ExitPredictions(logits.astype(np.float32), labels, np.asarray(COSTS))
+    return ExitPredictions(logits.astype(np.float32), labels, CostModel(COSTS, HEAD_COSTS))
 
 
 def part(pred: ExitPredictions, samples: np.ndarray[tuple[int], np.dtype[np.int64]]) -> ExitPredictions:
     """Some samples of a pool, repeats allowed."""
-    return ExitPredictions(pred.logits[:, samples], pred.labels[samples], pred.costs)
+    return pred.subset(samples)

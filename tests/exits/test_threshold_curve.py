@@ -10,13 +10,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shallowdeep.analysis.outcome import outcome
-from shallowdeep.analysis.tradeoff import Curve, cheapest_within, choose_threshold, default_thresholds, threshold_curve
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import Array
-from shallowdeep.exits.policy import first_confident_exit
+from shallowdeep.exits.outcome import summarize
+from shallowdeep.exits.policy import FALLBACKS, Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.exits.signals import max_probability
+from shallowdeep.exits.signals import SIGNALS, max_probability
+from shallowdeep.exits.threshold_curve import (
+    ThresholdCurve,
+    cheapest_within,
+    choose_threshold,
+    default_thresholds,
+    threshold_curve,
+)
 
 LIBRARIES = [np.asarray, torch.asarray]
 
@@ -60,12 +66,15 @@ def test_curve_agrees_with_a_slow_loop(seed: int, exits: int, samples: int) -> N
 
 
 @pytest.mark.parametrize("asarray", LIBRARIES)
-def test_curve_agrees_with_the_policy(asarray: Callable[..., Array]) -> None:
-    """The curve is what the policy does at each threshold, for both libraries."""
+@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize("fallback", FALLBACKS)
+def test_curve_agrees_with_the_policy(asarray: Callable[..., Array], signal: str, fallback: str) -> None:
+    """The curve is what the policy does at each threshold, for both libraries, any signal and fallback."""
     pred = random_predictions(7, asarray=asarray)
-    curve = threshold_curve(pred)
+    base = Policy((None,) * 3, signal, fallback)
+    curve = threshold_curve(pred, base=base)
     for t, threshold in enumerate(curve.thresholds):
-        point = outcome(pred, first_confident_exit(max_probability(pred.logits), threshold))
+        point = summarize(shared_threshold(float(threshold), 4, signal=signal, fallback=fallback), pred)
         assert curve.accuracy[t] == point.accuracy
         assert curve.relative_cost[t] == pytest.approx(point.relative_cost)
         assert curve.exit_shares[t].tolist() == pytest.approx(list(point.exit_shares))
@@ -105,7 +114,7 @@ def test_refuses_senseless_thresholds(thresholds: Array) -> None:
         threshold_curve(random_predictions(0), thresholds)
 
 
-CURVE = Curve(
+CURVE = ThresholdCurve(
     thresholds=np.array([0.0, 0.5, 0.6, 0.9, 1.1]),
     accuracy=np.array([0.60, 0.80, 0.91, 0.91, 0.92]),
     relative_cost=np.array([0.15, 0.25, 0.50, 0.70, 1.02]),
@@ -125,7 +134,7 @@ def test_the_cheapest_within_a_loss(loss: float, expected: float | None) -> None
     assert cheapest_within(CURVE, loss, reference_accuracy=0.92) == expected
 
 
-def test_refuses_senseless_wishes() -> None:
+def test_refuses_senseless_objectivees() -> None:
     """A budget must be above 0 and a loss a number."""
     with pytest.raises(ConfigurationError, match="Expected a relative cost above 0, got 0"):
         choose_threshold(CURVE, 0)

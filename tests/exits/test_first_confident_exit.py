@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.arrays import Array, to_numpy
-from shallowdeep.exits.policy import answers, first_confident_exit
+from shallowdeep.exits.policy import first_confident_exit
 
 LIBRARIES = [np.asarray, torch.asarray]
 ABOVE_ONE = float(np.nextafter(np.float32(1), np.float32(2)))
@@ -95,16 +95,9 @@ def test_refuses_what_is_no_confidence(confidence: Array) -> None:
         first_confident_exit(confidence, 0.5)
 
 
-@pytest.mark.parametrize("asarray", LIBRARIES)
-def test_answers_are_those_of_the_exit_taken(asarray: Callable[..., Array]) -> None:
-    """Each sample's answer is the likeliest class at its own exit."""
-    logits = np.random.default_rng(1).normal(size=(4, 50, 3)).astype(np.float32)
-    exits = np.random.default_rng(2).integers(0, 4, 50)
-    expected = [int(np.argmax(logits[exits[n], n])) for n in range(50)]
-    assert answers(asarray(logits), asarray(exits)).tolist() == expected
-
-
-def test_answers_refuses_another_number_of_samples() -> None:
-    """One exit per sample, not a value to spread over all."""
-    with pytest.raises(DataError, match="Expected one exit for each sample"):
-        answers(np.zeros((2, 3, 4), np.float32), np.zeros(1, np.int64))
+def test_each_exit_may_have_its_own_threshold() -> None:
+    """One for each exit but the last; another number is refused."""
+    confidence = np.array([[0.5, 0.5], [0.5, 0.2], [0.0, 0.0]], np.float32)
+    assert first_confident_exit(confidence, [0.6, 0.4]).tolist() == [1, 2]
+    with pytest.raises(ConfigurationError, match="Expected a threshold for each of 2 exits before the last, got 1"):
+        first_confident_exit(confidence, [0.6])

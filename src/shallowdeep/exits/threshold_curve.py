@@ -1,19 +1,18 @@
-"""Accuracy against cost as the confidence threshold moves, and the threshold to take for a wish."""
+"""Accuracy against cost as one threshold for all exits moves, and the threshold to take for an objective."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shallowdeep.analysis.accuracy import correctness
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.exits.policy import NEVER, Policy, scan, shared_threshold, stop
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.exits.signals import max_probability
 
 Floats = NDArray[np.float64]
 
@@ -22,10 +21,10 @@ _ROUNDING = 1e-12  # means of N counts differ in their last bits from limits suc
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class ThresholdCurve:
     """What each threshold does on one split; small NumPy arrays on the host whatever the predictions were.
 
-    Args:
+    Attributes:
         thresholds: (T,) float64, rising.
         accuracy: (T,) float64, share answered correctly.
         relative_cost: (T,) float64, mean cost relative to the backbone; never falls as the threshold rises.
@@ -38,7 +37,7 @@ class Curve:
     exit_shares: Floats
 
 
-def default_thresholds(pred: ExitPredictions) -> Floats:
+def default_thresholds(pred: ExitPredictions, base: Policy | None = None) -> Floats:
     """Return thresholds that cover the whole curve evenly: quantiles of the early exits' confidence.
 
     Evenly spaced thresholds would miss most of the curve, since confidences crowd near 1. Added are 0 (all leave at the
@@ -46,28 +45,32 @@ def default_thresholds(pred: ExitPredictions) -> Floats:
 
     Args:
         pred: the predictions thresholds are chosen on, so never the test split's.
+        base: signal, temperatures and ensemble; its thresholds do not matter. None for max softmax as it is.
 
     Returns:
         (T,) float64, rising, all different, each exact in float32; 2 <= T <= 203.
     """
-    confidence = to_numpy(max_probability(pred.logits[:-1, :, :]))  # the last exit's decides nothing
+    policy = _everywhere(base, NEVER, pred.exits)
     ends = np.asarray([0.0, np.nextafter(np.float32(1), np.float32(2))])
+    confidence = scan(policy, to_numpy(pred.logits), pred.costs).confidence[:-1]  # the last exit's decides nothing
     if confidence.size == 0:
         return ends
     quantiles = np.quantile(confidence, np.linspace(0, 1, _QUANTILES + 1), method="inverted_cdf")
     return np.unique(np.concatenate([ends, quantiles.astype(np.float64)]))
 
 
-def threshold_curve(pred: ExitPredictions, thresholds: Sequence[float] | NDArray[Any] | None = None) -> Curve:
-    """Return accuracy, cost and exit shares of ``first_confident_exit`` for every threshold at once.
+def threshold_curve(
+    pred: ExitPredictions, thresholds: Sequence[float] | NDArray[Any] | None = None, base: Policy | None = None
+) -> ThresholdCurve:
+    """Return accuracy, cost and exit shares of the paper's policy for every threshold.
 
-    A sample has left by exit k when its highest confidence up to k reaches the threshold. So with these running maxima
-    sorted, one binary search per exit and threshold counts who left, and the right answers among them are a
-    difference of cumulative sums: O(E·(N + T)·log N), where trying each threshold costs O(T·E·N).
+    Exits are scanned once; each threshold then costs O(E·N).
 
     Args:
         pred: predictions of all exits on one split.
-        thresholds: T values, each at least 0, in any order; ``default_thresholds(pred)`` when None.
+        thresholds: T values, each at least 0, in any order; ``default_thresholds(pred, base)`` when None.
+        base: signal, fallback, temperatures, ensemble and cost limit; its thresholds do not matter. None for max
+            softmax, with the final exit as fallback.
 
     Returns:
         The curve, thresholds in rising order.
@@ -75,43 +78,22 @@ def threshold_curve(pred: ExitPredictions, thresholds: Sequence[float] | NDArray
     Raises:
         ConfigurationError: no threshold, or one that is negative or not a number.
     """
-    settings = np.sort(default_thresholds(pred) if thresholds is None else np.asarray(thresholds, dtype=np.float64))
-    if settings.ndim != 1 or settings.size == 0 or not np.all(settings >= 0):
-        raise ConfigurationError(f"Expected one or more thresholds of at least 0, got {thresholds}")
-    confidence = to_numpy(max_probability(pred.logits))
-    limits = settings.astype(confidence.dtype)  # the comparison the policy makes
-    surest = np.maximum.accumulate(confidence, axis=0)  # (E, N)
-    surest[-1] = np.inf  # at the last exit everybody stops
-    right = to_numpy(correctness(pred))
-
-    left = np.zeros((settings.size, pred.exits + 1), dtype=np.int64)  # how many stopped before exit k
-    hits = np.zeros(settings.size, dtype=np.int64)
-    for k in range(pred.exits):
-        left[:, k + 1] = _count_reaching(surest[k], np.ones(pred.samples, dtype=bool), limits)
-        hits += _count_reaching(surest[k], right[k], limits)
-        if k:  # those who had stopped before are not answered here
-            hits -= _count_reaching(surest[k - 1], right[k], limits)
-    shares = np.diff(left, axis=1) / pred.samples
-    costs = to_numpy(pred.costs).astype(np.float64)
-    return Curve(settings, hits / pred.samples, shares @ costs, shares)
+    wanted = default_thresholds(pred, base) if thresholds is None else np.asarray(thresholds, dtype=np.float64)
+    settings = np.sort(wanted)
+    if settings.ndim != 1 or settings.size == 0 or not np.all(settings >= 0):  # also false for nan
+        raise ConfigurationError(f"Expected one or more thresholds of at least 0, got {settings.tolist()}")
+    policies = [_everywhere(base, min(float(value), NEVER), pred.exits) for value in settings]
+    scanned = scan(policies[0], to_numpy(pred.logits), pred.costs)
+    labels, costs = to_numpy(pred.labels), np.asarray(pred.costs)
+    accuracy, shares = np.zeros(settings.size), np.zeros((settings.size, pred.exits))
+    for row, policy in enumerate(policies):
+        decisions = stop(policy, scanned)
+        accuracy[row] = np.mean(decisions.labels == labels)
+        shares[row] = np.bincount(decisions.exits, minlength=pred.exits) / pred.samples
+    return ThresholdCurve(settings, accuracy, shares @ costs, shares)
 
 
-def _count_reaching(values: NDArray[Any], counted: NDArray[np.bool_], limits: NDArray[Any]) -> NDArray[np.int64]:
-    """Return, for each limit, how many of the counted samples have a value at or above it.
-
-    Args:
-        values: (N,) floating.
-        counted: (N,) which samples to count.
-        limits: (T,) of the dtype of ``values``.
-
-    Returns:
-        (T,) counts.
-    """
-    chosen = np.sort(values[counted])
-    return chosen.size - np.searchsorted(chosen, limits, side="left")
-
-
-def choose_threshold(tune_curve: Curve, max_relative_cost: float) -> float | None:
+def choose_threshold(tune_curve: ThresholdCurve, max_relative_cost: float) -> float | None:
     """Return the most accurate threshold among those cheap enough.
 
     Args:
@@ -130,7 +112,7 @@ def choose_threshold(tune_curve: Curve, max_relative_cost: float) -> float | Non
     return _first(tune_curve, allowed, (-tune_curve.accuracy, tune_curve.relative_cost))
 
 
-def cheapest_within(tune_curve: Curve, accuracy_loss: float, reference_accuracy: float) -> float | None:
+def cheapest_within(tune_curve: ThresholdCurve, accuracy_loss: float, reference_accuracy: float) -> float | None:
     """Return the cheapest threshold that loses at most so much accuracy.
 
     Args:
@@ -150,7 +132,13 @@ def cheapest_within(tune_curve: Curve, accuracy_loss: float, reference_accuracy:
     return _first(tune_curve, allowed, (tune_curve.relative_cost, -tune_curve.accuracy))
 
 
-def _first(curve: Curve, allowed: NDArray[np.bool_], keys: tuple[Floats, Floats]) -> float | None:
+def _everywhere(base: Policy | None, threshold: float, exits: int) -> Policy:
+    """Return ``base`` with one threshold at every exit."""
+    plain = shared_threshold(threshold, exits)
+    return plain if base is None else replace(base, thresholds=plain.thresholds)
+
+
+def _first(curve: ThresholdCurve, allowed: NDArray[np.bool_], keys: tuple[Floats, Floats]) -> float | None:
     """Return the allowed threshold with the smallest first key, then second key, then threshold; None if none."""
     order = np.lexsort((curve.thresholds, keys[1], keys[0]))
     chosen = order[allowed[order]]

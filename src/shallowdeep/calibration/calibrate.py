@@ -1,0 +1,150 @@
+"""From predictions on ``tune`` and ``certify`` to the policy that an objective asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from shallowdeep.calibration.abstention_fit import answered, check_enough_to_abstain, with_abstention
+from shallowdeep.calibration.certification import check_enough
+from shallowdeep.calibration.ensemble_fit import fit_ensemble
+from shallowdeep.calibration.objective import Objective
+from shallowdeep.calibration.policy_search import with_threshold, within_budget, within_loss
+from shallowdeep.calibration.temperature import fit_temperatures, label_losses
+from shallowdeep.data.splits import seeded_order
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.exits.confusion import ConfusionStatistics
+from shallowdeep.exits.policy import NEVER, Policy, shared_threshold
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.exits.signals import ENSEMBLE
+
+FEW_SAMPLES = 300  # their accuracy has a standard error of two points and more
+
+
+@dataclass(frozen=True)
+class TemperatureFit:
+    """What temperatures fitted on ``tune`` change.
+
+    Attributes:
+        values: (E,) temperatures.
+        label_loss_before: (E,) mean negative log-likelihood of the labels on ``tune``, in nats.
+        label_loss_after: likewise, with the temperatures.
+    """
+
+    values: tuple[float, ...]
+    label_loss_before: tuple[float, ...]
+    label_loss_after: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What calibration gave.
+
+    Attributes:
+        policy: thresholds, how they were found, and what is promised.
+        base: the policy's settings beside thresholds: signal, fallback, temperatures, ensemble and cost limit.
+        temperatures: what fitting them changed; None where the policy uses none.
+    """
+
+    policy: Policy
+    base: Policy
+    temperatures: TemperatureFit | None
+
+
+def check_sizes(objective: Objective, certify: int, held: int | None = None) -> None:
+    """Refuse promises that ``certify`` is too small for.
+
+    Args:
+        objective: what is asked for.
+        certify: samples of it.
+        held: images that ``train``, ``tune`` and ``certify`` were cut from; None where that is not known.
+
+    Raises:
+        ConfigurationError: naming the size needed and what to do.
+    """
+    parts = max(1, objective.promises)
+    samples = certify // parts
+    if objective.abstain is not None:
+        check_enough_to_abstain(samples, error_rate=objective.abstain, confidence=objective.confidence, parts=parts)
+    if objective.max_accuracy_loss is not None:
+        delta = 1 - objective.confidence
+        check_enough(
+            samples, risk=objective.risk, eps=objective.max_accuracy_loss, delta=delta, held=held, parts=parts
+        )  # fmt: skip
+
+
+def calibrate_predictions(
+    objective: Objective,
+    tune: ExitPredictions,
+    certify: ExitPredictions,
+    statistics: ConfusionStatistics | None = None,
+) -> Calibration:
+    """Return the policy that an objective asks for.
+
+    Everything is chosen on ``tune``; ``certify`` decides about promises alone. The test split is never looked at.
+
+    Args:
+        objective: what is asked for.
+        tune: predictions on the split to choose on.
+        certify: predictions of the same network on samples that neither training nor any choice has seen.
+        statistics: of confusion on training data, so that answers may be withheld by it; or None.
+
+    Raises:
+        ConfigurationError: a single exit, predictions of two networks, or nothing that can be promised.
+    """
+    if tune.exits == 1:
+        raise ConfigurationError("Expected predictions of internal classifiers too, got a single exit's")
+    if (tune.exits, tune.classes, tune.weights) != (certify.exits, certify.classes, certify.weights):
+        raise ConfigurationError("Expected tune and certify predictions of one network, got two networks'")
+    check_sizes(objective, certify.samples)
+    base, temperatures = _tempered_base(objective, tune)
+    if base.signal == ENSEMBLE:
+        everywhere = shared_threshold(NEVER, base.exits).thresholds
+        ensemble = fit_ensemble(base.tempered(to_numpy(tune.logits)), to_numpy(tune.labels))
+        base = replace(base, thresholds=everywhere, ensemble=ensemble)
+    for_loss, for_abstention = _shared_out(objective, certify)
+    policy = replace(_chosen(objective, base, tune, for_loss), weights=tune.weights)
+    found = {
+        **policy.found,
+        "temperatures_from": "tune" if policy.temperatures else None,
+        "ensemble_from": "tune" if policy.ensemble else None,
+    }
+    policy = replace(policy, found=found)
+    if objective.abstain is not None:
+        on_tune, tested = (answered(policy, pred, statistics) for pred in (tune, for_abstention))
+        policy = with_abstention(policy, on_tune, tested, error_rate=objective.abstain, confidence=objective.confidence)
+    return Calibration(policy, base, temperatures if policy.temperatures else None)
+
+
+def _tempered_base(objective: Objective, tune: ExitPredictions) -> tuple[Policy, TemperatureFit | None]:
+    """Return the policy's settings, with temperatures where they are wanted, and what these change."""
+    base = objective.base(tune.exits)
+    if not objective.fits_temperatures:
+        return base, None
+    logits, labels = to_numpy(tune.logits), to_numpy(tune.labels)
+    values = fit_temperatures(logits, labels)
+    before, after = (label_losses(logits, labels, one) for one in ([1.0] * tune.exits, values))
+    return replace(base, temperatures=values), TemperatureFit(values, before, after)
+
+
+def _shared_out(objective: Objective, certify: ExitPredictions) -> tuple[ExitPredictions, ExitPredictions]:
+    """Return what the loss is tested on and what abstention is.
+
+    A policy that was chosen with samples may not be tested on them again: where both are promised each gets a half.
+    """
+    if objective.max_accuracy_loss is None or objective.abstain is None:
+        return certify, certify
+    order = seeded_order(certify.samples, 0)
+    return certify.subset(np.sort(order[::2])), certify.subset(np.sort(order[1::2]))
+
+
+def _chosen(objective: Objective, base: Policy, tune: ExitPredictions, certify: ExitPredictions) -> Policy:
+    """Return the policy with thresholds, by ``tune`` and what of ``certify`` the loss is tested on."""
+    if objective.threshold is not None:
+        return with_threshold(base, objective.threshold)
+    if objective.budget is not None:
+        return within_budget(tune, base, objective.budget)
+    loss = objective.max_accuracy_loss or 0.0
+    return within_loss(tune, certify, base, loss=loss, confidence=objective.confidence, risk=objective.risk)

@@ -1,0 +1,71 @@
+"""Bars on a terminal, lines elsewhere, and silence."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+from tests.recorder import Recorder
+
+from shallowdeep.progress import SILENT, TerminalProgress, shown
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> tuple[TerminalProgress, StringIO]:
+    """A progress that draws to a string."""
+    drawn = StringIO()
+    monkeypatch.setattr(
+        "rich.console.Console",
+        lambda **_: Console(file=drawn, force_terminal=True, color_system=None, highlight=False),
+    )
+    return TerminalProgress(), drawn
+
+
+def test_bars_of_reading_do_not_disturb_the_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images read in the middle of a training have a bar of their own, which goes when they are read."""
+    progress, _ = on_a_terminal(monkeypatch)
+    with progress:
+        with progress.start("reading train", "images", 128) as reading:
+            reading.advance(64)
+            reading.advance(64)
+        assert not progress._drawing.tasks
+        training = progress.start("joint", "steps", 10, 4)
+        training.advance(1, "loss 1.0")
+        reading = progress.start("reading tune", "images", 20)
+        reading.advance(5)
+        training.advance()
+        first, second = progress._drawing.tasks
+        assert (first.completed, first.total, first.fields["note"]) == (6, 10, "")
+        assert (second.completed, second.total, second.description) == (5, 20, "reading tune (images)")
+        reading.finish()
+        assert [task.completed for task in progress._drawing.tasks] == [6]
+        training.finish()
+        training.finish()  # twice is once
+    assert progress._drawing.tasks == []
+
+
+def test_without_a_terminal_a_line_a_minute_tells_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Inside a long epoch a log shows life, and no more than that."""
+    clock = [100.0]
+    monkeypatch.setattr("shallowdeep.progress.time.monotonic", lambda: clock[0])
+    with TerminalProgress() as progress, progress.start("joint", "steps", 4000) as bar:
+        for second in range(150):
+            clock[0] = 100.0 + second
+            bar.advance(10, "epoch 1/3 loss 2.100")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(", about")[0] for line in lines] == [
+        "joint (steps): 610 of 4,000, epoch 1/3 loss 2.100",
+        "joint (steps): 1,210 of 4,000, epoch 1/3 loss 2.100",
+    ]
+    assert "min left" in lines[-1]
+
+
+def test_users_choose_bars_silence_or_their_own() -> None:
+    """True draws, False does not, anything else is taken as it is."""
+    own = Recorder()
+    with shown(True) as drawn, shown(False) as silent, shown(own) as given:
+        assert isinstance(drawn, TerminalProgress)
+        assert silent is SILENT
+        assert given is own
