@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from paired import publish
 
 from shallowdeep.analysis.accuracy import exit_accuracies
-from shallowdeep.checkpoint import Architecture, load
+from shallowdeep.checkpoint import load
 from shallowdeep.data.augmentation import get_augmentation
 from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.load import DataSplits, load_dataset
@@ -39,16 +39,20 @@ from shallowdeep.runtime import pick_precision, seed_everything
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.sdn.prediction import predict_exits
-from shallowdeep.training.losses import weighted_loss
+from shallowdeep.training.cached_heads import HeadCaching
+from shallowdeep.training.caching import Caching
+from shallowdeep.training.hyperparameters import HEADS, hyperparameters
+from shallowdeep.training.losses import exit_loss
 from shallowdeep.training.optimization import build_optimizer, set_learning_rate
-from shallowdeep.training.recipes import hyperparameters
-from shallowdeep.training.run import Phase, train
+from shallowdeep.training.recipes import Phase
+from shallowdeep.training.run import Training, train
+from shallowdeep.training.sources import SplitSource
 
 EPOCHS = 25
 GOAL = 0.5  # points
 OUR_TURN = 3.0  # seconds
 PLAIN_STEPS = 20  # in a turn: two epochs of them in all, or more
-SETTINGS = hyperparameters("ic-only", "resnet56")
+SETTINGS = hyperparameters(HEADS, "resnet56")
 Accuracies = NDArray[np.float64]
 
 
@@ -73,11 +77,12 @@ def ours(
     network = fresh(init, seed)
     settings = replace(SETTINGS, views=views)
     with tempfile.TemporaryDirectory() as directory:
-        train(
-            network, data, [Phase("ic-only", settings)], Path(directory), Architecture("resnet56", 10, 32),
-            seed=seed, precision=pick_precision("auto", torch.device("cpu")), cache_budget=8 * 2**30,
-            weights_dtype="fp32", accelerator=Accelerator(cpu=True), progress=progress,
-        )  # fmt: skip
+        precision = pick_precision("auto", torch.device("cpu"))
+        caching = HeadCaching(data, Caching(Path(directory), views, 8 * 2**30, seed, precision))
+        training = Training(
+            network, SplitSource(data, seed), Path(directory), seed, precision, Accelerator(cpu=True), progress, caching
+        )
+        train(training, [Phase("ic-only", HEADS, settings)])
     return network
 
 
@@ -102,7 +107,7 @@ class PlainLoop:
             augmentation=get_augmentation(self.data.augmentation, 32),
         )  # fmt: skip
         for images, labels in batches:
-            loss = weighted_loss(self.network(images), labels, self.weights)
+            loss = exit_loss(self.network(images), labels, self.weights)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it so
             self.optimizer.step()

@@ -21,9 +21,9 @@ from shallowdeep.data.loading import Batches
 from shallowdeep.models.registry import build
 from shallowdeep.runtime import pick_precision
 from shallowdeep.sdn.convert import convert
-from shallowdeep.training.losses import exit_weights, weighted_loss
+from shallowdeep.training.hyperparameters import EVERYTHING, hyperparameters
+from shallowdeep.training.losses import exit_loss, exit_weights
 from shallowdeep.training.optimization import build_optimizer
-from shallowdeep.training.recipes import hyperparameters
 
 BATCH = 128
 
@@ -35,7 +35,7 @@ def stepper(batches: list[tuple[Tensor, Tensor]], *, fast: bool) -> Callable[[],
     if fast:
         network.to(memory_format=torch.channels_last)
     precision = pick_precision("auto", torch.device("cpu")) if fast else "fp32"
-    optimizer = build_optimizer(network, hyperparameters("joint", "resnet56"))
+    optimizer = build_optimizer(network, hyperparameters(EVERYTHING, "resnet56"))
     weights = (*exit_weights([exit_.fraction for exit_ in network.exits[:-1]], 1, 12), 1.0)
     turn = 0
 
@@ -46,7 +46,7 @@ def stepper(batches: list[tuple[Tensor, Tensor]], *, fast: bool) -> Callable[[],
         images = images if fast else images.contiguous()
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             logits = network(images)
-        loss = weighted_loss(logits, labels, weights)
+        loss = exit_loss(logits, labels, weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it so
         optimizer.step()

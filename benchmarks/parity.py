@@ -19,7 +19,7 @@ from shallowdeep.data.load import load_dataset
 from shallowdeep.exits.policy import decide
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.exits.signals import scan_exits
-from shallowdeep.inference.bundle import read_bundle
+from shallowdeep.inference.bundle import preprocessing_of, read_bundle
 from shallowdeep.inference.engine import EarlyExitEngine
 
 NEAR = 1e-4
@@ -29,10 +29,8 @@ BATCH = 64
 def compare(run: Path, path: Path) -> dict[str, Any]:
     """Numbers of images, of different answers, and of those that rounding does not explain."""
     bundle = read_bundle(path)
-    policy, settings = bundle.policy, dict(bundle.data)
-    splits = load_dataset(
-        settings.pop("source"), image_size=bundle.preprocessing.size, preprocessing=bundle.preprocessing, **settings
-    )
+    policy, settings, wanted = bundle.policy, dict(bundle.data), preprocessing_of(bundle)
+    splits = load_dataset(settings.pop("source"), image_size=wanted.size, preprocessing=wanted, **settings)
     engine = EarlyExitEngine(bundle)
     counts = {"images": 0, "different": 0, "unexplained": 0}
     for name in ("tune", "certify"):
@@ -46,7 +44,7 @@ def compare(run: Path, path: Path) -> dict[str, Any]:
         for first in range(0, len(part), BATCH):
             places = np.arange(first, min(first + BATCH, len(part)))
             images, _ = part.fetch(places)
-            got = engine(bundle.preprocessing.normalize(images).contiguous().numpy())
+            got = engine(wanted.normalize(images).contiguous().numpy())
             differs = (got.exits != expected.exits[places]) | (got.labels != expected.labels[places])
             counts["images"] += len(places)
             counts["different"] += int(differs.sum())

@@ -33,8 +33,8 @@ from shallowdeep.data.loading import Batches
 from shallowdeep.files import write_json
 from shallowdeep.models.registry import build
 from shallowdeep.runtime import seed_everything
+from shallowdeep.training.hyperparameters import BACKBONE, Hyperparameters, OneCycle, Steps, hyperparameters
 from shallowdeep.training.optimization import build_optimizer, set_learning_rate
-from shallowdeep.training.recipes import Hyperparameters, OneCycle, Steps, hyperparameters
 
 EPOCHS = 8
 EARLY, MIDDLE = 0.4, 0.7  # shares of training with images of 24 and of 28 pixels, where resolution grows
@@ -59,7 +59,7 @@ class Trial:
 
 def trials() -> dict[str, Trial]:
     """All of them by name."""
-    short = hyperparameters("backbone", "resnet20", epochs=EPOCHS)
+    short = replace(hyperparameters(BACKBONE, "resnet20"), epochs=EPOCHS)
     default = Trial(short)
     return {
         "default": default,

@@ -19,9 +19,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from shallowdeep.models.registry import build
 from shallowdeep.sdn.convert import convert
-from shallowdeep.training.losses import exit_weights, weighted_loss
+from shallowdeep.training.hyperparameters import EVERYTHING, hyperparameters
+from shallowdeep.training.losses import exit_loss, exit_weights
 from shallowdeep.training.optimization import build_optimizer
-from shallowdeep.training.recipes import hyperparameters
 
 BATCH, SIDE = 128, 32
 
@@ -63,7 +63,7 @@ def stepper(contender: Contender) -> Callable[[], None]:
     if contender.channels_last:
         network.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
-    optimizer = build_optimizer(network, hyperparameters("joint", "resnet56", optimizer=contender.optimizer))
+    optimizer = build_optimizer(network, hyperparameters(EVERYTHING, "resnet56", optimizer=contender.optimizer))
     for group in optimizer.param_groups:
         if contender.fused:
             group["fused"] = True
@@ -75,7 +75,7 @@ def stepper(contender: Contender) -> Callable[[], None]:
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=contender.precision == "bf16"):
             logits = module(images)
-        loss = weighted_loss(logits, labels, weights)
+        loss = exit_loss(logits, labels, weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it so
         optimizer.step()

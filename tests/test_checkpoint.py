@@ -15,13 +15,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from shallowdeep.checkpoint import MANIFEST, WEIGHTS, Architecture, load, read_manifest, save
+from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import CheckpointError, ConfigurationError, OutputError, WeightsMismatchError
 from shallowdeep.files import sha256_of
 from shallowdeep.models.registry import build
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.sdn.saving import MANIFEST, WEIGHTS, Architecture, save
 
 PREPROCESSING = Preprocessing(16, (0.5, 0.4, 0.3), (0.2, 0.2, 0.25))
 OBJECT = Architecture("", 3, 16)
@@ -135,6 +136,7 @@ def test_a_network_with_a_name_needs_no_object(tmp_path: Path) -> None:
     """A name of the registry rebuilds the network, here one without internal classifiers."""
     network = ShallowDeepNetwork.without_exits(build("resnet20", num_classes=3, image_size=32), 123)
     network.preprocessing, network.classes = Preprocessing(32, (0.5,) * 3, (0.5,) * 3), ("a", "b", "c")
+    network.input_shape = (3, 32, 32)
     save(network, tmp_path, Architecture("resnet20", 3, 32))
     again = load(tmp_path)
     assert (again.backbone_macs, len(again.exits)) == (123, 1)
@@ -231,7 +233,7 @@ def test_a_full_disk_loses_nothing(saved: Path, monkeypatch: pytest.MonkeyPatch,
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     if where == "weights":
-        monkeypatch.setattr("shallowdeep.checkpoint.save_file", full)
+        monkeypatch.setattr("shallowdeep.sdn.saving.save_file", full)
     else:
         monkeypatch.setattr(os, "fsync", full)
     before = logits(load(saved, backbone=small_backbone()))
@@ -247,17 +249,33 @@ def test_safetensors_errors_are_told_as_what_they_are(saved: Path, monkeypatch: 
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("shallowdeep.checkpoint.save_file", full)
+    monkeypatch.setattr("shallowdeep.sdn.saving.save_file", full)
     with pytest.raises(OutputError, match="no space left on the disk"):
         save(small_network(), saved, OBJECT)
 
 
+def test_a_network_made_from_python_is_saved_by_itself(tmp_path: Path) -> None:
+    """Without preprocessing, class names or a name to build it by; its weights' hash is known from then on."""
+    torch.manual_seed(0)
+    network = convert(small_backbone(), torch.zeros(1, 3, 16, 20), fractions=(0.4,)).eval()
+    network.save(tmp_path / "net")
+    again = load(tmp_path / "net", backbone=small_backbone())
+    images = torch.randn(2, 3, 16, 20)
+    assert torch.equal(network(images), again(images))
+    assert (again.preprocessing, again.classes, again.input_shape) == (None, (), (3, 16, 20))
+    assert network.weights == again.weights == sha256_of(tmp_path / "net" / WEIGHTS)
+    with pytest.raises(CheckpointError, match=r"load\(.*, backbone=\.\.\.\): this network was built from an object"):
+        load(tmp_path / "net")
+    again.save(tmp_path / "copy")
+    assert load(tmp_path / "copy", backbone=small_backbone()).weights == network.weights
+
+
 def test_what_cannot_be_saved_is_refused(tmp_path: Path) -> None:
-    """An unknown dtype and a network without preprocessing leave nothing behind."""
+    """An unknown dtype and a network that knows no input shape leave nothing behind."""
     network = small_network()
     with pytest.raises(ConfigurationError, match="Expected weights dtype to be one of fp32, fp16, got 'int8'"):
         save(network, tmp_path / "net", OBJECT, dtype="int8")
-    network.preprocessing = None
-    with pytest.raises(ConfigurationError, match="Expected a network with preprocessing set"):
+    network.input_shape = None
+    with pytest.raises(ConfigurationError, match="Expected a network that knows the shape of its images"):
         save(network, tmp_path / "net", OBJECT)
     assert not (tmp_path / "net").exists()

@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shallowdeep.checkpoint import Architecture, load, save
+    from shallowdeep.checkpoint import load
     from shallowdeep.data.load import load_dataset
     from shallowdeep.data.loading import Batches
     from shallowdeep.data.preprocessing import Preprocessing
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shallowdeep.sdn.convert import convert
     from shallowdeep.sdn.network import ShallowDeepNetwork
     from shallowdeep.sdn.prediction import predict_exits
+    from shallowdeep.sdn.saving import Architecture, save
     from shallowdeep.security.exit_guard import ExitGuard
 
 _HOMES = {

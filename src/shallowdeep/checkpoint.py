@@ -1,4 +1,4 @@
-"""Save and load networks: safetensors and a JSON manifest; no pickle.
+"""To load a saved network: safetensors and a JSON manifest, no pickle. `shallowdeep.sdn.saving` writes it.
 
 A saved network is a directory with ``model.safetensors`` (weights under the backbone's own names, behind
 ``backbone.``, and those of the internal classifiers) and ``model.json`` (how to rebuild it, class names,
@@ -7,42 +7,27 @@ preprocessing, checksums).
 
 from __future__ import annotations
 
-import errno
-import json
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from shallowdeep.data.preprocessing import Preprocessing
-from shallowdeep.documents import read_document, sealed
+from shallowdeep.documents import read_document
 from shallowdeep.errors import CheckpointError, ConfigurationError
-from shallowdeep.files import replacing_together, sha256_of
+from shallowdeep.files import sha256_of
 from shallowdeep.models.registry import build, is_trusted
 from shallowdeep.models.weights import load_weights
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import Exit, ShallowDeepNetwork
+from shallowdeep.sdn.saving import FORMAT, FORMAT_VERSION, MANIFEST, WEIGHTS, Architecture
 
-FORMAT = "shallowdeep-network"
-FORMAT_VERSION = 2  # 1 has no cascaded internal classifiers, and other names in convolutional ones
 _OLDER_NAMES = {".reduction.conv.": ".reduction.convolutions.0.", ".reduction.norm.": ".reduction.convolutions.1."}
-MANIFEST, WEIGHTS = "model.json", "model.safetensors"
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """How to build the backbone again: its name as ``--model`` takes it, or "" for one built from an object."""
-
-    name: str
-    num_classes: int
-    image_size: int
 
 
 @dataclass(frozen=True)
@@ -54,7 +39,8 @@ class Manifest:
         exits: where they stand, the final one last.
         backbone_macs: of the backbone alone, per sample.
         classes: class names.
-        preprocessing: how image files become input.
+        preprocessing: how image files become input; None for a network made from Python without it.
+        input_shape: (C, H, W) of its images.
         weights: ``file``, ``bytes``, ``sha256`` and ``dtype`` of the weights file.
     """
 
@@ -62,66 +48,9 @@ class Manifest:
     exits: tuple[Exit, ...]
     backbone_macs: int
     classes: tuple[str, ...]
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
+    input_shape: tuple[int, ...]
     weights: Mapping[str, Any]
-
-
-def save(
-    network: ShallowDeepNetwork, directory: Path | str, architecture: Architecture, *, dtype: str = "fp32"
-) -> None:
-    """Write ``network`` to ``directory``; a write that fails leaves what was there.
-
-    Args:
-        network: with its ``preprocessing`` and ``classes`` set.
-        directory: made if need be; an older network there is replaced.
-        architecture: how to build the backbone again.
-        dtype: ``fp32`` or ``fp16`` for the floating-point weights in the file. fp16 halves it and rounds; tensors
-            beyond its range (a running variance, say) stay in fp32.
-
-    Raises:
-        ConfigurationError: ``dtype`` is unknown, or ``preprocessing`` is not set.
-        OutputError: the disk is full or cannot be written.
-    """
-    if dtype not in DTYPES:
-        raise ConfigurationError(f"Expected weights dtype to be one of {', '.join(DTYPES)}, got {dtype!r}")
-    if network.preprocessing is None:
-        raise ConfigurationError("Expected a network with preprocessing set, got None; set network.preprocessing first")
-    directory = Path(directory)
-    tensors = {name: _stored(value, DTYPES[dtype]) for name, value in network.state_dict().items()}
-    manifest: dict[str, Any] = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "model": asdict(architecture),
-        "exits": [asdict(exit_) for exit_ in network.exits],
-        "backbone_macs": network.backbone_macs,
-        "classes": list(network.classes),
-        "preprocessing": network.preprocessing.to_dict(),
-    }
-    with replacing_together(directory / WEIGHTS, directory / MANIFEST) as (weights, description):
-        write_tensors(tensors, weights)
-        size, digest = weights.stat().st_size, sha256_of(weights)
-        manifest["weights"] = {"file": WEIGHTS, "bytes": size, "sha256": digest, "dtype": dtype}
-        description.write_text(json.dumps(sealed(manifest), indent=2, allow_nan=False) + "\n")
-
-
-def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file.
-
-    Raises:
-        OSError: the disk is full or cannot be written; safetensors hides the number in an error of its own.
-    """
-    try:
-        save_file(dict(tensors), path, metadata=metadata)
-    except SafetensorError as error:
-        number = re.search(r"os error (\d+)", str(error))
-        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
-
-
-def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
-    value = value.detach().cpu().contiguous()
-    stored = value.to(dtype, copy=True) if value.is_floating_point() else value.clone()
-    lost = torch.isfinite(value).all() and not torch.isfinite(stored).all()
-    return value.to(torch.float32, copy=True) if lost else stored
 
 
 def read_manifest(directory: Path | str) -> Manifest:
@@ -137,12 +66,15 @@ def read_manifest(directory: Path | str) -> Manifest:
     absent = f"Expected a saved network with {MANIFEST} in {path.parent}, found none{unfinished}"
     document = read_document(path, FORMAT, FORMAT_VERSION, absent)
     try:
+        given = document["preprocessing"]
+        preprocessing = None if given is None else Preprocessing.from_dict(given)
         manifest = Manifest(
             model=Architecture(**document["model"]),
             exits=tuple(Exit(**exit_) for exit_ in document["exits"]),
             backbone_macs=int(document["backbone_macs"]),
             classes=tuple(str(name) for name in document["classes"]),
-            preprocessing=Preprocessing.from_dict(document["preprocessing"]),
+            preprocessing=preprocessing,
+            input_shape=_input_shape(document, preprocessing),
             weights={key: document["weights"][key] for key in ("bytes", "sha256")},
         )
     except (KeyError, TypeError, ValueError, ConfigurationError) as error:
@@ -152,6 +84,19 @@ def read_manifest(directory: Path | str) -> Manifest:
     if not manifest.exits or not isinstance(manifest.model.name, str):
         raise CheckpointError(f"Expected a complete manifest in {path}, got one without exits or a model's name")
     return manifest
+
+
+def _input_shape(document: Mapping[str, Any], preprocessing: Preprocessing | None) -> tuple[int, ...]:
+    """The shape of a network's images; before format 3 all had preprocessing, which says their size.
+
+    Raises:
+        ValueError: neither says anything.
+    """
+    if "input_shape" in document:
+        return tuple(int(side) for side in document["input_shape"])
+    if preprocessing is None:
+        raise ValueError("input_shape")
+    return (3, preprocessing.size, preprocessing.size)
 
 
 def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = False) -> ShallowDeepNetwork:
@@ -174,6 +119,7 @@ def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = F
     network = _with_exits(backbone, manifest)
     load_weights(network, {_name_now(name): value for name, value in tensors.items()}, str(directory / WEIGHTS))
     network.preprocessing, network.classes = manifest.preprocessing, manifest.classes
+    network.architecture, network.input_shape = manifest.model, manifest.input_shape
     network.weights = str(manifest.weights["sha256"])
     return network.eval()
 
@@ -203,10 +149,9 @@ def _with_exits(backbone: nn.Module, manifest: Manifest) -> ShallowDeepNetwork:
     internal = manifest.exits[:-1]
     if not internal:
         return ShallowDeepNetwork.without_exits(backbone, manifest.backbone_macs)
-    size = manifest.preprocessing.size
     return convert(
         backbone,
-        torch.zeros(1, 3, size, size),
+        torch.zeros(1, *manifest.input_shape),
         fractions=[exit_.fraction for exit_ in internal],
         heads=[exit_.head for exit_ in internal],
         cascaded=any(exit_.cascaded for exit_ in internal),

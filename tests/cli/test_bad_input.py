@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-import shallowdeep.checkpoint
+import shallowdeep.sdn.saving
 
 if TYPE_CHECKING:
     from tests.conftest import Shell, Training
@@ -208,7 +208,7 @@ def test_a_disk_that_fills_up_keeps_the_last_state(
 ) -> None:
     """Where an epoch's state does not fit, the run stops with one line, and goes on once there is room."""
     assert workplace.is_dir()
-    written = shallowdeep.checkpoint.write_tensors
+    written = shallowdeep.sdn.saving.write_tensors
     calls = []
 
     def second_fails(*values: object, **options: object) -> None:

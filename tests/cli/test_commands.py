@@ -146,7 +146,7 @@ def test_help_and_version(shell: Shell) -> None:
 
 
 def test_the_demo_tells_its_story(shell: Shell, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On an epoch each, the demo trains, converts, evaluates and says what to try next; a second time it renews it all."""
+    """On an epoch each, the demo trains, converts, evaluates, says what to try next; a second time it renews it all."""
     assert workplace.is_dir()
     monkeypatch.setattr(demo, "BACKBONE_EPOCHS", 1)
     monkeypatch.setattr(demo, "IC_EPOCHS", 1)

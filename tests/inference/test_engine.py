@@ -19,7 +19,6 @@ from tests.exits.ensembles import drawn
 from torch import Tensor, nn
 
 from shallowdeep.calibration.abstention_fit import confusion_of
-from shallowdeep.checkpoint import Architecture
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.abstention import Abstention, doubts
@@ -30,7 +29,7 @@ from shallowdeep.exits.signals import SIGNALS, scan_exits
 from shallowdeep.inference.backends import onnx_runtime
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.engine import EarlyExitEngine
-from shallowdeep.inference.export import Origin, write_bundle
+from shallowdeep.inference.export import write_bundle
 from shallowdeep.inference.segments import plan_segments
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -97,8 +96,7 @@ def network() -> ShallowDeepNetwork:
 def bundle(network: ShallowDeepNetwork, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """An ONNX bundle of it with all exits on."""
     directory = tmp_path_factory.mktemp("bundles") / "all"
-    origin = Origin(Architecture("", 5, SIZE), weights="")
-    return write_bundle(network, shared_threshold(NEVER, 4), directory, "onnxruntime", origin)
+    return write_bundle(network, shared_threshold(NEVER, 4), directory, "onnxruntime")
 
 
 def images(count: int, seed: int = 0) -> Tensor:
@@ -197,7 +195,7 @@ def test_torch_agrees_with_all_exits_then_policy(
 @pytest.fixture(scope="module")
 def exported(network: ShallowDeepNetwork, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """ONNX bundles of five kinds, each with its network."""
-    directory, origin = tmp_path_factory.mktemp("kinds"), Origin(Architecture("", 5, SIZE), weights="")
+    directory = tmp_path_factory.mktemp("kinds")
     shortcuts, chained = tiny(residual), tiny(residual, cascaded=True)
     every = shared_threshold(NEVER, 4)
     made: Exported = {"all exits": (network, bundle)}
@@ -207,7 +205,7 @@ def exported(network: ShallowDeepNetwork, bundle: Bundle, tmp_path_factory: pyte
         ("residual", shortcuts, every),
         ("cascaded", chained, every),
     ):
-        made[kind] = one, write_bundle(one, policy, directory / kind, "onnxruntime", origin, static=False)
+        made[kind] = one, write_bundle(one, policy, directory / kind, "onnxruntime", static=False)
     return made
 
 
@@ -403,8 +401,9 @@ def test_large_finite_values_are_accepted(network: ShallowDeepNetwork) -> None:
 
 def test_policies_that_do_not_fit_a_bundle_are_refused(network: ShallowDeepNetwork, tmp_path: Path) -> None:
     """Exits that were not exported, other weights, another number of exits, another backend."""
-    origin = Origin(Architecture("", 5, SIZE), weights="ab" * 32)
-    some = write_bundle(network, Policy((0.5, None, None)), tmp_path / "some", "onnxruntime", origin, static=False)
+    known = tiny()
+    known.weights = "ab" * 32
+    some = write_bundle(known, Policy((0.5, None, None)), tmp_path / "some", "onnxruntime", static=False)
     for policy, message in (
         (Policy((0.5, 0.5, None)), r"uses exits \[0, 3\] .* got \[1\] besides; export again"),
         (Policy((0.5, None, None), weights="cd" * 32), "Expected a policy for the weights abab"),

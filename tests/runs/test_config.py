@@ -11,7 +11,7 @@ import pytest
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.runs.config import TrainConfig, config_from, exit_fractions, read_config, write_config
 from shallowdeep.runs.config_checks import checked
-from shallowdeep.runs.phases import phases_of
+from shallowdeep.runs.preparation import phases_of
 from shallowdeep.training.recipes import BEST_EXIT_WEIGHT
 
 BASE = TrainConfig(data="mnist5k", model="resnet20")
@@ -117,11 +117,11 @@ def test_good_settings_stay_as_they_are() -> None:
 def test_phases_follow_the_recipe() -> None:
     """One phase, or the backbone's before the heads'; epochs, rate and batch size apply to the recipe's own."""
     one = phases_of(replace(BASE, epochs=3, batch_size=10, learning_rate=0.5))
-    assert [(p.recipe, p.settings.epochs, p.settings.batch_size, p.settings.learning_rate) for p in one] == [
+    assert [(p.name, p.settings.epochs, p.settings.batch_size, p.settings.learning_rate) for p in one] == [
         ("joint", 3, 10, 0.5)
     ]
     two = phases_of(replace(BASE, recipe="ic-only", train_backbone=True, epochs=3, batch_size=10, views=2))
-    assert [(p.recipe, p.settings.epochs, p.settings.batch_size) for p in two] == [
+    assert [(p.name, p.settings.epochs, p.settings.batch_size) for p in two] == [
         ("backbone", 16, 128), ("ic-only", 3, 10),
     ]  # fmt: skip
     assert two[1].settings.views == 2
@@ -132,7 +132,7 @@ def test_mixed_is_a_backbone_and_then_everything_at_a_lower_rate() -> None:
 
     def shown(**changes: Any) -> list[tuple[str, int, float]]:  # noqa: ANN401 - settings of any kind
         phases = phases_of(replace(BASE, recipe="mixed", **changes))
-        return [(phase.recipe, phase.settings.epochs, round(phase.settings.learning_rate, 9)) for phase in phases]
+        return [(phase.name, phase.settings.epochs, round(phase.settings.learning_rate, 9)) for phase in phases]
 
     assert shown(epochs=10) == [("backbone", 6, 0.03), ("joint", 4, 0.009)]
     assert shown(epochs=10, optimizer="sgd") == [("backbone", 6, 0.2), ("joint", 4, 0.03)]
@@ -149,7 +149,7 @@ def test_best_is_joint_with_what_helps() -> None:
     def shown(**changes: Any) -> tuple[str, int, float, float]:  # noqa: ANN401 - settings of any kind
         (phase,) = phases_of(replace(BASE, recipe="best", **changes))
         chosen = phase.settings
-        return phase.recipe, chosen.batch_size, chosen.exit_weight, round(chosen.learning_rate, 9)
+        return phase.name, chosen.batch_size, chosen.exit_weight, round(chosen.learning_rate, 9)
 
     assert shown() == ("best", 128, BEST_EXIT_WEIGHT, 0.03)
     assert shown(exit_weight=0.25, batch_size=32, learning_rate=0.3) == ("best", 32, 0.25, 0.3)

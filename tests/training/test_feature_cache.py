@@ -17,7 +17,7 @@ from shallowdeep.progress import SILENT
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.feature_cache import CachePlan, FeatureCache, plan_cache, summarise_batches
-from shallowdeep.training.losses import weighted_loss
+from shallowdeep.training.losses import exit_loss
 from shallowdeep.training.tasks import CachedHeadsTask, HeadBank
 
 
@@ -72,9 +72,9 @@ def test_gradients_equal_those_through_the_frozen_trunk(
     heads = list(network.internal_classifiers.parameters())
     for view in (0, 1):
         images = torch.cat([images for images, _ in augmented(data, view)])
-        through_trunk = weighted_loss(network(images), data.train.labels, (1.0, 1.0, 0.0))
+        through_trunk = exit_loss(network(images), data.train.labels, (1.0, 1.0, 0.0))
         expected = torch.autograd.grad(through_trunk, heads)
-        cached = weighted_loss(HeadBank(network)(cache.rows(view, torch.arange(54))), cache.labels, (1.0, 1.0))
+        cached = exit_loss(HeadBank(network)(cache.rows(view, torch.arange(54))), cache.labels, (1.0, 1.0))
         got = torch.autograd.grad(cached, heads)
         assert cached.item() == pytest.approx(through_trunk.item(), rel=2**-10)
         largest = max(float(gradient.abs().max()) for gradient in expected)
@@ -88,11 +88,11 @@ def test_gradients_are_exactly_those_through_the_trunk(data: DataSplits, *, casc
     network = two_classifiers(cascaded=cascaded)
     heads = list(network.internal_classifiers.parameters())
     images = torch.cat([images for images, _ in augmented(data, 0)])
-    expected = torch.autograd.grad(weighted_loss(network(images), data.train.labels, (1.0, 1.0, 0.0)), heads)
+    expected = torch.autograd.grad(exit_loss(network(images), data.train.labels, (1.0, 1.0, 0.0)), heads)
     with torch.no_grad():
         outputs, _ = network.stage_outputs(images)
     summaries = [ic.summarise(x) for ic, x in zip(network.internal_classifiers, outputs, strict=True)]  # type: ignore[operator]  # an InternalClassifier
-    got = torch.autograd.grad(weighted_loss(HeadBank(network)(summaries), data.train.labels, (1.0, 1.0)), heads)
+    got = torch.autograd.grad(exit_loss(HeadBank(network)(summaries), data.train.labels, (1.0, 1.0)), heads)
     for one, other in zip(expected, got, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
 

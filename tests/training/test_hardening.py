@@ -11,13 +11,18 @@ from accelerate import Accelerator
 from tests.training.test_feature_cache import two_classifiers
 from torch import Tensor
 
-from shallowdeep.checkpoint import Architecture
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.progress import SILENT
 from shallowdeep.sdn.network import ShallowDeepNetwork
-from shallowdeep.training.recipes import hyperparameters
-from shallowdeep.training.run import Phase, train
+from shallowdeep.training.cached_heads import HeadCaching
+from shallowdeep.training.caching import Caching
+from shallowdeep.training.hyperparameters import HEADS, hyperparameters
+from shallowdeep.training.recipes import Phase
+from shallowdeep.training.run import Training, train
+from shallowdeep.training.sources import SplitSource
 from shallowdeep.training.tasks import Attack, NetworkTask
+
+SETTINGS = hyperparameters(HEADS, "plain")
 
 
 @pytest.fixture
@@ -37,8 +42,8 @@ def test_the_first_half_of_every_batch_is_changed_and_no_other(data: DataSplits)
 
     def batches(attack: Attack | None) -> list[tuple[Tensor, Tensor]]:
         task = NetworkTask(
-            two_classifiers(), data, batch_size=9, seed=0, weights_at=lambda _: (1.0, 1.0, 0.0), precision="fp32",
-            attack=attack,
+            two_classifiers(), SplitSource(data, 0), replace(SETTINGS, batch_size=9),
+            weights_at=lambda _: (1.0, 1.0, 0.0), precision="fp32", attack=attack,
         )  # fmt: skip
         return list(task.batches(0, 0, 1))
 
@@ -56,13 +61,13 @@ def test_training_calls_the_attack_at_every_step_and_caches_nothing(data: DataSp
     def trained(name: str, attack: Attack | None) -> dict[str, Tensor]:
         network = two_classifiers()
         network.preprocessing, network.classes = data.preprocessing, data.classes
-        settings = replace(hyperparameters("ic-only", "plain", epochs=2), batch_size=9)
+        settings = replace(SETTINGS, epochs=2, batch_size=9)
         (tmp_path / name).mkdir()
-        train(
-            network, data, [Phase("ic-only", settings)], tmp_path / name, Architecture("plain", 3, 16), seed=0,
-            precision="fp32", cache_budget=2**30, weights_dtype="fp32", accelerator=Accelerator(cpu=True),
-            progress=SILENT, attack=attack,
-        )  # fmt: skip
+        caching = HeadCaching(data, Caching(tmp_path / name, settings.views, 2**30, 0, "fp32"))
+        training = Training(
+            network, SplitSource(data, 0), tmp_path / name, 0, "fp32", Accelerator(cpu=True), SILENT, caching, attack
+        )
+        train(training, [Phase("ic-only", HEADS, settings)])
         return network.state_dict()
 
     seen: list[int] = []

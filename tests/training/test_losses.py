@@ -10,9 +10,9 @@ import torch
 from shallowdeep.training.losses import (
     Distillation,
     distilled_loss,
+    exit_loss,
     exit_losses,
     exit_weights,
-    weighted_loss,
 )
 
 
@@ -36,7 +36,7 @@ def test_equal_logits_cost_the_logarithm_of_the_classes() -> None:
     assert losses.tolist() == pytest.approx([math.log(4)] * 3)
 
 
-def test_weighted_loss_equals_a_slow_loop() -> None:
+def test_exit_loss_equals_a_slow_loop() -> None:
     """The vectorised loss is the sum over exits and samples, written out."""
     torch.manual_seed(0)
     logits, labels, weights = torch.randn(3, 6, 4), torch.tensor([0, 3, 2, 1, 1, 0]), (0.15, 0.5, 1.0)
@@ -44,14 +44,14 @@ def test_weighted_loss_equals_a_slow_loop() -> None:
     for exit_logits, weight in zip(logits, weights, strict=True):
         for row, label in zip(exit_logits.tolist(), labels.tolist(), strict=True):
             slow += weight * (math.log(sum(math.exp(z) for z in row)) - row[label]) / len(labels)
-    assert weighted_loss(logits, labels, weights).item() == pytest.approx(slow, rel=1e-5)
+    assert exit_loss(logits, labels, weights).item() == pytest.approx(slow, rel=1e-5)
 
 
 def test_half_precision_logits_give_a_float32_loss() -> None:
     """Autocast's bfloat16 logits are summed in float32."""
-    assert weighted_loss(
-        torch.zeros(2, 3, 5, dtype=torch.bfloat16), torch.zeros(3, dtype=torch.long), (1, 1)
-    ).dtype is (torch.float32)
+    assert exit_loss(torch.zeros(2, 3, 5, dtype=torch.bfloat16), torch.zeros(3, dtype=torch.long), (1, 1)).dtype is (
+        torch.float32
+    )
 
 
 def test_an_empty_share_costs_nothing() -> None:
@@ -81,7 +81,7 @@ def test_the_final_exit_learns_nothing_from_its_pupils() -> None:
     logits, labels = torch.randn(3, 6, 4, requires_grad=True), torch.tensor([0, 3, 2, 1, 1, 0])
     weights = (0.5, 0.5, 1.0)
     (taught,) = torch.autograd.grad(distilled_loss(logits, labels, weights, Distillation(0.5, 3.0)), logits)
-    (plain,) = torch.autograd.grad(weighted_loss(logits, labels, weights), logits)
+    (plain,) = torch.autograd.grad(exit_loss(logits, labels, weights), logits)
     assert torch.allclose(taught[-1], plain[-1])
     assert not torch.allclose(taught[0], plain[0])
     (untaught,) = torch.autograd.grad(distilled_loss(logits, labels, weights, Distillation(0.0, 3.0)), logits)

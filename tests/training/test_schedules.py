@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shallowdeep.training.recipes import OneCycle, Steps, hyperparameters
+from shallowdeep.training.hyperparameters import EVERYTHING, HEADS, OneCycle, Steps, hyperparameters
 
 
 @pytest.mark.parametrize(("epochs", "drops"), [(100, (35, 60, 85)), (20, (7, 12, 17)), (40, (14, 24, 34))])
 def test_steps_scale_with_the_epochs(epochs: int, drops: tuple[int, ...]) -> None:
     """The rate falls to a tenth exactly at the epochs that are 35, 60 and 85 % of all."""
-    schedule = hyperparameters("joint", "resnet56", "paper").schedule
+    schedule = hyperparameters(EVERYTHING, "resnet56", "paper").schedule
     for number, drop in enumerate(drops):
         assert schedule.multiplier(drop / epochs) == pytest.approx(0.1 ** (number + 1))
         assert schedule.multiplier((drop - 1) / epochs) == pytest.approx(0.1**number)
@@ -20,7 +20,7 @@ def test_steps_scale_with_the_epochs(epochs: int, drops: tuple[int, ...]) -> Non
 
 def test_internal_classifiers_slow_down_after_15_of_25_epochs() -> None:
     """The paper's schedule for internal classifiers has one step, at 60 %."""
-    schedule = hyperparameters("ic-only", "vgg16").schedule
+    schedule = hyperparameters(HEADS, "vgg16").schedule
     assert [schedule.multiplier(epoch / 25) for epoch in (0, 14, 15, 24)] == pytest.approx([1, 1, 0.1, 0.1])
 
 

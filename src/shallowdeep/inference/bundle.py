@@ -21,7 +21,7 @@ from shallowdeep.files import sha256_of, write_json
 from shallowdeep.inference.segments import Segment
 
 MANIFEST = "manifest.json"
-FORMAT, FORMAT_VERSION = "shallowdeep-bundle", 1
+FORMAT, FORMAT_VERSION = "shallowdeep-bundle", 2  # 1 has no input shape
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Bundle:
         static: the unmodified backbone's file, or None where it was left out.
         policy: whose exits in use are the segments'.
         classes: class names.
-        preprocessing: how image files become input.
+        preprocessing: how image files become input; None for a network made from Python without it.
+        input_shape: (C, H, W) of its input.
         backbone_macs: of one image.
         weights: SHA-256 of the weights the policy was made for.
         data: what the network was trained on, for `bench`: ``source`` and what `load_dataset` needs to split it again,
@@ -53,7 +54,8 @@ class Bundle:
     static: str | None
     policy: Policy
     classes: tuple[str, ...]
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
+    input_shape: tuple[int, ...]
     backbone_macs: int
     weights: str
     data: Mapping[str, Any]
@@ -81,7 +83,8 @@ def write_manifest(bundle: Bundle, further: Sequence[str] = ()) -> None:
         "static": bundle.static,
         "policy": policy_document(bundle.policy),
         "classes": list(bundle.classes),
-        "preprocessing": bundle.preprocessing.to_dict(),
+        "preprocessing": None if bundle.preprocessing is None else bundle.preprocessing.to_dict(),
+        "input_shape": list(bundle.input_shape),
         "backbone_macs": bundle.backbone_macs,
         "weights": bundle.weights,
         "data": dict(bundle.data),
@@ -102,6 +105,8 @@ def read_bundle(path: Path | str) -> Bundle:
     absent = f"Expected a bundle with {MANIFEST} in {directory}, found none{run}"
     document = read_document(directory / MANIFEST, FORMAT, FORMAT_VERSION, absent)
     try:
+        given = document["preprocessing"]
+        preprocessing = None if given is None else Preprocessing.from_dict(given)
         bundle = Bundle(
             path=directory,
             backend=str(document["backend"]),
@@ -111,7 +116,8 @@ def read_bundle(path: Path | str) -> Bundle:
             static=document["static"],
             policy=policy_from(document["policy"], str(directory / MANIFEST)),
             classes=tuple(str(name) for name in document["classes"]),
-            preprocessing=Preprocessing.from_dict(document["preprocessing"]),
+            preprocessing=preprocessing,
+            input_shape=_input_shape(document, preprocessing),
             backbone_macs=int(document["backbone_macs"]),
             weights=str(document["weights"]),
             data=dict(document["data"]),
@@ -150,6 +156,33 @@ def check_weights(policy: Policy, weights: str, where: str) -> None:
         raise ConfigurationError(
             f"Expected a policy for the weights {weights[:12]}... of {where}, got one for {policy.weights[:12]}..."
         )
+
+
+def preprocessing_of(bundle: Bundle) -> Preprocessing:
+    """Return how a bundle's image files become input.
+
+    Raises:
+        ConfigurationError: it does not say, since its network was made from Python without preprocessing.
+    """
+    if bundle.preprocessing is None:
+        raise ConfigurationError(
+            f"Expected a bundle with preprocessing to read image files, {bundle.path} was exported without; "
+            "set network.preprocessing before export, or give the engine arrays"
+        )
+    return bundle.preprocessing
+
+
+def _input_shape(document: Mapping[str, Any], preprocessing: Preprocessing | None) -> tuple[int, ...]:
+    """Return the shape of a bundle's input; in format 1 all had preprocessing, which says its size.
+
+    Raises:
+        ValueError: neither says anything.
+    """
+    if "input_shape" in document:
+        return tuple(int(side) for side in document["input_shape"])
+    if preprocessing is None:
+        raise ValueError("input_shape")
+    return (3, preprocessing.size, preprocessing.size)
 
 
 def _statistics(document: Any, source: str) -> ConfusionStatistics | None:  # noqa: ANN401 - as read from JSON

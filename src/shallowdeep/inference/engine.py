@@ -24,9 +24,7 @@ from shallowdeep.inference.segments import Segment, plan_segments
 if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
-CHANNELS = 3
 TORCH = "torch"
-_AXES = 4  # (N, C, H, W)
 _BYTES = 4  # of a float32
 MACS_PER_BYTE = 4.0  # multiply-adds in the time of copying a byte: some 100 G/s a core beside some 50 GB/s, with margin
 
@@ -39,7 +37,7 @@ class Opened:
         backend: runs segments.
         segments: in turn.
         policy: whose exits in use are the segments'.
-        size: side of the images in pixels, or None where any will do.
+        shape: (C, H, W) of the images.
         backbone_macs: of one image.
         confusion: statistics that a bundle brings, or None.
     """
@@ -47,7 +45,7 @@ class Opened:
     backend: Backend
     segments: tuple[Segment, ...]
     policy: Policy
-    size: int | None
+    shape: tuple[int, ...]
     backbone_macs: int
     confusion: ConfusionStatistics | None = None
 
@@ -92,7 +90,7 @@ class EarlyExitEngine:
         self.policy: Policy = opened.policy
         self.segments: tuple[Segment, ...] = opened.segments
         self.backend: Backend = opened.backend
-        self._size, self._macs = opened.size, opened.backbone_macs
+        self._shape, self._macs = opened.shape, opened.backbone_macs
         by_confusion = self.policy.abstention is not None and self.policy.abstention.indicator == CONFUSION
         self._watched = confusion is not False or by_confusion
         given = confusion if isinstance(confusion, ConfusionStatistics) else None
@@ -111,7 +109,7 @@ class EarlyExitEngine:
         """Answer a batch.
 
         Args:
-            images: (N, 3, S, S) float32, normalised as the preprocessing says; N may be 0.
+            images: (N, C, H, W) float32, normalised as the preprocessing says; N may be 0.
 
         Raises:
             DataError: another shape, or values that are not finite.
@@ -145,10 +143,9 @@ class EarlyExitEngine:
         return bool(saved > MACS_PER_BYTE * copied)
 
     def _check(self, images: Array) -> None:
-        shape, size = tuple(images.shape), self._size
-        if len(shape) != _AXES or shape[1] != CHANNELS or (size is not None and shape[2:] != (size, size)):
-            side = "S" if size is None else size
-            raise DataError(f"Expected images of shape (N, {CHANNELS}, {side}, {side}), got {shape}")
+        shape = tuple(images.shape)
+        if shape[1:] != self._shape:
+            raise DataError(f"Expected images of shape (N, {', '.join(map(str, self._shape))}), got {shape}")
         if not namespace_of(images).isdtype(images.dtype, "real floating"):
             raise DataError(f"Expected normalised images in floating point, got dtype {images.dtype}")
 
@@ -183,7 +180,7 @@ def _open_bundle(
         raise ConfigurationError(f"Expected the backend of {bundle.path}, {bundle.backend!r}, got {backend!r}")
     chosen = bundle.policy if policy is None else _within(policy, bundle)
     return Opened(
-        open_segments(bundle, threads, pool), bundle.segments, chosen, bundle.preprocessing.size, bundle.backbone_macs,
+        open_segments(bundle, threads, pool), bundle.segments, chosen, bundle.input_shape, bundle.backbone_macs,
         bundle.confusion,
     )  # fmt: skip
 
@@ -196,17 +193,13 @@ def _open_network(
         from shallowdeep.inference.backends.torch_eager import TorchEager
 
         segments = plan_segments(policy, network.costs)
-        size = network.preprocessing.size if network.preprocessing is not None else None
-        return Opened(TorchEager(network, segments), segments, policy, size, network.backbone_macs)
+        shape = network.input_shape or ()
+        return Opened(TorchEager(network, segments), segments, policy, shape, network.backbone_macs)
     backend_module(backend)  # refused before anything is written
-    from shallowdeep.checkpoint import Architecture
-    from shallowdeep.inference.export import Origin, write_bundle
+    from shallowdeep.inference.export import write_bundle
 
     with tempfile.TemporaryDirectory() as directory:
-        origin = Origin(Architecture("", 0, 0), policy.weights)
-        bundle = write_bundle(
-            copy.deepcopy(network).cpu(), policy, Path(directory) / "bundle", backend, origin, static=False
-        )
+        bundle = write_bundle(copy.deepcopy(network).cpu(), policy, Path(directory) / "bundle", backend, static=False)
         return _open_bundle(bundle, None, backend, threads, pool)
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shallowdeep.checkpoint import Architecture
-from shallowdeep.errors import ConfigurationError, OutputError
+from shallowdeep.errors import OutputError
 from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
 from shallowdeep.files import cannot_write
@@ -21,19 +20,18 @@ from shallowdeep.sdn.network import ShallowDeepNetwork
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a bundle's network comes from.
+    """What a bundle says of its network besides what the network knows.
 
     Attributes:
-        architecture: how to build the backbone again.
-        weights: SHA-256 of its weights file.
         data: what it was trained on, as `Bundle.data` has it.
         confusion: statistics of its training data, or None.
     """
 
-    architecture: Architecture
-    weights: str
     data: Mapping[str, Any] = field(default_factory=dict)
     confusion: ConfusionStatistics | None = None
+
+
+NOTHING_KNOWN = Origin()
 
 
 def write_bundle(
@@ -41,7 +39,7 @@ def write_bundle(
     policy: Policy,
     directory: Path,
     backend: str,
-    origin: Origin,
+    origin: Origin = NOTHING_KNOWN,
     *,
     static: bool = True,
     overwrite: bool = False,
@@ -49,7 +47,7 @@ def write_bundle(
     """Write a bundle, whole or not at all.
 
     Args:
-        network: on the CPU, with ``preprocessing`` and ``classes`` set.
+        network: on the CPU; without ``preprocessing`` the bundle takes arrays alone, no image files.
         policy: made for its weights; exits it switches off are not written.
         directory: of the bundle, made here.
         backend: the runtime to write for.
@@ -62,10 +60,8 @@ def write_bundle(
         OutputError: the directory exists, holds something else than a bundle, or cannot be written.
         ConversionError: the runtime's exporter cannot write a segment.
     """
-    if network.preprocessing is None:
-        raise ConfigurationError("Expected a network with preprocessing set, got None; set network.preprocessing first")
     _check_free(directory, overwrite=overwrite)
-    check_weights(policy, origin.weights, "the network")
+    check_weights(policy, network.weights, "the network")
     segments = plan_segments(policy, network.costs)
     module = backend_module(backend)
     try:
@@ -73,11 +69,12 @@ def write_bundle(
         with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as temporary:
             made = Path(temporary) / "bundle"
             made.mkdir()
-            written = module.write_segments(network, segments, made, static=static, architecture=origin.architecture)
+            written = module.write_segments(network, segments, made, static=static)
             bundle = Bundle(
-                path=made, backend=backend, model=origin.architecture.name, segments=segments, files=written.segments,
-                static=written.static, policy=policy, classes=network.classes, preprocessing=network.preprocessing,
-                backbone_macs=network.backbone_macs, weights=origin.weights, data=origin.data,
+                path=made, backend=backend, model="" if network.architecture is None else network.architecture.name,
+                segments=segments, files=written.segments, static=written.static, policy=policy,
+                classes=network.classes, preprocessing=network.preprocessing, input_shape=network.input_shape or (),
+                backbone_macs=network.backbone_macs, weights=network.weights, data=origin.data,
                 confusion=origin.confusion,
             )  # fmt: skip
             write_manifest(bundle, written.further)

@@ -15,7 +15,7 @@ from shallowdeep.data.image import decode_image, image_files
 from shallowdeep.errors import BadImageError, DataError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.inference.batch_state import Answers
-from shallowdeep.inference.bundle import Bundle
+from shallowdeep.inference.bundle import Bundle, preprocessing_of
 from shallowdeep.inference.engine import EarlyExitEngine
 from shallowdeep.progress import SILENT, Progress
 
@@ -77,6 +77,7 @@ def predict_files(
         threads: of the runtime; None for one a core.
         progress: told how many files are done.
     """
+    preprocessing = preprocessing_of(bundle)
     engine = EarlyExitEngine(bundle, threads=threads, confusion=bundle.confusion or False)
     results = Predictions()
     with progress.start("predicting", "images", len(files)) as bar:
@@ -84,7 +85,7 @@ def predict_files(
             pixels, names = [], []
             for file in batch:
                 try:
-                    pixels.append(decode_image(file, bundle.preprocessing.size))
+                    pixels.append(decode_image(file, preprocessing.size))
                     names.append(str(file))
                 except BadImageError as error:
                     results.failed.append({"file": str(file), "error": str(error)})
@@ -104,7 +105,7 @@ def _answers(
     engine: EarlyExitEngine, bundle: Bundle, names: Sequence[str], pixels: np.ndarray[Any, np.dtype[np.uint8]]
 ) -> list[dict[str, Any]]:
     """One mapping an image, from pixels (N, S, S, 3)."""
-    images = bundle.preprocessing.normalize_array(pixels.transpose(0, 3, 1, 2))
+    images = preprocessing_of(bundle).normalize_array(pixels.transpose(0, 3, 1, 2))
     answers = engine(images)
     fields = (answers.labels, answers.confidences, answers.exits, answers.relative_costs, answers.forced)
     withheld = [False] * len(names) if answers.abstained is None else to_numpy(answers.abstained).tolist()

@@ -93,7 +93,7 @@ def export_segments(network: ShallowDeepNetwork, segments: Sequence[Segment], di
     """Write ``segment-NUMBER.onnx`` for each segment; returns the names.
 
     Args:
-        network: on the CPU, with its preprocessing set.
+        network: on the CPU.
         segments: from `plan_segments`.
         directory: exists.
 
@@ -152,10 +152,9 @@ def export_static(network: ShallowDeepNetwork, directory: Path) -> str:
 
 
 def _example(network: ShallowDeepNetwork) -> Tensor:
-    if network.preprocessing is None:
-        raise ConversionError("Expected a network with preprocessing set, got None; set network.preprocessing first")
-    size = network.preprocessing.size
-    return torch.zeros(_EXAMPLES, 3, size, size)
+    if network.input_shape is None:
+        raise ConversionError("Expected a network that knows its input_shape, got None; set it first")
+    return torch.zeros(_EXAMPLES, *network.input_shape)
 
 
 def _export(module: nn.Module, examples: Sequence[Tensor], path: Path, outputs: list[str]) -> None:

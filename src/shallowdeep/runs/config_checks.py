@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from shallowdeep.checkpoint import DTYPES, read_manifest
+from shallowdeep.checkpoint import read_manifest
 from shallowdeep.data.augmentation import AUGMENTATIONS
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.runs.config import MOST_EXITS, TrainConfig
 from shallowdeep.runtime import PRECISIONS
 from shallowdeep.sdn.placement import MINIMUM_GAP
+from shallowdeep.sdn.saving import DTYPES
 from shallowdeep.security.deepsloth import LEVELS
 from shallowdeep.security.triggers import TRIGGERS
-from shallowdeep.training.recipes import PRESETS, RECIPES
+from shallowdeep.training.hyperparameters import PRESETS
+from shallowdeep.training.recipes import RECIPES
 
-TOGETHER = ("joint", "mixed", "best")
+TOGETHER = tuple(name for name, recipe in RECIPES.items() if recipe.together)
 _LEAST = {
     "epochs": 0, "seed": 0, "image_size": 0, "conv_heads": 0, "deep_heads": 0, "learning_rate": 0,
     "batch_size": 0, "views": 1, "adversarial_steps": 0, "target": 0, "exit_weight": 0,
@@ -91,13 +93,13 @@ def _check_together(config: TrainConfig) -> None:
         raise ConfigurationError(f"Expected one source of weights, got --{' and --'.join(starts)}")
     if not config.model:
         raise ConfigurationError("Expected a model by --model, or a RUN by --init, got neither")
-    if config.train_backbone and config.recipe != "ic-only":
+    if config.train_backbone and not RECIPES[config.recipe].needs_trained_backbone:
         raise ConfigurationError(f"Expected the recipe 'ic-only' beside --train-backbone, got {config.recipe!r}")
     if bool(config.mean) != bool(config.std) or len(config.mean) not in {0, 3} or len(config.std) not in {0, 3}:
         raise ConfigurationError("Expected three numbers for --mean and three for --std, or neither")
     if config.mean and (config.init or config.pretrained):
         raise ConfigurationError("Expected no --mean and --std beside --init or --pretrained, which bring their own")
-    if config.recipe == "ic-only" and not (config.init or config.weights or config.train_backbone):
+    if RECIPES[config.recipe].needs_trained_backbone and not (config.init or config.weights or config.train_backbone):
         untrained = "one whose last layer is new" if config.pretrained else "an untrained one"
         raise ConfigurationError(
             "Expected --init RUN or --weights FILE for the recipe 'ic-only', which leaves the backbone as it is, "
@@ -114,7 +116,7 @@ def _check_exits(config: TrainConfig) -> None:
                 f"--{option.replace('_', '-')}, got {config.recipe!r}"
             )
     for option, setting in _OF_EXITS.items():
-        if config.recipe == "backbone" and getattr(config, setting):
+        if not RECIPES[config.recipe].exits and getattr(config, setting):
             raise ConfigurationError(f"Expected no {option} for the recipe 'backbone', which has no such exits")
     if config.cascade and len(config.fractions) == 1:
         raise ConfigurationError("Expected at least two internal classifiers for --cascade, got one")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from torch import nn
 
-from shallowdeep.checkpoint import MANIFEST, WEIGHTS
 from shallowdeep.errors import ConfigurationError, OutputError
 from shallowdeep.files import abandoned, cannot_write, write_json
 from shallowdeep.runs.config import CONFIG, TrainConfig, read_config, write_config
+from shallowdeep.sdn.saving import MANIFEST, WEIGHTS
 from shallowdeep.training.caching import CACHES
 from shallowdeep.training.run import HISTORY, STATE
 

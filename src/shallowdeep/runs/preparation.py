@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from shallowdeep.checkpoint import MANIFEST, load, read_manifest
-from shallowdeep.cost import count_macs
+from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError, ModelError, WeightsMismatchError, one_line
@@ -20,12 +19,13 @@ from shallowdeep.models.weights import load_weights, read_state_dict
 from shallowdeep.progress import SILENT, Progress
 from shallowdeep.runs.config import TrainConfig
 from shallowdeep.runtime import evaluating, seed_everything
-from shallowdeep.sdn.convert import convert
-from shallowdeep.sdn.feature_reduction import PooledReduction
-from shallowdeep.sdn.internal_classifier import CONV, DEEP, POOLED
+from shallowdeep.sdn.internal_classifier import CONV, DEEP
 from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.sdn.saving import MANIFEST, Architecture
 from shallowdeep.security.poisoning import Poisoning, poisoned
 from shallowdeep.security.triggers import make_trigger
+from shallowdeep.training.conversion import convert_by
+from shallowdeep.training.recipes import Choices, Phase, Start, plan_phases, recipe_called
 
 INITIALISATION_IMAGES = 5_000
 _LIGHTER = {"cifar": "light"}  # see results/training
@@ -49,9 +49,27 @@ def prepare_data(config: TrainConfig, progress: Progress = SILENT) -> DataSplits
     return replace(data, augmentation=_augmentation(config, data))
 
 
+def phases_of(config: TrainConfig) -> list[Phase]:
+    """The phases of a training, with their hyper-parameters.
+
+    Raises:
+        ConfigurationError: too few epochs for two phases, or an optimiser where there is no choice.
+        UnknownNameError: the optimiser is unknown.
+    """
+    trained = Start.TRAINED if config.init or config.weights else Start.FRESH
+    choices = Choices(
+        model=config.model, preset=config.preset, epochs=config.epochs, optimizer=config.optimizer,
+        learning_rate=config.learning_rate, batch_size=config.batch_size,
+        start=Start.PRETRAINED if config.pretrained else trained, backbone_first=config.train_backbone,
+        views=config.views, equilibrium=config.equilibrium, exit_weight=config.exit_weight,
+        distillation=config.distillation, temperature=config.distillation_temperature,
+    )  # fmt: skip
+    return plan_phases(recipe_called(config.recipe), choices)
+
+
 def _augmentation(config: TrainConfig, data: DataSplits) -> str:
     """The preset asked for, or the data's; where the backbone learns in few epochs, a lighter one."""
-    few = config.preset == "short" and (config.recipe != "ic-only" or config.train_backbone)
+    few = config.preset == "short" and (recipe_called(config.recipe).light_augmentation or config.train_backbone)
     return config.augmentation or (_LIGHTER.get(data.augmentation, data.augmentation) if few else data.augmentation)
 
 
@@ -66,6 +84,10 @@ def _preprocessing(config: TrainConfig) -> tuple[Preprocessing | None, int | tup
     """Preprocessing that is fixed already, or None; and the sizes that the network takes."""
     if config.init:  # what its manifest names is not resolved here: that may run code, which takes trust
         given = read_manifest(config.init).preprocessing
+        if given is None:
+            raise ConfigurationError(
+                f"Expected a run with preprocessing in {config.init}, got a network made from Python without any"
+            )
         if config.image_size and config.image_size != given.size:
             raise ConfigurationError(
                 f"Expected image size {given.size}, that of {config.init}, got {config.image_size}"
@@ -93,11 +115,15 @@ def prepare_network(config: TrainConfig, data: DataSplits, *, trust: bool = Fals
     backbone = _backbone(config, data, trust=trust)
     example = torch.zeros(1, 3, size, size)
     _check_logits(backbone, example, count)
-    if config.recipe == "backbone":
-        network = ShallowDeepNetwork.without_exits(backbone, count_macs(backbone, example))
-    else:
-        network = _with_exits(backbone, example, config)
+    kind, count_of_kind = (DEEP, config.deep_heads) if config.deep_heads else (CONV, config.conv_heads)
+    heads = [kind] * count_of_kind if count_of_kind else None
+    network = convert_by(
+        recipe_called(config.recipe), backbone, example, fractions=config.fractions or None, first_heads=heads,
+        cascaded=config.cascade,
+    )  # fmt: skip
     network.preprocessing, network.classes = data.preprocessing, data.classes
+    network.architecture = Architecture(config.model, count, size)
+    network.input_shape = tuple(example.shape[1:])
     return network
 
 
@@ -159,22 +185,3 @@ def _check_logits(backbone: nn.Module, example: Tensor, count: int) -> None:
     if not isinstance(logits, Tensor) or logits.shape != (1, count):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelError(f"Expected {name} to return logits (N, {count}), one for each class of the data, got {got}")
-
-
-def _with_exits(backbone: nn.Module, example: Tensor, config: TrainConfig) -> ShallowDeepNetwork:
-    fractions, cascaded = config.fractions or None, config.cascade
-    network = convert(backbone, example, fractions=fractions, cascaded=cascaded)
-    kinds = _head_kinds(config, network)
-    if set(kinds) == {POOLED}:
-        return network
-    return convert(backbone, example, fractions=fractions, heads=kinds, cascaded=cascaded)
-
-
-def _head_kinds(config: TrainConfig, network: ShallowDeepNetwork) -> list[str]:
-    """The kind of each internal classifier; how many there are is known only once the network was converted."""
-    internal = network.internal_classifiers
-    kind, wanted = (DEEP, config.deep_heads) if config.deep_heads else (CONV, config.conv_heads)
-    if config.recipe == "best" and not wanted:  # deep wherever there is a map
-        return [DEEP if isinstance(head.reduction, PooledReduction) else POOLED for head in internal]
-    convolved = min(wanted, len(internal))
-    return [kind] * convolved + [POOLED] * (len(internal) - convolved)

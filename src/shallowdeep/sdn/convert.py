@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
@@ -19,13 +20,15 @@ from shallowdeep.sdn.profile import NodeProfile, profile
 from shallowdeep.sdn.stage import split
 from shallowdeep.sdn.tracing import TracedBackbone, trace
 
+HeadKinds: TypeAlias = str | Sequence[str] | Callable[[Sequence[CutPoint]], Sequence[str]]
+
 
 def convert(
     backbone: nn.Module,
     example_input: Tensor,
     *,
     fractions: Sequence[float] | None = None,
-    heads: Sequence[str] | str = "pooled",
+    heads: HeadKinds = "pooled",
     cascaded: bool = False,
     minimum_gap: float = MINIMUM_GAP,
     at: Sequence[str] | None = None,
@@ -43,7 +46,8 @@ def convert(
         example_input: (N, 3, H, W) float; the size the network is for. Only the first image is used.
         fractions: target shares of the backbone's MACs, increasing. Default: the paper's six, or as many of
             them as the network has places for.
-        heads: kind of internal classifier, ``pooled``, ``conv`` or ``deep``, one for all or one each; see `attach`.
+        heads: kind of internal classifier, ``pooled``, ``conv`` or ``deep``, one for all or one each, or a function
+            of the cut points chosen that returns one each; see `attach`.
         cascaded: let each internal classifier but the first read the logits of the one before it too.
         minimum_gap: least share of MACs between two internal classifiers, in [0, 1).
         at: names of cut points, in execution order, to use instead of placing by ``fractions``, as saved networks do.
@@ -72,7 +76,7 @@ def convert(
     else:
         chosen = _named(cuts, at)
         targets = tuple(cut.depth for cut in chosen) if fractions is None else tuple(fractions)
-    kinds = [heads] * len(chosen) if isinstance(heads, str) else list(heads)
+    kinds = _kinds(heads, chosen)
     for what, values in (("head", kinds), ("fraction", targets)):
         if len(values) != len(chosen):
             raise ConfigurationError(
@@ -91,8 +95,15 @@ def convert(
     ]
     exits = _exits(chosen, targets, classifiers, _passed(chosen, classifiers, like), total)
     network = ShallowDeepNetwork(backbone, split(traced, profiles, chosen), classifiers, exits, total)
+    network.input_shape = tuple(example_input.shape[1:])
     _check_equal(network, example_input)
     return network
+
+
+def _kinds(heads: HeadKinds, chosen: Sequence[CutPoint]) -> list[str]:
+    if isinstance(heads, str):
+        return [heads] * len(chosen)
+    return list(heads(chosen) if callable(heads) else heads)
 
 
 def _class_count(traced: TracedBackbone, profiles: dict[fx.Node, NodeProfile]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, Self
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.exits.costs import CostModel
 from shallowdeep.sdn.internal_classifier import InternalClassifier
+from shallowdeep.sdn.saving import Architecture, save
 from shallowdeep.sdn.stage import WholeStage
 
 
@@ -80,7 +82,9 @@ class ShallowDeepNetwork(nn.Module):
     Attributes:
         preprocessing: how image files become input; set by training and loading, else None.
         classes: class names; set by training and loading, else ().
-        weights: SHA-256 of the weights file it was loaded from, else "".
+        architecture: how to build the backbone again by name; None for one made from an object.
+        input_shape: (C, H, W) of its images.
+        weights: SHA-256 of the weights file it was last saved to or loaded from, else "".
     """
 
     def __init__(
@@ -99,6 +103,8 @@ class ShallowDeepNetwork(nn.Module):
         self.backbone_macs = backbone_macs
         self.preprocessing: Preprocessing | None = None
         self.classes: tuple[str, ...] = ()
+        self.architecture: Architecture | None = None
+        self.input_shape: tuple[int, ...] | None = None
         self.weights = ""
         self.frozen = False
         self.training = backbone.training  # its submodules keep the modes they came in
@@ -113,6 +119,26 @@ class ShallowDeepNetwork(nn.Module):
     def costs(self) -> CostModel:
         """Relative cost of each exit: its MACs over the backbone's."""
         return cost_model(self.exits, self.backbone_macs)
+
+    @property
+    def num_classes(self) -> int:
+        """C; 0 where neither internal classifiers nor class names tell."""
+        for classifier in self.internal_classifiers:
+            return int(classifier.get_submodule("linear").get_parameter("weight").shape[0])
+        return len(self.classes)
+
+    def save(self, directory: Path | str, *, dtype: str = "fp32") -> None:
+        """Write the network to a directory, which `shallowdeep.load` reads; a write that fails leaves what was there.
+
+        Args:
+            directory: made if need be; an older network there is replaced.
+            dtype: ``fp32``, or ``fp16`` for half the size.
+
+        Raises:
+            ConfigurationError: ``dtype`` is unknown.
+            OutputError: the disk is full or cannot be written.
+        """
+        save(self, directory, dtype=dtype)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of all exits.

@@ -19,7 +19,7 @@ from shallowdeep.progress import Progress
 from shallowdeep.sdn.folding import folded
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.feature_cache import CachePlan, FeatureCache, plan_cache, summarise_batches
-from shallowdeep.training.tasks import EVALUATION_BATCH
+from shallowdeep.training.sources import EVALUATION_BATCH
 
 CACHES = "features-*"
 _TRAIN, _TUNE = "features-train.bin", "features-tune.bin"

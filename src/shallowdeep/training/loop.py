@@ -16,8 +16,8 @@ from shallowdeep.errors import DataError, TrainingError
 from shallowdeep.progress import Bar
 from shallowdeep.runtime import seed_everything
 from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.training.hyperparameters import Hyperparameters
 from shallowdeep.training.optimization import set_learning_rate
-from shallowdeep.training.recipes import Hyperparameters
 from shallowdeep.training.tasks import Task
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from shallowdeep.errors import ConfigurationError
+
 FIRST_WEIGHT = 0.01
 
 
@@ -32,18 +34,30 @@ def exit_losses(logits: Tensor, labels: Tensor) -> Tensor:
     return flat.view(exits, samples).sum(dim=1) / max(samples, 1)
 
 
-def weighted_loss(logits: Tensor, labels: Tensor, weights: Sequence[float]) -> Tensor:
-    """Sum over exits of weight times cross-entropy.
+def exit_loss(logits: Tensor, labels: Tensor, weights: Sequence[float] | None = None) -> Tensor:
+    """Sum over exits of weight times cross-entropy: what to minimise in a training loop of your own.
 
     Args:
-        logits: (E, N, C), unnormalised.
-        labels: (N,).
-        weights: E of them.
+        logits: (E, N, C), unnormalised, as a `ShallowDeepNetwork` returns them.
+        labels: (N,) int64 in [0, C).
+        weights: E of them; None for 1 each.
 
     Returns:
         A scalar, float32.
+
+    Raises:
+        ConfigurationError: not one weight for each exit.
+
+    Example:
+        >>> import torch, shallowdeep
+        >>> logits = torch.zeros(3, 8, 10)  # three exits, eight images, ten classes
+        >>> round(float(shallowdeep.exit_loss(logits, torch.zeros(8, dtype=torch.long), [0.5, 0.5, 1.0])), 3)
+        4.605
     """
     losses = exit_losses(logits, labels)
+    weights = [1.0] * len(losses) if weights is None else weights
+    if len(weights) != len(losses):
+        raise ConfigurationError(f"Expected {len(losses)} weights, one for each exit, got {len(weights)}")
     return (losses * torch.tensor(weights, dtype=losses.dtype, device=losses.device)).sum()
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from shallowdeep.errors import UnknownNameError
-from shallowdeep.training.recipes import OPTIMIZERS, Hyperparameters
+from shallowdeep.training.hyperparameters import OPTIMIZERS, Hyperparameters
 
 
 def build_optimizer(module: nn.Module, settings: Hyperparameters) -> Optimizer:

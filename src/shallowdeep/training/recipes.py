@@ -1,192 +1,231 @@
-"""Recipes and their hyper-parameters: the paper's as presets, and a short one for few epochs.
-
-Schedules are given in shares of training, so that they scale with ``--epochs``.
-"""
+"""Recipes: what is trained, in which phases, with which heads. Each is one entry of `RECIPES`."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.sdn.internal_classifier import DEEP, POOLED
+from shallowdeep.training.hyperparameters import BACKBONE, EVERYTHING, HEADS, Hyperparameters, hyperparameters
 
-RECIPES = ("backbone", "ic-only", "joint", "mixed", "best")
-PRESETS = ("short", "paper")
-OPTIMIZERS = ("sgd", "muon", "adam", "adamw")
-BACKBONE_SHARE = 0.6  # of the epochs of `mixed`
-JOINT_RATE = 0.3  # of the peak rate of `joint`, where a trained backbone comes in
-BEST_EXIT_WEIGHT = 0.5  # of `best`: see results/training
-LARGEST_RATE = 1e6  # none near it trains anything; optimisers fail on rates beyond float32
-SOURCE_MARK = (
-    ":"  # in names of networks that are not the project's: torchvision:NAME, timm:NAME, package.module:callable
-)
-FLOOR = 1e-3  # of the peak; where one-cycle starts and ends
+OF_AN_OBJECT = "python:object"  # the model's name for hyper-parameters of a network that has none
 
 
-@dataclass(frozen=True)
-class Steps:
-    """The rate times ``factor`` after each of ``milestones``, given as shares of training.
+class Start(Enum):
+    """How far the backbone's weights are when a training begins."""
 
-    Source: Kaya et al. 2019: times 0.1 after epochs 35, 60 and 85 of 100; internal classifiers after 15 of 25.
-    """
-
-    milestones: tuple[float, ...]
-    factor: float = 0.1
-
-    def multiplier(self, done: float) -> float:
-        """Share of the peak learning rate when ``done`` in [0, 1] of training is done."""
-        return self.factor ** sum(done >= milestone for milestone in self.milestones)
+    FRESH = "initialised"
+    PRETRAINED = "published weights, the last layer new"
+    TRAINED = "trained for this task"
 
 
 @dataclass(frozen=True)
-class OneCycle:
-    """Up in a straight line during ``warmup``, down to 0 along a cosine; strong when epochs are few."""
-
-    warmup: float = 0.2
-
-    def multiplier(self, done: float) -> float:
-        """Share of the peak learning rate when ``done`` in [0, 1] of training is done."""
-        if done < self.warmup:
-            return FLOOR + (1 - FLOOR) * done / self.warmup
-        return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * (done - self.warmup) / (1 - self.warmup)))
-
-
-Schedule = Steps | OneCycle
-
-
-_PAPER_STEPS = Steps((0.35, 0.60, 0.85))
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """How one phase of training updates weights.
+class PhasePlan:
+    """One phase of a recipe.
 
     Attributes:
-        epochs: passes over the training split.
-        batch_size: images a step, over all devices together.
-        optimizer: ``sgd`` (with momentum), ``muon`` (for convolutions, beside SGD), ``adam``, or ``adamw`` (decoupled
-            weight decay).
-        learning_rate: the peak.
-        momentum: of SGD.
-        nesterov: Nesterov's momentum.
-        weight_decay: L2 penalty; on every parameter in the ``paper`` preset, else not on biases and norms.
-        decay_all: see ``weight_decay``.
-        schedule: learning rate over training.
-        views: augmented copies of each image in the feature cache (``ic-only``).
-        equilibrium: give the trunk the mean of all downstream gradients instead of their sum (joint training).
-        exit_weight: of every internal classifier's loss; 0 for the paper's rising weights (joint training).
-        distillation: share of the internal classifiers' loss that the final exit teaches, in [0, 1); 0 for none.
+        name: of the phase, in histories.
+        trains: one of `shallowdeep.training.hyperparameters.TRAINED_PARTS`.
+        share: of the recipe's epochs.
+        rate: times the peak learning rate that suits what is trained.
+        rate_if_begun: times that, where the backbone does not begin fresh.
+        only_if_untrained: leave it out, and give its epochs to the others, where the backbone is trained already.
+    """
+
+    name: str
+    trains: str
+    share: float = 1.0
+    rate: float = 1.0
+    rate_if_begun: float = 1.0
+    only_if_untrained: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a network becomes, and how.
+
+    Attributes:
+        name: as ``--recipe`` takes it.
+        phases: in turn.
+        exits: whether there are internal classifiers at all.
+        heads: kind of head that internal classifiers on maps get by default.
+        exit_weight: constant weight of each internal classifier's loss beside 1 for the final exit's; 0 for the
+            paper's weights, which rise in training.
+        needs_trained_backbone: refuse a backbone whose weights mean nothing yet.
+        light_augmentation: few epochs of a backbone want less augmentation than the data's own.
+    """
+
+    name: str
+    phases: tuple[PhasePlan, ...]
+    exits: bool = True
+    heads: str = POOLED
+    exit_weight: float = 0.0
+    needs_trained_backbone: bool = False
+    light_augmentation: bool = True
+
+    @property
+    def together(self) -> bool:
+        """Whether backbone and internal classifiers are trained together at the end."""
+        return self.phases[-1].trains == EVERYTHING
+
+
+BACKBONE_SHARE = 0.6  # of the epochs of `mixed`
+JOINT_RATE = 0.3  # of the peak rate of `joint`, where a trained backbone comes in
+BEST_EXIT_WEIGHT = 0.5  # see results/training
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("backbone", (PhasePlan("backbone", BACKBONE),), exits=False),
+        # Source: Kaya et al. 2019, section 3.2: IC-only training on a frozen network.
+        Recipe("ic-only", (PhasePlan("ic-only", HEADS),), needs_trained_backbone=True, light_augmentation=False),
+        # Source: Kaya et al. 2019, section 3.2: SDN training from scratch.
+        Recipe("joint", (PhasePlan("joint", EVERYTHING),)),
+        # Source: Kubaty et al., "How to train your multi-exit model", 2024.
+        Recipe(
+            "mixed",
+            (
+                PhasePlan("backbone", BACKBONE, share=BACKBONE_SHARE, only_if_untrained=True),
+                PhasePlan("joint", EVERYTHING, share=1 - BACKBONE_SHARE, rate=JOINT_RATE),
+            ),
+        ),
+        # `joint` with what the ablation in results/training found to help.
+        Recipe(
+            "best",
+            (PhasePlan("best", EVERYTHING, rate_if_begun=JOINT_RATE),),
+            heads=DEEP,
+            exit_weight=BEST_EXIT_WEIGHT,
+        ),
+    )
+}
+
+
+def recipe_called(name: str) -> Recipe:
+    """The recipe of a name.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    if name not in RECIPES:
+        raise UnknownNameError("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of a training, ready to run.
+
+    Attributes:
+        name: in histories.
+        trains: one of `shallowdeep.training.hyperparameters.TRAINED_PARTS`.
+        settings: its hyper-parameters.
+    """
+
+    name: str
+    trains: str
+    settings: Hyperparameters
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a user may set beside the recipe; 0, "" and False keep the recipe's own.
+
+    Attributes:
+        model: name of the network, which decides the optimiser and the paper's weight decay.
+        preset: ``short`` or ``paper``.
+        epochs: of all the recipe's phases together.
+        optimizer: ``sgd``, ``muon`` or ``adamw``.
+        learning_rate: peak.
+        batch_size: images a step.
+        start: how far the backbone's weights are.
+        backbone_first: train the backbone first, as the recipe ``backbone`` with the same preset would.
+        views: augmented copies of each image in the feature cache.
+        equilibrium: give the trunk the mean of all downstream gradients, not their sum.
+        exit_weight: constant weight of every internal classifier's loss.
+        distillation: share of the internal classifiers' loss that the final exit teaches.
         temperature: of that teaching.
     """
 
-    epochs: int
-    batch_size: int
-    optimizer: str
-    learning_rate: float
-    momentum: float
-    nesterov: bool
-    weight_decay: float
-    decay_all: bool
-    schedule: Schedule
+    model: str = OF_AN_OBJECT
+    preset: str = "short"
+    epochs: int = 0
+    optimizer: str = ""
+    learning_rate: float = 0.0
+    batch_size: int = 0
+    start: Start = Start.FRESH
+    backbone_first: bool = False
     views: int = 5
     equilibrium: bool = False
     exit_weight: float = 0.0
     distillation: float = 0.0
     temperature: float = 3.0
 
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "views"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"Expected {name} of at least 1, got {getattr(self, name)}")
-        if not 0 < self.learning_rate <= LARGEST_RATE:
-            raise ConfigurationError(f"Expected a learning rate in (0, {LARGEST_RATE:g}], got {self.learning_rate}")
 
-
-_PAPER_SGD = Hyperparameters(
-    epochs=100, batch_size=128, optimizer="sgd", learning_rate=0.1, momentum=0.9, nesterov=False,
-    weight_decay=5e-4, decay_all=True, schedule=_PAPER_STEPS,
-)  # fmt: skip
-_SHORT_SGD = Hyperparameters(
-    epochs=16, batch_size=128, optimizer="sgd", learning_rate=0.2, momentum=0.9, nesterov=True,
-    weight_decay=5e-4, decay_all=False, schedule=OneCycle(0.2),
-)  # fmt: skip
-_SHORT_SGD_JOINT = replace(_SHORT_SGD, learning_rate=0.1)  # the exits' gradients add up in the trunk
-_SHORT_MUON = replace(_SHORT_SGD, optimizer="muon", learning_rate=0.03)  # its steps do not grow with the gradients
-_SHORT_ADAMW = Hyperparameters(
-    epochs=16, batch_size=64, optimizer="adamw", learning_rate=1e-3, momentum=0.9, nesterov=False,
-    weight_decay=0.05, decay_all=False, schedule=OneCycle(0.2),
-)  # fmt: skip
-_PAPER_ADAM = Hyperparameters(
-    epochs=25, batch_size=128, optimizer="adam", learning_rate=1e-3, momentum=0.9, nesterov=False,
-    weight_decay=0.0, decay_all=True, schedule=Steps((0.6,)),
-)  # fmt: skip
-_PAPER_LIGHT_DECAY = ("resnet", "mobilenet")  # the networks the paper decays by 1e-4
-
-
-def hyperparameters(
-    recipe: str, model: str, preset: str = "short", epochs: int | None = None, optimizer: str = ""
-) -> Hyperparameters:
-    """Hyper-parameters of a recipe for a model.
+def plan_phases(recipe: Recipe, choices: Choices) -> list[Phase]:
+    """The phases of a training, with their hyper-parameters.
 
     Args:
-        recipe: one of `RECIPES`; ``mixed`` is for its joint phase, see `mixed_epochs`; ``best`` is ``joint`` with what
-            the ablation in results/training found to help.
-        model: the model's name; the paper decays ResNet and MobileNet by 1e-4, VGG and WideResNet by 5e-4.
-        preset: ``paper`` or ``short`` (one cycle, made for 8 to 30 epochs: Muon for the paper's networks, AdamW for
-            those of other sources, which are of any kind); both train ``ic-only`` by the paper's.
-        epochs: instead of the preset's.
-        optimizer: ``sgd``, ``muon`` or ``adamw`` instead of the one that ``short`` takes; "" for that.
+        recipe: what is trained.
+        choices: what is set otherwise.
 
     Raises:
-        UnknownNameError: recipe, preset or optimiser is unknown.
-        ConfigurationError: an optimiser for a recipe or preset that has the paper's.
-
-    Source: Kaya et al. 2019, appendix; the authors' code.
+        ConfigurationError: too few epochs for several phases, or an optimiser where there is no choice.
+        UnknownNameError: the optimiser or the preset is unknown.
     """
-    if recipe not in RECIPES:
-        raise UnknownNameError("recipe", recipe, RECIPES)
-    if preset not in PRESETS:
-        raise UnknownNameError("preset", preset, PRESETS)
-    if recipe in {"mixed", "best"}:
-        joint = hyperparameters("joint", model, preset, epochs, optimizer)
-        if recipe == "mixed":
-            return replace(joint, learning_rate=JOINT_RATE * joint.learning_rate)
-        return replace(joint, exit_weight=BEST_EXIT_WEIGHT)
-    if optimizer and (recipe == "ic-only" or preset == "paper"):
-        raise ConfigurationError(
-            f"Expected no --optimizer beside the recipe 'ic-only' or the preset 'paper', got {optimizer!r}"
+    trained = choices.start is Start.TRAINED
+    plans = [plan for plan in recipe.phases if not (trained and plan.only_if_untrained)]
+    heads_optimizer = "" if choices.backbone_first else choices.optimizer  # the choice is the backbone's
+    bases = [
+        hyperparameters(
+            plan.trains, choices.model, choices.preset, heads_optimizer if plan.trains == HEADS else choices.optimizer
         )
-    if recipe == "ic-only":
-        chosen = _PAPER_ADAM
-    elif preset == "paper":
-        light = model.startswith(_PAPER_LIGHT_DECAY)
-        chosen = replace(_PAPER_SGD, weight_decay=1e-4) if light else _PAPER_SGD
+        for plan in plans
+    ]
+    epochs = _epochs(plans, choices.epochs or bases[-1].epochs, recipe.name)
+    phases = [
+        _phase(recipe, plan, replace(base, epochs=count), choices, alone=len(plans) == 1)
+        for plan, base, count in zip(plans, bases, epochs, strict=True)
+    ]
+    if choices.backbone_first:
+        first = hyperparameters(BACKBONE, choices.model, choices.preset, choices.optimizer)
+        phases.insert(0, Phase("backbone", BACKBONE, _with_losses(first, choices, first.exit_weight)))
+    return phases
+
+
+def _phase(recipe: Recipe, plan: PhasePlan, base: Hyperparameters, choices: Choices, *, alone: bool) -> Phase:
+    """One phase; a learning rate given is the peak of the only phase, and of several that before ``plan.rate``."""
+    begun = 1.0 if choices.start is Start.FRESH else plan.rate_if_begun
+    if not choices.learning_rate:
+        rate = base.learning_rate * plan.rate * begun
     else:
-        chosen = _short(recipe, model, optimizer)
-    return chosen if epochs is None else replace(chosen, epochs=epochs)
+        rate = choices.learning_rate if alone else choices.learning_rate * plan.rate
+    weight = recipe.exit_weight if plan.trains == EVERYTHING else base.exit_weight
+    settings = replace(base, learning_rate=rate, batch_size=choices.batch_size or base.batch_size)
+    return Phase(plan.name, plan.trains, _with_losses(settings, choices, weight))
 
 
-def _short(recipe: str, model: str, optimizer: str) -> Hyperparameters:
-    """Hyper-parameters of the preset ``short`` for a recipe that trains the backbone."""
-    known = {"muon": _SHORT_MUON, "sgd": _SHORT_SGD_JOINT if recipe == "joint" else _SHORT_SGD, "adamw": _SHORT_ADAMW}
-    chosen = optimizer or ("adamw" if SOURCE_MARK in model else "muon")
-    if chosen not in known:
-        raise UnknownNameError("optimizer", chosen, known)
-    return known[chosen]
+def _with_losses(settings: Hyperparameters, choices: Choices, exit_weight: float) -> Hyperparameters:
+    """Hyper-parameters with the choices that concern losses and cached features."""
+    return replace(
+        settings, views=choices.views, equilibrium=choices.equilibrium,
+        exit_weight=choices.exit_weight or exit_weight, distillation=choices.distillation,
+        temperature=choices.temperature,
+    )  # fmt: skip
 
 
-def mixed_epochs(epochs: int) -> tuple[int, int]:
-    """Return how many of the epochs of ``mixed`` train the backbone alone, and how many then everything jointly.
-
-    Args:
-        epochs: in all, at least 2.
+def _epochs(plans: Sequence[PhasePlan], epochs: int, recipe: str) -> list[int]:
+    """Share ``epochs`` out among phases, at least one to each; the last takes what rounding leaves.
 
     Raises:
-        ConfigurationError: there are not two to share.
-
-    Source: Kubaty et al., "How to train your multi-exit model", 2024.
+        ConfigurationError: there are not enough.
     """
-    if epochs < 2:  # noqa: PLR2004 - one for each phase
-        raise ConfigurationError(f"Expected at least 2 epochs for the recipe 'mixed', got {epochs}")
-    first = min(epochs - 1, max(1, round(BACKBONE_SHARE * epochs)))
-    return first, epochs - first
+    if epochs < len(plans):
+        raise ConfigurationError(f"Expected at least {len(plans)} epochs for the recipe {recipe!r}, got {epochs}")
+    whole = sum(plan.share for plan in plans)
+    counts: list[int] = []
+    for place, plan in enumerate(plans[:-1]):
+        left = epochs - sum(counts) - (len(plans) - place - 1)
+        counts.append(min(left, max(1, round(epochs * plan.share / whole))))
+    return [*counts, epochs - sum(counts)]

@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from shallowdeep.checkpoint import write_tensors
 from shallowdeep.errors import CheckpointError
 from shallowdeep.files import replacing
+from shallowdeep.sdn.saving import write_tensors
 
 FORMAT = "shallowdeep-training-state-2"  # 1 is of other optimisers and crops by default
 

@@ -8,9 +8,6 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from shallowdeep.data.augmentation import Augmentation, get_augmentation
-from shallowdeep.data.load import DataSplits
-from shallowdeep.data.loading import Batches
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.runtime import evaluating
@@ -18,9 +15,9 @@ from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.equilibrium import Balanced
 from shallowdeep.training.feature_cache import FeatureCache
-from shallowdeep.training.losses import Distillation, distilled_loss, weighted_loss
-
-EVALUATION_BATCH = 250
+from shallowdeep.training.hyperparameters import Hyperparameters
+from shallowdeep.training.losses import Distillation, distilled_loss, exit_loss
+from shallowdeep.training.sources import EVALUATION_BATCH, BatchSource
 
 
 class Task(Protocol):
@@ -52,28 +49,34 @@ WeightsAt = Callable[[int], Sequence[float]]
 
 
 class NetworkTask:
-    """Images through the whole network; a frozen backbone costs only its forward pass."""
+    """Images through the whole network; a frozen backbone costs only its forward pass.
+
+    Args:
+        network: trained.
+        source: of batches.
+        settings: batch size, gradient equilibrium and distillation.
+        weights_at: of the exits' losses.
+        precision: of the pass over ``tune``, ``fp32`` or ``bf16``.
+        attack: changes half of each batch; None for none.
+    """
 
     def __init__(
         self,
         network: ShallowDeepNetwork,
-        data: DataSplits,
+        source: BatchSource,
+        settings: Hyperparameters,
         *,
-        batch_size: int,
-        seed: int,
         weights_at: WeightsAt,
         precision: str,
-        equilibrium: bool = False,
-        distillation: Distillation | None = None,
         attack: Attack | None = None,
     ) -> None:
-        self.attack = attack
-        self._module: nn.Module = Balanced(network) if equilibrium else network
-        self.distillation = distillation
-        self.network, self.data, self.seed, self.batch_size = network, data, seed, batch_size
-        self.weights_at, self.precision = weights_at, precision
-        self.augmentation: Augmentation = get_augmentation(data.augmentation, data.preprocessing.size)
-        self.device = next(network.parameters()).device
+        self._module: nn.Module = Balanced(network) if settings.equilibrium else network
+        self._network, self._source, self._attack = network, source, attack
+        self._batch_size, self._weights_at, self._precision = settings.batch_size, weights_at, precision
+        self._distillation = (
+            Distillation(settings.distillation, settings.temperature) if settings.distillation else None
+        )
+        self._device = next(network.parameters()).device
 
     @property
     def module(self) -> nn.Module:
@@ -82,46 +85,43 @@ class NetworkTask:
 
     @property
     def steps(self) -> int:
-        """Whole batches in an epoch; the rest of the images come in other epochs."""
-        return max(1, len(self.data.train) // self.batch_size)
+        """Batches in an epoch."""
+        return self._source.steps(self._batch_size)
 
     def batches(self, epoch: int, rank: int, world_size: int) -> Iterable[tuple[Tensor, Tensor]]:
-        """Shuffled and augmented by (seed, epoch) alone; under attack, the first half of each batch is changed."""
-        batches = Batches(
-            self.data.train, self.data.preprocessing, self.batch_size, shuffle=True, seed=self.seed, epoch=epoch,
-            augmentation=self.augmentation, drop_last=True, rank=rank, world_size=world_size, device=self.device,
-        )  # fmt: skip
-        return batches if self.attack is None else self._attacked(batches, self.attack)
+        """The source's; under attack, the first half of each batch is changed."""
+        batches = self._source.batches(self._batch_size, epoch, rank, world_size, self._device)
+        return batches if self._attack is None else self._attacked(batches, self._attack)
 
-    def _attacked(self, batches: Batches, attack: Attack) -> Iterator[tuple[Tensor, Tensor]]:
+    def _attacked(self, batches: Iterable[tuple[Tensor, Tensor]], attack: Attack) -> Iterator[tuple[Tensor, Tensor]]:
         for images, labels in batches:
             half = len(images) // 2
-            yield torch.cat([attack(self.network, images[:half]), images[half:]]), labels
+            yield torch.cat([attack(self._network, images[:half]), images[half:]]), labels
 
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """Weighted sum of the exits' losses."""
-        weights = self.weights_at(epoch)
-        if self.distillation is None:
-            return weighted_loss(logits, labels, weights)
-        return distilled_loss(logits, labels, weights, self.distillation)
+        weights = self._weights_at(epoch)
+        if self._distillation is None:
+            return exit_loss(logits, labels, weights)
+        return distilled_loss(logits, labels, weights, self._distillation)
 
     def accuracies(self) -> list[float]:
-        """One pass over ``tune``, without augmentation."""
-        return tune_accuracies(self.network, self.data, self.precision)
+        """One pass over ``tune``, without augmentation; none where there is nothing held out."""
+        return tune_accuracies(self._network, self._source, self._precision)
 
 
-def tune_accuracies(network: ShallowDeepNetwork, data: DataSplits, precision: str) -> list[float]:
-    """Accuracy of every exit on ``tune``, without augmentation, as fractions."""
+def tune_accuracies(network: ShallowDeepNetwork, source: BatchSource, precision: str) -> list[float]:
+    """Accuracy of every exit on ``tune``, as fractions; none where there is nothing held out."""
     device = next(network.parameters()).device
     right = torch.zeros(len(network.exits))
     seen = 0
     with evaluating(network), torch.no_grad():
-        for images, labels in Batches(data.tune, data.preprocessing, EVALUATION_BATCH, device=device):
+        for images, labels in source.tune(device):
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
                 logits = network(images)
             right += (logits.argmax(-1).cpu() == labels.cpu()).sum(dim=1)
             seen += len(labels)
-    return [round(float(value), 6) for value in right / max(seen, 1)]
+    return [round(float(value), 6) for value in right / seen] if seen else []
 
 
 class HeadBank(nn.Module):
@@ -202,7 +202,7 @@ class CachedHeadsTask:
     def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
         """Unweighted sum of the internal classifiers' cross-entropies."""
         del epoch
-        return weighted_loss(logits, labels, [1.0] * len(logits))
+        return exit_loss(logits, labels, [1.0] * len(logits))
 
     def accuracies(self) -> list[float]:
         """On the cached ``tune`` summaries; the final classifier's stays what it was."""

@@ -16,7 +16,7 @@ from shallowdeep.data.load import load_dataset
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError, OutputError
 from shallowdeep.files import write_json
-from shallowdeep.inference.bundle import Bundle, read_bundle
+from shallowdeep.inference.bundle import Bundle, preprocessing_of, read_bundle
 from shallowdeep.progress import SILENT, Progress
 from shallowdeep.report.bench_figure import bench_figure
 from shallowdeep.report.figures import save_figure
@@ -82,11 +82,11 @@ def real_images(bundle: Bundle, data: str | None, progress: Progress = SILENT) -
     if not settings:
         raise ConfigurationError(f"Expected --data, since {bundle.path} does not say what it was trained on")
     source = settings.pop("source")
-    size = bundle.preprocessing.size
-    splits = load_dataset(source, image_size=size, preprocessing=bundle.preprocessing, progress=progress, **settings)
+    wanted = preprocessing_of(bundle)
+    splits = load_dataset(source, image_size=wanted.size, preprocessing=wanted, progress=progress, **settings)
     check_classes(bundle.classes, str(bundle.path), splits.classes, source)
     part = splits.test if data is None else splits.all_images
     chosen = part.subset(seeded_order(len(part), 0)[:MOST_IMAGES])  # else a folder's come class by class
     images, _ = chosen.fetch(np.arange(len(chosen)))
-    ready: NDArray[np.float32] = bundle.preprocessing.normalize(images).contiguous().numpy()
+    ready: NDArray[np.float32] = wanted.normalize(images).contiguous().numpy()
     return ready, splits.name

@@ -50,7 +50,7 @@ def export_run(
             f"Expected statistics of confusion in {run} for a policy that abstains by it; `calibrate` makes them"
         )
     network = load(run, trust=trust)
-    origin = Origin(manifest.model, weights, _trained_on(run), statistics)
+    origin = Origin(_trained_on(run), statistics)
     return write_bundle(network, chosen, directory, backend, origin, static=static, overwrite=overwrite)
 
 

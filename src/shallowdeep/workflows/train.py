@@ -9,18 +9,20 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from shallowdeep.checkpoint import Architecture, load, read_manifest
+from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
 from shallowdeep.data.load import DataSplits
 from shallowdeep.runs.config import CONFIG, TrainConfig, read_config
 from shallowdeep.runs.config_checks import checked
 from shallowdeep.runs.directory import Standing, begin, check_data, claim, require_space, tidy
-from shallowdeep.runs.phases import phases_of
-from shallowdeep.runs.preparation import prepare_data, prepare_network
+from shallowdeep.runs.preparation import phases_of, prepare_data, prepare_network
 from shallowdeep.runtime import pick_device, pick_precision
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.security.deepsloth import LEVELS, DeepSloth
-from shallowdeep.training.run import read_history, train
+from shallowdeep.training.cached_heads import HeadCaching
+from shallowdeep.training.caching import Caching
+from shallowdeep.training.run import Training, read_history, train
+from shallowdeep.training.sources import SplitSource
 
 _REACH = 2.5  # times the bound that the steps of an attack add up to, so that few of them reach it
 
@@ -104,12 +106,14 @@ def train_run(
             begin(directory, config, data.fingerprint)
         tidy(directory)
     accelerator.wait_for_everyone()
-    history = train(
-        network, data, phases, directory, Architecture(config.model, len(data.classes), data.preprocessing.size),
-        seed=config.seed, precision=pick_precision(config.precision, accelerator.device),
-        cache_budget=int(config.cache_budget * 2**30), weights_dtype=config.weights_dtype,
-        accelerator=accelerator, progress=context.progress, attack=_attack(config, data, accelerator.device),
+    precision = pick_precision(config.precision, accelerator.device)
+    wanted = Caching(directory, config.views, int(config.cache_budget * 2**30), config.seed, precision)
+    training = Training(
+        network, SplitSource(data, config.seed), directory, config.seed, precision, accelerator, context.progress,
+        caching=HeadCaching(data, wanted), attack=_attack(config, data, accelerator.device),
+        weights_dtype=config.weights_dtype,
     )  # fmt: skip
+    history = train(training, phases)
     return TrainedRun(directory, config, network, history)
 
 

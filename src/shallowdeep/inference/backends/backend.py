@@ -10,7 +10,6 @@ from shallowdeep.exits.arrays import Array
 from shallowdeep.inference.segments import Segment
 
 if TYPE_CHECKING:
-    from shallowdeep.checkpoint import Architecture
     from shallowdeep.inference.bundle import Bundle
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -76,6 +75,5 @@ class BackendModule(Protocol):
         directory: Path,
         *,
         static: bool,
-        architecture: Architecture,
     ) -> Written:
         """Write a bundle's files for this runtime: segments, and the static backbone where ``static``."""

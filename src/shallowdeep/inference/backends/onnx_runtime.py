@@ -30,7 +30,6 @@ from shallowdeep.inference.backends.backend import PREVIOUS, Written
 from shallowdeep.inference.bundle import Bundle
 
 if TYPE_CHECKING:
-    from shallowdeep.checkpoint import Architecture
     from shallowdeep.inference.segments import Segment
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -167,11 +166,9 @@ def write_segments(
     directory: Path,
     *,
     static: bool,
-    architecture: Architecture,
 ) -> Written:
     """One ONNX file a segment, with a batch of any size."""
     from shallowdeep.inference.onnx_export import export_segments, export_static  # noqa: PLC0415 - it needs torch
 
-    del architecture
     files = export_segments(network, segments, directory)
     return Written(files, export_static(network, directory) if static else None)

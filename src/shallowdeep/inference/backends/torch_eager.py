@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from shallowdeep.checkpoint import MANIFEST, WEIGHTS, Architecture, load, save
+from shallowdeep.checkpoint import load
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import Array
 from shallowdeep.inference.backends.backend import Written
@@ -16,6 +16,7 @@ from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.segments import Segment
 from shallowdeep.models.registry import is_trusted
 from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.sdn.saving import MANIFEST, WEIGHTS, save
 
 NETWORK = "network"
 POOLS = ("process",)
@@ -80,15 +81,17 @@ def write_segments(
     directory: Path,
     *,
     static: bool,
-    architecture: Architecture,
 ) -> Written:
     """Write the network itself: its backbone is in it, so that ``static`` leaves nothing out."""
     del static
-    if not architecture.name or not is_trusted(architecture.name):
+    name = "" if network.architecture is None else network.architecture.name
+    if not name or not is_trusted(name):
         raise ConfigurationError(
-            f"Expected a network that a bundle can name, got {architecture.name or 'one built from an object'!r}, "
-            "whose code no bundle runs; export it for onnxruntime"
+            f"Expected a network that a bundle can name, got {name or 'one built from an object'!r}, whose code no "
+            "bundle runs; export it for onnxruntime"
         )
-    save(network, directory / NETWORK, architecture)
+    before = network.weights
+    save(network, directory / NETWORK)
+    network.weights = before  # the bundle's copy is not what policies are made for
     weights, manifest = f"{NETWORK}/{WEIGHTS}", f"{NETWORK}/{MANIFEST}"
     return Written((weights,) * len(segments), weights, (manifest,))

@@ -1,0 +1,107 @@
+"""To save a network: safetensors and a JSON manifest, no pickle. `shallowdeep.checkpoint` loads it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from shallowdeep.documents import sealed
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.files import replacing_together, sha256_of
+
+if TYPE_CHECKING:
+    from shallowdeep.sdn.network import ShallowDeepNetwork
+
+FORMAT = "shallowdeep-network"
+FORMAT_VERSION = 3
+"""1 has no cascaded internal classifiers and other names in convolutional ones, 2 no input shape."""
+
+MANIFEST, WEIGHTS = "model.json", "model.safetensors"
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How to build the backbone again: its name as ``--model`` takes it, or "" for one built from an object."""
+
+    name: str
+    num_classes: int
+    image_size: int
+
+
+def save(
+    network: ShallowDeepNetwork,
+    directory: Path | str,
+    architecture: Architecture | None = None,
+    *,
+    dtype: str = "fp32",
+) -> None:
+    """Write ``network`` to ``directory``; a write that fails leaves what was there.
+
+    Args:
+        network: its ``weights`` become those of the file.
+        directory: made if need be; an older network there is replaced.
+        architecture: how to build the backbone again; None for the network's own, which one made from an object has
+            not: `shallowdeep.load` then asks for the object.
+        dtype: ``fp32`` or ``fp16`` for the floating-point weights in the file. fp16 halves it and rounds; tensors
+            beyond its range (a running variance, say) stay in fp32.
+
+    Raises:
+        ConfigurationError: ``dtype`` is unknown, or the network knows no input shape.
+        OutputError: the disk is full or cannot be written.
+    """
+    if dtype not in DTYPES:
+        raise ConfigurationError(f"Expected weights dtype to be one of {', '.join(DTYPES)}, got {dtype!r}")
+    if network.input_shape is None:
+        raise ConfigurationError(
+            "Expected a network that knows the shape of its images, got one without; set network.input_shape"
+        )
+    directory = Path(directory)
+    known = architecture or network.architecture or Architecture("", network.num_classes, network.input_shape[-1])
+    tensors = {name: _stored(value, DTYPES[dtype]) for name, value in network.state_dict().items()}
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "model": asdict(known),
+        "exits": [asdict(exit_) for exit_ in network.exits],
+        "backbone_macs": network.backbone_macs,
+        "classes": list(network.classes),
+        "preprocessing": None if network.preprocessing is None else network.preprocessing.to_dict(),
+        "input_shape": list(network.input_shape),
+    }
+    with replacing_together(directory / WEIGHTS, directory / MANIFEST) as (weights, description):
+        write_tensors(tensors, weights)
+        size, digest = weights.stat().st_size, sha256_of(weights)
+        manifest["weights"] = {"file": WEIGHTS, "bytes": size, "sha256": digest, "dtype": dtype}
+        description.write_text(json.dumps(sealed(manifest), indent=2, allow_nan=False) + "\n")
+    network.weights = digest
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: the disk is full or cannot be written; safetensors hides the number in an error of its own.
+    """
+    try:
+        save_file(dict(tensors), path, metadata=metadata)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
+
+
+def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
+    value = value.detach().cpu().contiguous()
+    stored = value.to(dtype, copy=True) if value.is_floating_point() else value.clone()
+    lost = torch.isfinite(value).all() and not torch.isfinite(stored).all()
+    return value.to(torch.float32, copy=True) if lost else stored
