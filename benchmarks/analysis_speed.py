@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from shallowdeep.analysis.findings import findings
+from shallowdeep.analysis.findings import findings_of
 from shallowdeep.analysis.recorded import Recorded
 from shallowdeep.bench.workers import machine
 from shallowdeep.exits.confusion import ConfusionStatistics
@@ -45,7 +45,7 @@ def main() -> None:
         times = []
         for _ in range(REPEATS):
             started = time.perf_counter()
-            findings(recorded, tune=tune, statistics=statistics, resamples=resamples)
+            findings_of(recorded, tune=tune, statistics=statistics, resamples=resamples)
             times.append(time.perf_counter() - started)
         seconds[f"{resamples} resamples"] = round(float(np.median(times)), 2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -199,8 +199,8 @@ def test_damaged_manifests_are_refused(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda d: d.update(format_version=3), "Expected format version 2 or older in .*, got 3; a newer shallowdeep"),
-        (lambda d: d.update(format_version="x"), "Expected format version 2 or older"),
+        (lambda d: d.update(format_version=4), "Expected format version 3 or older in .*, got 4; a newer shallowdeep"),
+        (lambda d: d.update(format_version="x"), "Expected format version 3 or older"),
         (lambda d: d.update(format="other"), "Expected a document of format 'shallowdeep-network'"),
         (lambda d: d.pop("exits"), "lacks or garbles: 'exits'"),
         (lambda d: d.update(exits=[]), "without exits"),

@@ -10,9 +10,9 @@ import pytest
 import shallowdeep
 
 NAMES = [
-    "Architecture", "Batches", "EarlyExitEngine", "ExitGuard", "ExitPredictions", "Policy", "Preprocessing",
-    "ShallowDeepError", "ShallowDeepNetwork", "build", "convert", "decide", "load", "load_dataset", "predict_exits",
-    "read_bundle", "save",
+    "Architecture", "Batches", "ConfusionStatistics", "EarlyExitEngine", "ExitGuard", "ExitPredictions", "Findings",
+    "Policy", "Preprocessing", "ShallowDeepError", "ShallowDeepNetwork", "analyze", "build", "calibrate", "convert",
+    "decide", "exit_loss", "export", "fit", "load", "load_dataset", "predict_exits", "read_bundle", "save",
 ]  # fmt: skip
 
 

@@ -8,12 +8,16 @@ import hashlib
 import json
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from shallowdeep.errors import OutputError
+
+if sys.platform != "win32":
+    import fcntl
 
 _TOKEN_BYTES = 4  # eight hexadecimal digits tell a temporary file's writers apart
 
@@ -70,6 +74,39 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
     """The one-line error for a failed write to ``path``."""
     reason = "no space left on the disk" if error.errno == errno.ENOSPC else (error.strerror or str(error))
     return OutputError(f"Expected to write {path}, got: {reason}")
+
+
+@contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """Keep a directory for this process while the block runs; whatever ends the process gives it back.
+
+    The directory itself is locked, so that no file stays behind. Nothing is locked on Windows.
+
+    Args:
+        directory: made if need be.
+
+    Raises:
+        OutputError: another process has it, or it cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(directory, error) from error
+    if sys.platform == "win32":
+        yield
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise OutputError(
+            f"Expected {directory} for one process at a time, got another that is writing to it just now"
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, document: Any) -> None:  # noqa: ANN401 - any JSON value

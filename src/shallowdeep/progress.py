@@ -43,7 +43,7 @@ class Progress(Protocol):
         """Tell something worth knowing."""
 
 
-class _SilentBar:
+class SilentBar:
     """Shows nothing."""
 
     def advance(self, count: int = 1, note: str = "") -> None:
@@ -65,7 +65,7 @@ class Silent:
     def start(self, what: str, unit: str, total: int | None, done: int = 0) -> Bar:
         """A bar that is not drawn."""
         del what, unit, total, done
-        return _SilentBar()
+        return SilentBar()
 
     def say(self, message: str) -> None:
         """Ignore."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from shallowdeep.analysis.findings import findings
+from shallowdeep.analysis.findings import findings_of
 from shallowdeep.analysis.recorded import Recorded
 from shallowdeep.errors import CheckpointError, DataError
 from shallowdeep.exits.confusion import ConfusionStatistics, confusion
@@ -20,6 +20,12 @@ from shallowdeep.exits.costs import CostModel
 from shallowdeep.exits.predictions import ExitPredictions
 
 COSTS = np.array([0.3, 0.6, 1.05])
+
+
+def document_of(recorded: Recorded, **settings: Any) -> dict[str, Any]:  # noqa: ANN401 - of `findings_of`
+    """The findings as the JSON document that they become."""
+    document: dict[str, Any] = json.loads(findings_of(recorded, **settings).to_json())
+    return document
 
 
 def exits(samples: int = 200, seed: int = 0, gain: float = 1.0) -> dict[str, Any]:
@@ -35,7 +41,7 @@ def test_everything_is_plain_and_finite() -> None:
     """JSON without NaN or infinity; all blocks are there, with intervals around their figures."""
     tune = ExitPredictions(**exits(seed=1))
     statistics = ConfusionStatistics.over([exits(seed=2)["logits"]])
-    found = findings(Recorded(**exits()), tune=tune, statistics=statistics, resamples=100)
+    found = document_of(Recorded(**exits()), tune=tune, statistics=statistics, resamples=100)
     json.dumps(found, allow_nan=False)
     assert all(found[name] is not None for name in found)
     assert found["notes"] == []
@@ -53,7 +59,7 @@ def test_confusion_levels_and_counts_by_hand() -> None:
     """Levels are z-scores by the training statistics; the paper's counts are counted; histograms hold every sample."""
     recorded = Recorded(**exits())
     statistics = ConfusionStatistics.over([exits(seed=2)["logits"]])
-    found = findings(recorded, statistics=statistics, resamples=0)["confusion"]
+    found = document_of(recorded, statistics=statistics, resamples=0)["confusion"]
     training = confusion(exits(seed=2)["logits"])
     values = (confusion(recorded.logits) - training.mean()) / training.std()
     right = recorded.logits[-1].argmax(-1) == recorded.labels
@@ -70,7 +76,7 @@ def test_confusion_levels_and_counts_by_hand() -> None:
 def test_without_labels_the_label_free_parts_work() -> None:
     """And a note says what is missing."""
     given = {**exits(), "labels": None}
-    found = findings(Recorded(**given), resamples=50)
+    found = document_of(Recorded(**given), resamples=50)
     json.dumps(found, allow_nan=False)
     assert not found["labelled"]
     for name in ("wasteful", "destructive", "error_indicators", "per_class", "classes_confused", "cumulative_accuracy"):
@@ -85,14 +91,14 @@ def test_without_labels_the_label_free_parts_work() -> None:
 def test_a_single_exit_an_absent_class_and_no_error() -> None:
     """Nothing is divided by nothing; notes name what cannot be told."""
     one = exits()
-    single = findings(Recorded(one["logits"][:1], CostModel((1.0,)), one["labels"]), resamples=20)
+    single = document_of(Recorded(one["logits"][:1], CostModel((1.0,)), one["labels"]), resamples=20)
     json.dumps(single, allow_nan=False)
     assert single["wasteful"] is single["confusion"] is None
     assert "confusion" not in single["error_indicators"]
     assert any(note.startswith("A single exit") for note in single["notes"])
     perfect = exits(gain=50.0)
     kept = perfect["labels"] != 2
-    found = findings(
+    found = document_of(
         Recorded(perfect["logits"][:, kept], CostModel.of(COSTS), perfect["labels"][kept], ("a", "b", "c", "d")),
         tune=ExitPredictions(**perfect), resamples=20,
     )  # fmt: skip
@@ -107,7 +113,7 @@ def test_a_single_exit_an_absent_class_and_no_error() -> None:
 def test_a_network_that_is_always_wrong() -> None:
     """Nothing right is as little to tell apart as nothing wrong."""
     given = exits(gain=-50.0)
-    found = findings(Recorded(**given), resamples=20)
+    found = document_of(Recorded(**given), resamples=20)
     json.dumps(found, allow_nan=False)
     assert found["wasteful"]["oracle_accuracy"] == 0
     assert found["error_indicators"] is None
@@ -118,9 +124,9 @@ def test_other_networks_predictions_are_refused() -> None:
     """Tune predictions or statistics of other exits."""
     two = {**exits(), "logits": exits()["logits"][:2], "costs": COSTS[:2]}
     with pytest.raises(DataError, match="tune predictions of 3 exits"):
-        findings(Recorded(**exits()), tune=ExitPredictions(**two))
+        document_of(Recorded(**exits()), tune=ExitPredictions(**two))
     with pytest.raises(DataError, match="statistics of 3 exits, got 2"):
-        findings(Recorded(**exits()), statistics=ConfusionStatistics.over([two["logits"]]))
+        document_of(Recorded(**exits()), statistics=ConfusionStatistics.over([two["logits"]]))
 
 
 def test_files_of_other_programs(tmp_path: Path) -> None:
@@ -205,7 +211,7 @@ def test_whatever_the_shape_every_number_is_one(
     recorded = Recorded(logits(samples), costs, generator.integers(0, classes, samples) if labelled else None)
     tune = ExitPredictions(logits(fitted), generator.integers(0, classes, fitted), costs) if fitted else None
     statistics = ConfusionStatistics.over([logits(5)]) if measured else None
-    found = findings(recorded, tune=tune, statistics=statistics, resamples=20)
+    found = document_of(recorded, tune=tune, statistics=statistics, resamples=20)
     json.dumps(found, allow_nan=False)
     assert len(found["exits"]) == exits_
     assert found["trajectories"]["stable"] + found["trajectories"]["changing"] == pytest.approx(1)

@@ -229,7 +229,7 @@ def test_damaged_bundles_are_refused(shell: Shell, bundle: Path) -> None:
     assert "Expected segment-1.onnx in bundle, found no such file" in message()
     file.write_bytes(good)
     for change, told in (
-        ({"format_version": 2}, "a newer shallowdeep reads it"),
+        ({"format_version": 3}, "a newer shallowdeep reads it"),
         ({"format": "other"}, "got another"),
         ({"backbone_macs": 1}, "the file was altered"),
     ):

@@ -48,7 +48,7 @@ def test_only_the_first_of_many_processes_speaks(
 
 def test_ctrl_c_is_one_line_and_the_run_goes_on_later(workplace: Path) -> None:
     """Interrupted in the second epoch: status 130, one line, no traceback; --resume ends the training."""
-    (workplace / "delay").write_text("0.05")
+    (workplace / "delay").write_text("0.2")
     command = [sys.executable, "-m", "shallowdeep", "train", "--data", "images", "--model", "tiny_nets:hindered"]
     command += ["--recipe", "joint", "--exits", "2", "--epochs", "3", "--batch-size", "16", "--out", "run"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -136,7 +136,7 @@ print(outputs[0].shape)
 def test_pools_of_threads_get_along(order: str, tmp_path: Path) -> None:
     """Whoever opens a session first, and whichever pool is asked for: a session is had, in silence."""
     network = ShallowDeepNetwork.without_exits(torch.nn.Conv2d(3, 4, 3), 1)
-    network.preprocessing = Preprocessing(8, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    network.input_shape = (3, 8, 8)
     path = tmp_path / export_static(network, tmp_path)
     command = [sys.executable, "-c", SESSIONS, str(path), order]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,14 +24,68 @@ from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.predictions import ExitPredictions
 
 
-def findings(
+@dataclass(frozen=True)
+class Findings:
+    """What predictions show; plain numbers, strings, lists and None, none infinite or not a number.
+
+    Attributes:
+        samples: N.
+        labelled: whether true labels are known; without, blocks that need them are None.
+        classes: C names.
+        exits: of each ``name``, ``relative_cost``, ``accuracy``, ``correct_so_far``.
+        cumulative_accuracy: share of samples that some exit has right.
+        wasteful: right before the last exit: ``share`` ...
+        destructive: right early, wrong at the end: ``share_of_errors`` ...
+        trajectories: kinds of paths that answers take from exit to exit.
+        classes_confused: pairs of classes that samples move between.
+        per_class: accuracy, waste and confusion of each class.
+        confusion: how far exits disagree, on right and on wrong answers.
+        error_indicators: by name, ``auroc``, ``aurc``, ``augrc``, ``fpr95`` and their ``intervals``; positive is a
+            misclassification.
+        best_indicator: the name of the one with the highest AUROC.
+        answer_rule: what answering by another exit than the last would give; None without ``tune``.
+        paper: the paper's claims beside what is found here.
+        notes: what a reader should know besides.
+
+    Example:
+        >>> import numpy as np, shallowdeep
+        >>> logits = np.zeros((2, 2, 2), np.float32)
+        >>> logits[:, 0, 0] = logits[0, 1, 0] = logits[1, 1, 1] = 5  # the second image is right early, wrong at the end
+        >>> predictions = shallowdeep.ExitPredictions(logits, np.array([0, 0]), np.array([0.5, 1.0]))
+        >>> shallowdeep.analyze(predictions, resamples=0).destructive["share_of_errors"]
+        1.0
+    """
+
+    samples: int
+    labelled: bool
+    classes: list[str]
+    exits: list[dict[str, Any]]
+    cumulative_accuracy: float | None
+    wasteful: dict[str, Any] | None
+    destructive: dict[str, Any] | None
+    trajectories: dict[str, Any]
+    classes_confused: list[dict[str, Any]] | None
+    per_class: list[dict[str, Any]] | None
+    confusion: dict[str, Any] | None
+    error_indicators: dict[str, Any] | None
+    best_indicator: str | None
+    answer_rule: dict[str, Any] | None
+    paper: list[dict[str, Any]]
+    notes: list[str]
+
+    def to_json(self) -> str:
+        """Return all of it as one JSON document."""
+        return json.dumps(asdict(self), indent=2, allow_nan=False)
+
+
+def findings_of(
     recorded: Recorded,
     *,
     tune: ExitPredictions | None = None,
     statistics: ConfusionStatistics | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Findings:
     """Return everything that can be said of the predictions; docs/analysis.md explains each figure.
 
     Args:
@@ -40,8 +96,7 @@ def findings(
         seed: of the resampling.
 
     Returns:
-        Plain numbers, strings, lists and None, ready for JSON; no number is infinite or not a number. Blocks that
-        labels or several exits are needed for are None without, and ``notes`` says so.
+        Blocks that labels or several exits are needed for are None without, and ``notes`` says so.
 
     Raises:
         DataError: ``tune`` or ``statistics`` are of another network.
@@ -55,28 +110,31 @@ def findings(
     right = pred.logits[-1].argmax(axis=-1) == pred.labels if labelled else None
     levels = confusion_scores(pred.logits, statistics) if pred.exits > 1 else None
     indicators, best = _indicators(pred, right, tune, notes, resamples=resamples, seed=seed)
-    document: dict[str, Any] = {
-        "samples": pred.samples,
-        "labelled": labelled,
-        "classes": list(recorded.class_names),
-        "exits": [
+    rule = None
+    if labelled and tune is not None and pred.exits > 1:
+        rule = evaluate_answer_rule(fit_answer_rule(tune), pred, resamples, seed)
+    found = Findings(
+        samples=pred.samples,
+        labelled=labelled,
+        classes=list(recorded.class_names),
+        exits=[
             {"name": name, "relative_cost": cost, "accuracy": accuracy, "correct_so_far": reached}
             for name, cost, accuracy, reached in names
         ],
-        "cumulative_accuracy": so_far[-1],
-        "wasteful": wasteful(pred, resamples, seed) if labelled else None,
-        "destructive": destructive(pred, resamples, seed) if labelled else None,
-        "trajectories": trajectories(pred.logits, pred.labels if labelled else None),
-        "classes_confused": classes_confused(pred, recorded.class_names) if labelled else None,
-        "per_class": per_class(pred, recorded.class_names, levels) if labelled else None,
-        "confusion": confusion_levels(pred.logits, right, statistics),
-        "error_indicators": indicators,
-        "best_indicator": best,
-        "answer_rule": None,
-    }
-    if labelled and tune is not None and pred.exits > 1:
-        document["answer_rule"] = evaluate_answer_rule(fit_answer_rule(tune), pred, resamples, seed)
-    return {**document, "paper": claims(document), "notes": notes}
+        cumulative_accuracy=so_far[-1],
+        wasteful=wasteful(pred, resamples, seed) if labelled else None,
+        destructive=destructive(pred, resamples, seed) if labelled else None,
+        trajectories=trajectories(pred.logits, pred.labels if labelled else None),
+        classes_confused=classes_confused(pred, recorded.class_names) if labelled else None,
+        per_class=per_class(pred, recorded.class_names, levels) if labelled else None,
+        confusion=confusion_levels(pred.logits, right, statistics),
+        error_indicators=indicators,
+        best_indicator=best,
+        answer_rule=rule,
+        paper=[],
+        notes=notes,
+    )
+    return replace(found, paper=claims(asdict(found)))
 
 
 def _indicators(

@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from math import isfinite, prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.abstention import CONFUSION
@@ -104,6 +104,55 @@ class EarlyExitEngine:
             raise ConfigurationError(
                 f"Expected confusion statistics of {self.policy.exits} exits, got {self._statistics.exits}"
             )
+
+    @classmethod
+    def from_bundle(
+        cls,
+        bundle: Bundle | Path | str,
+        *,
+        policy: Policy | None = None,
+        threads: int | None = None,
+        pool: str | None = None,
+        confusion: bool | ConfusionStatistics = False,
+    ) -> Self:
+        """The engine of a bundle, in the bundle's own runtime; needs no torch unless that is torch.
+
+        Args:
+            bundle: or its path.
+            policy: instead of the bundle's; it may use no further exits.
+            threads: of the runtime; None for one a core.
+            pool: see the class.
+            confusion: see the class.
+
+        Raises:
+            CheckpointError: the bundle is damaged or of a newer format.
+            ConfigurationError: the policy does not fit, or the runtime is not installed.
+        """
+        return cls(bundle, policy, threads=threads, pool=pool, confusion=confusion)
+
+    @classmethod
+    def from_network(
+        cls,
+        network: ShallowDeepNetwork,
+        policy: Policy,
+        *,
+        backend: str = TORCH,
+        threads: int | None = None,
+        confusion: bool | ConfusionStatistics = False,
+    ) -> Self:
+        """The engine of a network in memory.
+
+        Args:
+            network: run where it is on ``torch``, on a copy elsewhere.
+            policy: for it.
+            backend: ``torch`` or ``onnxruntime``.
+            threads: of the runtime; None for one a core.
+            confusion: see the class.
+
+        Raises:
+            ConfigurationError: the policy does not fit, or the runtime is not installed.
+        """
+        return cls(network, policy, backend, threads=threads, confusion=confusion)
 
     def __call__(self, images: Array) -> Answers:
         """Answer a batch.

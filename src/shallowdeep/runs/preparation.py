@@ -24,7 +24,7 @@ from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.sdn.saving import MANIFEST, Architecture
 from shallowdeep.security.poisoning import Poisoning, poisoned
 from shallowdeep.security.triggers import make_trigger
-from shallowdeep.training.conversion import convert_by
+from shallowdeep.training.conversion import convert_by, first_of_kind
 from shallowdeep.training.recipes import Choices, Phase, Start, plan_phases, recipe_called
 
 INITIALISATION_IMAGES = 5_000
@@ -116,9 +116,9 @@ def prepare_network(config: TrainConfig, data: DataSplits, *, trust: bool = Fals
     example = torch.zeros(1, 3, size, size)
     _check_logits(backbone, example, count)
     kind, count_of_kind = (DEEP, config.deep_heads) if config.deep_heads else (CONV, config.conv_heads)
-    heads = [kind] * count_of_kind if count_of_kind else None
+    heads = first_of_kind(kind, count_of_kind) if count_of_kind else None
     network = convert_by(
-        recipe_called(config.recipe), backbone, example, fractions=config.fractions or None, first_heads=heads,
+        recipe_called(config.recipe), backbone, example, fractions=config.fractions or None, heads=heads,
         cascaded=config.cascade,
     )  # fmt: skip
     network.preprocessing, network.classes = data.preprocessing, data.classes

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from shallowdeep.cost import count_macs
 from shallowdeep.errors import ConfigurationError
-from shallowdeep.sdn.convert import convert
+from shallowdeep.sdn.convert import HeadKinds, convert
 from shallowdeep.sdn.cut_points import CutPoint
 from shallowdeep.sdn.internal_classifier import POOLED
 from shallowdeep.sdn.layout import MAP, MAP_LAST
 from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.sdn.placement import MINIMUM_GAP
 from shallowdeep.training.recipes import Recipe
 
 
@@ -22,8 +23,9 @@ def convert_by(
     example_input: Tensor,
     *,
     fractions: Sequence[float] | None = None,
-    first_heads: Sequence[str] | None = None,
+    heads: HeadKinds | None = None,
     cascaded: bool = False,
+    minimum_gap: float = MINIMUM_GAP,
 ) -> ShallowDeepNetwork:
     """Return the network that a recipe trains.
 
@@ -32,24 +34,35 @@ def convert_by(
         backbone: maps (N, C, H, W) to logits.
         example_input: (N, C, H, W) float; only the first image is used.
         fractions: target shares of MACs; None for the paper's.
-        first_heads: kinds of the first internal classifiers, instead of the recipe's; the others are pooled.
+        heads: kinds of internal classifiers, see `shallowdeep.sdn.convert.convert`; None for the recipe's.
         cascaded: let each internal classifier but the first read the logits of the one before it too.
+        minimum_gap: least share of MACs between two internal classifiers.
 
     Raises:
         ConfigurationError: options of internal classifiers for a recipe without them.
         ConversionError: the backbone cannot be converted.
     """
     if not recipe.exits:
-        if fractions or first_heads or cascaded:
+        if fractions or heads or cascaded:
             raise ConfigurationError(f"Expected no options of exits for the recipe {recipe.name!r}, which has none")
         macs = count_macs(backbone, example_input[:1])
         network = ShallowDeepNetwork.without_exits(backbone, macs)
         network.input_shape = tuple(example_input.shape[1:])
         return network
 
-    def kinds(cuts: Sequence[CutPoint]) -> list[str]:
-        if first_heads is not None:
-            return [*first_heads, *[POOLED] * len(cuts)][: len(cuts)]
+    def by_recipe(cuts: Sequence[CutPoint]) -> list[str]:
         return [recipe.heads if cut.layout.axes in (MAP, MAP_LAST) else POOLED for cut in cuts]
 
-    return convert(backbone, example_input, fractions=fractions, heads=kinds, cascaded=cascaded)
+    return convert(
+        backbone, example_input, fractions=fractions, heads=by_recipe if heads is None else heads, cascaded=cascaded,
+        minimum_gap=minimum_gap,
+    )  # fmt: skip
+
+
+def first_of_kind(kind: str, count: int) -> HeadKinds:
+    """Return heads of a kind for the first ``count`` cut points, and pooled ones for the others."""
+
+    def kinds(cuts: Sequence[CutPoint]) -> list[str]:
+        return [kind if number < count else POOLED for number in range(len(cuts))]
+
+    return kinds

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from shallowdeep.analysis.findings import findings
+from shallowdeep.analysis.findings import findings_of
 from shallowdeep.analysis.overthinking import RESAMPLES
 from shallowdeep.analysis.recorded import Recorded
 from shallowdeep.checkpoint import load, read_manifest
@@ -120,7 +120,7 @@ def analyze_file(path: Path, how: How, tune: Path | None = None, *, command: str
         raise DataError(
             f"Expected other samples in {tune} than in {path}: what is fitted on some is not evaluated on them"
         )
-    found = findings(
+    found = findings_of(
         recorded,
         tune=None if fitted_on is None else fitted_on.predictions,
         resamples=how.resamples,
@@ -129,7 +129,7 @@ def analyze_file(path: Path, how: How, tune: Path | None = None, *, command: str
     head = {"source": str(path), "dataset": None, "split": "file"}
     images = recorded.images
     return Analyzed(
-        {**head, **found, "policy": None, "promise": None, "provenance": provenance(command, how.resamples)},
+        {**head, **asdict(found), "policy": None, "promise": None, "provenance": provenance(command, how.resamples)},
         recorded,
         images=lambda: None if images is None else lambda places: images[places],
     )
@@ -173,15 +173,15 @@ def analyze_run(run: Path, how: How, context: RunContext) -> tuple[Analyzed, lis
         shown.logits, shown.costs, shown.labels, network.classes or (), tuple(exit_.name for exit_ in network.exits)
     )
     fitted_on = None if how.split == "tune" else tune  # what was fitted on samples is not evaluated on them
-    found = findings(recorded, tune=fitted_on, statistics=statistics, resamples=how.resamples, seed=how.seed)
+    found = findings_of(recorded, tune=fitted_on, statistics=statistics, resamples=how.resamples, seed=how.seed)
     policy = read_policy(run / POLICY, weights) if (run / POLICY).exists() else None
     config = read_config(run / CONFIG) if (run / CONFIG).exists() else None
     document = {
         "source": str(run),
         "dataset": None if config is None else Path(config.data).expanduser().resolve().name,
         "split": how.split,
-        **found,
-        "notes": [*found["notes"], *([note] if note else []), *([SEEN] if how.split == "train" else [])],
+        **asdict(found),
+        "notes": [*found.notes, *([note] if note else []), *([SEEN] if how.split == "train" else [])],
         "policy": None if policy is None else _policy(policy),
         "promise": None if policy is None else _promises(policy),
         "provenance": provenance(context.command, how.resamples, None if config is None else config.seed, weights),

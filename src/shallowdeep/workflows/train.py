@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
 from shallowdeep.data.load import DataSplits
+from shallowdeep.files import exclusive
+from shallowdeep.progress import first_process
 from shallowdeep.runs.config import CONFIG, TrainConfig, read_config
 from shallowdeep.runs.config_checks import checked
 from shallowdeep.runs.directory import Standing, begin, check_data, claim, require_space, tidy
@@ -21,6 +24,8 @@ from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.security.deepsloth import LEVELS, DeepSloth
 from shallowdeep.training.cached_heads import HeadCaching
 from shallowdeep.training.caching import Caching
+from shallowdeep.training.processes import accelerator_on
+from shallowdeep.training.recipes import Phase
 from shallowdeep.training.run import Training, read_history, train
 from shallowdeep.training.sources import SplitSource
 
@@ -85,6 +90,15 @@ def train_run(
     """
     config = checked(config)
     phases = phases_of(config)
+    claim(directory, config, resume=resume, overwrite=overwrite)  # a refusal leaves no new directory
+    with exclusive(directory) if first_process() else nullcontext():
+        return _train_alone(config, phases, directory, resume=resume, overwrite=overwrite, context=context)
+
+
+def _train_alone(
+    config: TrainConfig, phases: Sequence[Phase], directory: Path, *, resume: bool, overwrite: bool, context: RunContext
+) -> TrainedRun:
+    """Train into a directory that no other process writes to."""
     standing = claim(directory, config, resume=resume, overwrite=overwrite)
     if standing is Standing.FINISHED:
         context.progress.say(f"{directory} was trained to the end before: nothing to do")
@@ -92,7 +106,7 @@ def train_run(
             not config.init and read_manifest(directory).model.name == config.model
         )  # named by the caller, not a file
         return TrainedRun(directory, config, load(directory, trust=context.trust or known), read_history(directory))
-    accelerator = _accelerator(config.device)
+    accelerator = accelerator_on(pick_device(config.device))
     data = prepare_data(config, context.progress)
     if standing is Standing.UNFINISHED:
         check_data(directory, data.fingerprint, config.data)
@@ -136,11 +150,3 @@ def _same_source(config: TrainConfig, init: Path) -> bool:
         return False
     theirs = read_config(path).data
     return theirs == config.data or Path(theirs).expanduser().resolve() == Path(config.data).expanduser().resolve()
-
-
-def _accelerator(name: str) -> Accelerator:
-    """One process or many on the device called ``name``; precision is the training loop's business."""
-    device = pick_device(name)
-    if device.type == "cuda" and device.index is not None:
-        torch.cuda.set_device(device)
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
