@@ -96,7 +96,15 @@ __all__ = [
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the public names
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        from shallowdeep.errors import not_installed  # noqa: PLC0415 - needed where something is missing alone
+
+        lacking = not_installed(error, f"shallowdeep.{name}")
+        if lacking is None:
+            raise
+        raise ModuleNotFoundError(str(lacking), name=error.name) from error
 
 
 def __dir__() -> list[str]:

@@ -110,6 +110,16 @@ def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = F
     Raises:
         CheckpointError: truncated, altered or of a newer format; or trust or a backbone is needed.
         WeightsMismatchError: the weights do not fit the rebuilt network.
+
+    Example:
+        >>> import tempfile, torch, shallowdeep
+        >>> model = shallowdeep.build("resnet20", num_classes=10, image_size=32)
+        >>> network = shallowdeep.convert(model, torch.zeros(1, 3, 32, 32), fractions=[0.5])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     network.save(folder)
+        ...     again = shallowdeep.load(folder, backbone=shallowdeep.build("resnet20", num_classes=10, image_size=32))
+        >>> again.weights == network.weights
+        True
     """
     directory = Path(path)
     manifest = read_manifest(directory)

@@ -20,7 +20,16 @@ from difflib import get_close_matches
 
 
 class ShallowDeepError(Exception):
-    """Root of the tree: something the user can mend, told in one line."""
+    """Root of the tree: something the user can mend, told in one line.
+
+    Example:
+        >>> import shallowdeep
+        >>> try:
+        ...     shallowdeep.Policy((-1.0,))
+        ... except shallowdeep.ShallowDeepError as error:
+        ...     print(error)
+        Expected thresholds of at least 0, got -1.0
+    """
 
 
 class ConfigurationError(ShallowDeepError):
@@ -80,6 +89,30 @@ class OutputError(ShallowDeepError):
 
 class TrainingError(ShallowDeepError):
     """A training that cannot go on, such as after a loss that is not finite."""
+
+
+EXTRAS = {
+    "accelerate": "train", "datasets": "train", "matplotlib": "train", "mlxtend": "train", "onnx": "train",
+    "onnxscript": "train", "pyarrow": "train", "safetensors": "train", "scipy": "train", "sklearn": "train",
+    "tomli_w": "train", "torch": "train", "torchmetrics": "train", "timm": "zoo", "torchvision": "zoo",
+    "art": "security", "captum": "report", "jinja2": "report",
+}  # fmt: skip
+"""Which extra of this package brings another package, by the name it is imported by."""
+
+
+def not_installed(error: ModuleNotFoundError, what: str) -> ConfigurationError | None:
+    """Return the one-line error for something that needs a package that is not installed; None for one of no extra.
+
+    Args:
+        error: what importing it raised.
+        what: needs it, such as ``shallowdeep train``.
+    """
+    package = (error.name or "").split(".")[0]
+    if package not in EXTRAS:
+        return None
+    return ConfigurationError(
+        f"Expected {package} for {what}, found it not installed; pip install 'shallowdeep[{EXTRAS[package]}]'"
+    )
 
 
 def one_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,28 +83,38 @@ def exclusive(directory: Path) -> Iterator[None]:
     The directory itself is locked, so that no file stays behind. Nothing is locked on Windows.
 
     Args:
-        directory: made if need be.
+        directory: made if need be; one that was made and stays empty goes again.
 
     Raises:
         OutputError: another process has it, or it cannot be written.
     """
+    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(directory, error) from error
+    try:
+        with _locked(directory):
+            yield
+    finally:
+        with suppress(OSError):  # the first that is not empty ends it
+            for folder in made:
+                folder.rmdir()
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
     handle = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
+        yield
+    except BlockingIOError as error:
         raise OutputError(
             f"Expected {directory} for one process at a time, got another that is writing to it just now"
         ) from error
-    try:
-        yield
     finally:
         os.close(handle)
 

@@ -304,13 +304,13 @@ def test_an_existing_bundle_is_replaced_only_when_asked(shell: Shell, bundle: Pa
     assert [path for path in Path().iterdir() if path.name.startswith(".bundle")] == []
 
 
-def test_a_backend_that_is_not_installed_names_its_extra(
+def test_a_backend_that_is_not_installed_says_what_to_install(
     shell: Shell, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line says what to install."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "shallowdeep.inference.backends.onnx_runtime")
-    assert "pip install 'shallowdeep[onnx]'" in refused(shell, "predict", bundle, "images/test")
+    assert "pip install onnxruntime" in refused(shell, "predict", bundle, "images/test")
 
 
 def test_predict_needs_no_torch(shell: Shell, bundle: Path, workplace: Path) -> None:

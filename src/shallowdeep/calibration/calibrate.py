@@ -20,8 +20,6 @@ from shallowdeep.exits.policy import NEVER, Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.exits.signals import ENSEMBLE
 
-FEW_SAMPLES = 300  # their accuracy has a standard error of two points and more
-
 
 @dataclass(frozen=True)
 class TemperatureFit:

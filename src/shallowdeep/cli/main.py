@@ -20,7 +20,7 @@ from shallowdeep.cli.models import models
 from shallowdeep.cli.predict import predict
 from shallowdeep.cli.report import report
 from shallowdeep.cli.train import train
-from shallowdeep.errors import BadImageError, ShallowDeepError
+from shallowdeep.errors import BadImageError, ShallowDeepError, not_installed
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # what shells report for Ctrl-C
@@ -61,18 +61,12 @@ def run(arguments: list[str]) -> int:
     """Exit status of the command line ``arguments``; without any, the help is shown."""
     try:
         status = get_command(app).main(arguments or ["--help"], prog_name="shallowdeep", standalone_mode=False)
-    except BadImageError as error:
-        return _fail(f"{error}; --skip-bad-images leaves such images out")
-    except ShallowDeepError as error:
-        return _fail(str(error))
     except (typer.Abort, KeyboardInterrupt):
         status = INTERRUPTED
     except SystemExit:  # how typer and rich leave when the reader of standard output has gone
         return READER_GONE
-    except OSError as error:
-        return _fail(f"Expected to read and write files, got: {error}")
     except Exception as error:
-        message = _usage_message(error)
+        message = _message(error, arguments)
         if message is None:
             raise
         return _fail(message)
@@ -84,6 +78,21 @@ def run(arguments: list[str]) -> int:
         )
         sys.stderr.write(f"shallowdeep: interrupted{hint}\n")
     return status if isinstance(status, int) else 0
+
+
+def _message(error: Exception, arguments: list[str]) -> str | None:
+    """The one line of an error that the user can mend; None for others."""
+    if isinstance(error, BadImageError):
+        return f"{error}; --skip-bad-images leaves such images out"
+    if isinstance(error, ShallowDeepError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        command = " ".join(arguments[: 2 if arguments[:1] == ["audit"] else 1])
+        lacking = not_installed(error, f"shallowdeep {command}")
+        return None if lacking is None else str(lacking)
+    if isinstance(error, OSError):
+        return f"Expected to read and write files, got: {error}"
+    return _usage_message(error)
 
 
 def _usage_message(error: Exception) -> str | None:

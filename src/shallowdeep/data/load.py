@@ -104,6 +104,12 @@ def load_dataset(
         ConfigurationError: if a fraction, size or seed is out of range.
         DataError: if the dataset cannot be read as one.
         BadImageError: if an image needed to measure the normalisation is unreadable and `skip_bad_images` is off.
+
+    Example:
+        >>> import shallowdeep
+        >>> data = shallowdeep.load_dataset("mnist5k", image_size=32)
+        >>> len(data.train), len(data.tune), len(data.certify), len(data.test)
+        (3600, 133, 267, 1000)
     """
     sizes = _candidate_sizes(image_size)
     for what, fraction in (("calibration", calibration_fraction), ("test", test_fraction)):

@@ -45,6 +45,13 @@ class Batches:
 
     Raises:
         ConfigurationError: if a setting is out of range, or `drop_last` batches do not divide among the devices.
+
+    Example:
+        >>> import shallowdeep
+        >>> data = shallowdeep.load_dataset("mnist5k", image_size=8)
+        >>> images, labels = next(iter(shallowdeep.Batches(data.tune, data.preprocessing, batch_size=4)))
+        >>> images.shape, labels.shape
+        (torch.Size([4, 3, 8, 8]), torch.Size([4]))
     """
 
     def __init__(

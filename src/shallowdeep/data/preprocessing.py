@@ -30,6 +30,12 @@ class Preprocessing:
 
     Raises:
         ConfigurationError: if a value is out of range.
+
+    Example:
+        >>> import numpy as np, shallowdeep
+        >>> preprocessing = shallowdeep.Preprocessing(size=32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+        >>> float(preprocessing.normalize_array(np.full((1, 3, 32, 32), 255, np.uint8)).max())
+        2.0
     """
 
     size: int

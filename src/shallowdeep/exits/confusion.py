@@ -92,6 +92,12 @@ class ConfusionStatistics:
 
     Raises:
         DataError: shapes that do not go together, or values that are not finite.
+
+    Example:
+        >>> import numpy as np, shallowdeep
+        >>> logits = np.random.default_rng(0).normal(size=(3, 100, 4))  # of training samples, unaugmented
+        >>> shallowdeep.ConfusionStatistics.over([logits]).exits
+        3
     """
 
     means: tuple[NDArray[np.float64], ...]

@@ -42,6 +42,12 @@ class Policy:
 
     Raises:
         ConfigurationError: a value out of range, or an ensemble for other exits or another signal.
+
+    Example:
+        >>> import shallowdeep
+        >>> policy = shallowdeep.Policy((0.9, None, 0.8))  # the second of three internal classifiers is switched off
+        >>> policy.exits, policy.in_use
+        (4, (0, 2, 3))
     """
 
     thresholds: tuple[float | None, ...]
@@ -236,6 +242,13 @@ def decide(policy: Policy, logits: Array, costs: CostModel | None = None) -> Dec
     Raises:
         DataError: logits of another number of exits, or of classes than the policy's ensemble has.
         ConfigurationError: the policy's cost limit leaves no exit, or costs are needed and missing.
+
+    Example:
+        >>> import numpy as np, shallowdeep
+        >>> logits = np.array([[[4.0, 0.0], [0.1, 0.0]], [[0.0, 4.0], [0.0, 4.0]]], np.float32)  # (2, 2, 2)
+        >>> decisions = shallowdeep.decide(shallowdeep.Policy((0.9,)), logits)
+        >>> decisions.exits.tolist(), decisions.labels.tolist()
+        ([0, 1], [0, 1])
     """
     return stop(policy, scan(policy, logits, costs))
 

@@ -17,6 +17,7 @@ from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.exits.costs import CostModel
 from shallowdeep.files import replacing
 
+FEW_SAMPLES = 300  # their accuracy has a standard error of two points and more
 _LOGITS_AXES = 3  # (E, N, C)
 _NEEDED = ("logits", "labels", "costs")
 _WANTED = ("head_costs", "cascaded", "weights", "backend")
@@ -41,6 +42,13 @@ class ExitPredictions:
 
     Raises:
         DataError: a shape, dtype or value is not as above.
+
+    Example:
+        >>> import numpy as np, shallowdeep
+        >>> logits = np.zeros((2, 5, 3), np.float32)  # two exits, five samples, three classes
+        >>> predictions = shallowdeep.ExitPredictions(logits, np.zeros(5, int), np.array([0.4, 1.0]))
+        >>> predictions.exits, predictions.samples, predictions.classes, predictions.costs[-1]
+        (2, 5, 3, 1.0)
     """
 
     logits: Array

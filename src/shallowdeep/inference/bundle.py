@@ -99,6 +99,13 @@ def read_bundle(path: Path | str) -> Bundle:
 
     Raises:
         CheckpointError: there is none, it is of a newer format, or a file is missing, truncated or altered.
+
+    Example:
+        >>> import shallowdeep
+        >>> shallowdeep.read_bundle("nowhere")
+        Traceback (most recent call last):
+        ...
+        shallowdeep.errors.CheckpointError: Expected a bundle with manifest.json in nowhere, found none
     """
     directory = Path(path)
     run = " (a run? `shallowdeep export` makes a bundle of it)" if (directory / "model.json").exists() else ""

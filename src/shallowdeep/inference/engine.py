@@ -74,6 +74,14 @@ class EarlyExitEngine:
     Raises:
         ConfigurationError: a policy that does not fit, or a backend that is not there.
         CheckpointError: a bundle that is damaged or of a newer format.
+
+    Example:
+        >>> import torch, shallowdeep
+        >>> model = shallowdeep.build("resnet20", num_classes=10, image_size=32)
+        >>> network = shallowdeep.convert(model, torch.zeros(1, 3, 32, 32), fractions=[0.3, 0.6])
+        >>> engine = shallowdeep.EarlyExitEngine.from_network(network, shallowdeep.Policy((0.0, 0.9)))
+        >>> engine(torch.zeros(4, 3, 32, 32)).exits.tolist()  # a threshold of 0 lets all leave
+        [0, 0, 0, 0]
     """
 
     def __init__(

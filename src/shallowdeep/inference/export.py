@@ -12,7 +12,7 @@ from shallowdeep.errors import OutputError
 from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
 from shallowdeep.files import cannot_write
-from shallowdeep.inference.backends.registry import backend_module, not_installed
+from shallowdeep.inference.backends.registry import backend_module, missing
 from shallowdeep.inference.bundle import Bundle, check_weights, is_bundle, read_bundle, write_manifest
 from shallowdeep.inference.segments import plan_segments
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -80,7 +80,7 @@ def write_bundle(
             write_manifest(bundle, written.further)
             _take_place(made, directory)
     except ModuleNotFoundError as error:
-        raise not_installed(backend, error) from error
+        raise missing(backend, error) from error
     except OSError as error:
         raise cannot_write(directory, error) from error
     return read_bundle(directory)

@@ -129,6 +129,11 @@ def build(name: str, *, num_classes: int, image_size: int, pretrained: bool = Fa
         ConfigurationError: a number of classes or an image size out of range, or pretrained weights asked of a network
             that has none.
         ModelError: a network that cannot be built, or weights that cannot be fetched.
+
+    Example:
+        >>> import shallowdeep
+        >>> type(shallowdeep.build("resnet56", num_classes=10, image_size=32)).__name__
+        'ResNet'
     """
     if num_classes < MIN_CLASSES:
         raise ConfigurationError(f"Expected num_classes >= {MIN_CLASSES}, got {num_classes}")

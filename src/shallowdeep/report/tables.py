@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from shallowdeep.calibration.calibrate import FEW_SAMPLES
+from shallowdeep.exits.predictions import FEW_SAMPLES
 
 _NEAR = 0.01  # one point
 _ROUNDING = 1e-12

@@ -85,6 +85,18 @@ class ShallowDeepNetwork(nn.Module):
         architecture: how to build the backbone again by name; None for one made from an object.
         input_shape: (C, H, W) of its images.
         weights: SHA-256 of the weights file it was last saved to or loaded from, else "".
+
+    Example:
+        >>> import torch, shallowdeep
+        >>> model = shallowdeep.build("resnet20", num_classes=10, image_size=32).eval()
+        >>> network = shallowdeep.convert(model, torch.zeros(1, 3, 32, 32), fractions=[0.5])
+        >>> images = torch.randn(2, 3, 32, 32)
+        >>> torch.equal(network(images)[-1], model(images))  # the final exit is the backbone, bit for bit
+        True
+        >>> [f"{cost:.2f}" for cost in network.costs]
+        ['0.45', '1.00']
+        >>> type(network.to_backbone()) is type(model)
+        True
     """
 
     def __init__(

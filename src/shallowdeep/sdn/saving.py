@@ -32,7 +32,13 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Architecture:
-    """How to build the backbone again: its name as ``--model`` takes it, or "" for one built from an object."""
+    """How to build the backbone again: its name as ``--model`` takes it, or "" for one built from an object.
+
+    Example:
+        >>> import shallowdeep
+        >>> shallowdeep.Architecture("resnet56", num_classes=10, image_size=32).name
+        'resnet56'
+    """
 
     name: str
     num_classes: int
@@ -59,6 +65,16 @@ def save(
     Raises:
         ConfigurationError: ``dtype`` is unknown, or the network knows no input shape.
         OutputError: the disk is full or cannot be written.
+
+    Example:
+        >>> import tempfile, torch, shallowdeep
+        >>> model = shallowdeep.build("resnet20", num_classes=10, image_size=32)
+        >>> network = shallowdeep.convert(model, torch.zeros(1, 3, 32, 32), fractions=[0.5])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     shallowdeep.save(network, folder)  # the same as network.save(folder)
+        ...     again = shallowdeep.load(folder, backbone=shallowdeep.build("resnet20", num_classes=10, image_size=32))
+        >>> again.weights == network.weights
+        True
     """
     if dtype not in DTYPES:
         raise ConfigurationError(f"Expected weights dtype to be one of {', '.join(DTYPES)}, got {dtype!r}")

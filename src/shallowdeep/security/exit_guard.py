@@ -65,6 +65,13 @@ class ExitGuard:
     Raises:
         ConfigurationError: a false-alarm rate outside (0, 1).
         DataError: no calibration samples, or exits outside the network's.
+
+    Example:
+        >>> import numpy as np, shallowdeep
+        >>> calibration = np.random.default_rng(0).integers(0, 3, 500)  # exits taken on samples drawn as the stream is
+        >>> guard = shallowdeep.ExitGuard(calibration, exit_count=3)
+        >>> guard.update(np.full(200, 2)) is not None  # a stream that only leaves at the end
+        True
     """
 
     def __init__(

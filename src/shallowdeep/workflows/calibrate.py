@@ -9,7 +9,7 @@ from typing import Any
 
 from shallowdeep.analysis.accuracy import at_chance
 from shallowdeep.calibration.abstention_fit import abstention_block, answered
-from shallowdeep.calibration.calibrate import FEW_SAMPLES, calibrate_predictions, check_sizes
+from shallowdeep.calibration.calibrate import calibrate_predictions, check_sizes
 from shallowdeep.calibration.objective import Objective
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
@@ -19,7 +19,7 @@ from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.outcome import final_answers, summarize
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import POLICY, policy_document, write_policy
-from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.exits.predictions import FEW_SAMPLES, ExitPredictions
 from shallowdeep.exits.threshold_curve import default_thresholds, threshold_curve
 from shallowdeep.runs.config import CONFIG, read_config
 from shallowdeep.runs.confusion_file import measured_statistics

@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.errors import ConfigurationError, UnknownNameError, not_installed
 from shallowdeep.inference.backends.backend import Backend, BackendModule
 
 if TYPE_CHECKING:
     from shallowdeep.inference.bundle import Bundle
 
 BACKENDS = {"torch": "torch_eager", "onnxruntime": "onnx_runtime"}
-_EXTRAS = {"onnxruntime": "onnx", "onnx": "onnx", "onnxscript": "onnx"}  # which extra brings a package
 
 
 def backend_module(name: str) -> BackendModule:
@@ -27,16 +26,16 @@ def backend_module(name: str) -> BackendModule:
     try:
         module: BackendModule = importlib.import_module(f"shallowdeep.inference.backends.{BACKENDS[name]}")
     except ModuleNotFoundError as error:
-        raise not_installed(name, error) from error
+        raise missing(name, error) from error
     return module
 
 
-def not_installed(backend: str, error: ModuleNotFoundError) -> ConfigurationError:
+def missing(backend: str, error: ModuleNotFoundError) -> ConfigurationError:
     """The one-line error for a backend that lacks a package."""
+    what = f"the backend {backend!r}"
     package = (error.name or "").split(".")[0]
-    extra = _EXTRAS.get(package)
-    remedy = f"pip install 'shallowdeep[{extra}]'" if extra else f"pip install {package}"
-    return ConfigurationError(f"Expected {package} for the backend {backend!r}, found it not installed; {remedy}")
+    plain = f"Expected {package} for {what}, found it not installed; pip install {package}"
+    return not_installed(error, what) or ConfigurationError(plain)
 
 
 def open_segments(bundle: Bundle, threads: int | None, pool: str | None) -> Backend:
