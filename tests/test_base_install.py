@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,8 +21,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Programs of an environment in which ``pip install .`` was run, and nothing else."""
     environment = tmp_path_factory.mktemp("base")
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    source = tmp_path_factory.mktemp("source")  # building leaves files beside the source
+    shutil.copytree(ROOT / "src", source / "src")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
     pip = [str(environment / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--constraint", ROOT / "constraints.txt", ROOT], check=True)
+    subprocess.run([*pip, "--constraint", ROOT / "constraints.txt", source], check=True)
     return environment / "bin"
 
 

@@ -13,6 +13,8 @@ from tests.cli.analysed import JOINT, document, refused
 from tests.conftest import write_images
 
 from shallowdeep.runs.config import read_config
+from shallowdeep.security.suspects import placebos_needed
+from shallowdeep.security.triggers import TRIGGERS, Square
 
 if TYPE_CHECKING:
     from tests.conftest import Shell, Training
@@ -77,9 +79,9 @@ def test_a_study_that_was_cut_off_goes_on(shell: Shell, workplace: Path) -> None
         (("--poison-ratio", "0.68"), "Expected a poison ratio that leaves clean images in every class, got 0.68"),
         (("--poison-ratio", "2"), "Expected a poison ratio in (0, 1), got 2.0"),
         (("--data", "nowhere"), "Expected the name of a dataset, got 'nowhere'"),
-        (("--mean", "0.5,0.5,0.5"), "Expected no --mean in the mode 'study', got it"),
-        (("--quick",), "Expected --quick, or --data and --model (a study), or"),
-        (("--clean", "images"), "Expected --quick, or --data and --model (a study), or"),
+        (("--mean", "0.5,0.5,0.5"), "No such option"),
+        (("--quick",), "Expected no --data, --model, --epochs, --ic-epochs, --learning-rate"),
+        (("--clean", "images"), "Expected `shallowdeep audit suspects --model M"),
     ],
 )
 def test_a_study_that_makes_no_sense_is_refused(
@@ -124,7 +126,7 @@ def theirs(shell: Shell, workplace: Path) -> tuple[object, ...]:
     torch.save(load("theirs", trust=True).to_backbone().state_dict(), workplace / "theirs.pth")
     return (
         "audit",
-        "backdoor",
+        "suspects",
         "--model",
         "tiny_nets:plain",
         "--weights",
@@ -156,11 +158,25 @@ def test_suspects_are_compared_with_clean_images(shell: Shell, workplace: Path, 
     assert found["verdict"].split(" (")[0] in (workplace / "evaluated/report.html").read_text()
 
 
+def test_a_trigger_more_keeps_the_verdict_valid(
+    shell: Shell, theirs: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new trigger brings its placebos, and every trigger gets as many as five of them need."""
+    monkeypatch.setitem(TRIGGERS, "corner", lambda size: Square(2, size - 2, 0))
+    monkeypatch.setattr("shallowdeep.workflows.audit_suspects.PROBED", 20)
+    found = document(shell, *theirs, "--ic-epochs", 1)
+    assert [probe["trigger"] for probe in found["probes"]][-1] == "corner"
+    smallest = 1 / (placebos_needed(5) + 1)
+    assert placebos_needed(5) == 199
+    assert all(round(probe["p_value"] / smallest, 6) % 1 == 0 for probe in found["probes"])
+    assert 5 * 2 * smallest <= 0.05
+
+
 def test_without_suspects_known_triggers_are_tried(
     shell: Shell, theirs: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line for each, and what that does not say."""
-    monkeypatch.setattr("shallowdeep.workflows.audit_suspects.PLACEBOS", 9)
+    monkeypatch.setattr("shallowdeep.workflows.audit_suspects.placebos_needed", lambda _: 9)
     found = document(shell, *theirs, "--ic-epochs", 1)
     assert found["mode"] == "triggers"
     assert [probe["trigger"] for probe in found["probes"]] == ["badnets", "badnets-3", "blended", "sig"]
@@ -181,8 +197,14 @@ def test_suspects_that_cannot_be_judged_are_refused(shell: Shell, workplace: Pat
     (workplace / "empty").mkdir()
     assert "Expected suspect images in empty, got none" in refused(shell, *theirs, "--suspects", "empty")
     assert "Expected a number above 0, got 0" in refused(shell, *STUDY, "--poison-ratio", 0)
-    assert "got --clean, --model" in refused(
-        shell, "audit", "backdoor", "--model", "tiny_nets:plain", "--clean", "clean", "--out", "evaluated"
+    assert "Missing option '--weights'" in refused(
+        shell, "audit", "suspects", "--model", "tiny_nets:plain", "--clean", "clean", "--out", "evaluated"
+    )
+    assert "Expected `shallowdeep audit suspects --model M --weights FILE --clean DATA" in refused(
+        shell, "audit", "backdoor", *theirs[2:]
+    )
+    assert "Expected --quick, or --data and --model, got --model" in refused(
+        shell, "audit", "backdoor", "--model", "tiny_nets:plain"
     )
     assert not (workplace / "evaluated").exists()
 
@@ -308,9 +330,11 @@ def test_a_hardened_run_must_be_one_of_the_same_attack_and_splits(shell: Shell, 
 
 def test_quick_refuses_what_it_has_no_use_for(shell: Shell, workplace: Path) -> None:
     """Nothing that is typed is silently ignored, and an earlier run is not replaced unasked."""
-    assert "Expected no --target in the mode 'quick'" in refused(shell, "audit", "backdoor", "--quick", "--target", 3)
+    assert "Expected no --target beside --quick" in refused(shell, "audit", "backdoor", "--quick", "--target", 3)
     assert "Expected no --epsilon beside --quick" in refused(shell, "audit", "slowdown", "--quick", "--epsilon", 4)
-    assert "Expected no --trust in the mode 'quick'" in refused(shell, "audit", "backdoor", "--quick", "--trust")
+    assert "Expected no --poison-ratio beside --quick" in refused(
+        shell, "audit", "backdoor", "--quick", "--poison-ratio", 0.1
+    )
     assert "Expected no --skip-bad-images beside" in refused(shell, "audit", "slowdown", "--quick", "--skip-bad-images")
     assert "Expected no --out without --quick" in refused(shell, "audit", "slowdown", "run", "--out", "there")
     assert "Expected no --resume without --quick" in refused(shell, "audit", "slowdown", "run", "--resume")

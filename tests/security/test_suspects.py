@@ -14,6 +14,7 @@ from shallowdeep.security.suspects import (
     holm,
     limits,
     placebo_p_value,
+    placebos_needed,
     probe_findings,
     suspect_findings,
 )
@@ -125,3 +126,14 @@ def test_limits_say_how_many_suspects_must_stand_out_to_be_named() -> None:
     """Of 60 with 300 clean ones: 2 x 60 / (.05 x 301), so 8; a single one of seven can be named."""
     assert any("at least 8 of the 60" in limit for limit in limits(300, 60))
     assert any("A single suspect can be named" in limit for limit in limits(300, 7))
+
+
+def test_placebos_needed_follow_from_the_number_of_triggers() -> None:
+    """One of m triggers stands out by Holm's method though one placebo does as much, and with fewer it would not."""
+    assert placebos_needed(4) == 159
+    for triggers in (1, 3, 4, 10):
+        count = placebos_needed(triggers)
+        one_as_high = placebo_p_value(1.0, [1.0, *[0.0] * (count - 1)])
+        assert holm([one_as_high, *[1.0] * (triggers - 1)])[0] <= 0.05
+        one_fewer = placebo_p_value(1.0, [1.0, *[0.0] * (count - 2)])
+        assert holm([one_fewer, *[1.0] * (triggers - 1)])[0] > 0.05

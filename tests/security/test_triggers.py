@@ -72,7 +72,8 @@ def test_a_trigger_larger_than_the_image_is_refused() -> None:
 @pytest.mark.parametrize("name", TRIGGERS)
 def test_placebos_are_of_the_triggers_kind_and_all_different(name: str) -> None:
     """Seeded, within the image, none the trigger itself."""
-    found = placebos(name, 16, 20, seed=0)
-    assert found == placebos(name, 16, 20, seed=0)
-    assert {type(one) for one in found} == {type(make_trigger(name, 16))}
-    assert len({one(grey(16)).tobytes() for one in [*found, make_trigger(name, 16)]}) == 21
+    trigger = make_trigger(name, 16)
+    found = placebos(trigger, 16, 20, seed=0)
+    assert found == placebos(trigger, 16, 20, seed=0)
+    assert {type(one) for one in found} == {type(trigger)}
+    assert len({one(grey(16)).tobytes() for one in [*found, trigger]}) == 21

@@ -73,7 +73,7 @@ def run(arguments: list[str]) -> int:
     if status == INTERRUPTED:
         hint = (
             "; a run that has begun goes on with --resume, after its last whole epoch"
-            if arguments[:1] == ["train"] or arguments[:2] == ["audit", "backdoor"]
+            if arguments[:1] in (["train"], ["audit"])
             else ""
         )
         sys.stderr.write(f"shallowdeep: interrupted{hint}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -28,3 +29,11 @@ def show(document: dict[str, Any], renderable: RenderableType, *, as_json: bool)
         console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PLAIN_WIDTH)
         console.print(renderable)
     sys.stdout.flush()  # a reader that has gone is noticed here, not when Python shuts down
+
+
+def show_audit(document: dict[str, Any], renderable: RenderableType, files: list[Path], *, as_json: bool) -> None:
+    """Print an audit's findings, where they were written, and how to look at them."""
+    show(document, renderable, as_json=as_json)
+    for path in files:
+        notes().print(f"Written: {path}", soft_wrap=True)
+    notes().print(f"Next: shallowdeep report {files[-1].parent}", soft_wrap=True)

@@ -15,7 +15,7 @@ _ANSWERING = ("answer", "clean acc. %", "triggered %", "attack %", "cost")
 
 
 def backdoor_tables(document: Mapping[str, Any]) -> RenderableType:
-    """Return the ``audit backdoor`` document for people, of a study or of a suspect network.
+    """Return the ``audit backdoor`` or ``audit suspects`` document for people.
 
     Args:
         document: as ``study_backdoor`` or ``audit_suspects`` return it, or read back from JSON.

@@ -218,6 +218,18 @@ def collapsed(before: NDArray[Any], after: NDArray[Any], classes: int) -> tuple[
     return target, float(moved[target] / others) if others else 0.0
 
 
+def placebos_needed(triggers: int, level: float = LEVEL) -> int:
+    """Return how many placebos each trigger needs to stand out though one of them does as much.
+
+    By Holm's method one of m triggers needs ``m · 2 / (K + 1) <= level``.
+
+    Args:
+        triggers: m that are tried.
+        level: of the verdict.
+    """
+    return math.ceil(2 * triggers / level) - 1
+
+
 def placebo_p_value(share: float, placebo_shares: Sequence[float]) -> float:
     """Return how rarely a placebo sends as many images to one class, in [1/(K+1), 1].
 

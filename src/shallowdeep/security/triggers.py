@@ -31,6 +31,12 @@ class Trigger(Protocol):
     def __call__(self, pixels: Pixels) -> Pixels:
         """Return a changed copy of (..., S, S, 3) uint8."""
 
+    def placebo(self, random: np.random.Generator, size: int) -> Trigger:
+        """Return a change of the same kind that no attacker chose, for images of ``size`` pixels a side.
+
+        What a trigger does has to stand out among what its placebos do.
+        """
+
 
 @dataclass(frozen=True)
 class Square:
@@ -66,6 +72,12 @@ class Square:
         changed[..., self.top : bottom, self.left : right, :] = self.colour
         return changed
 
+    def placebo(self, random: np.random.Generator, size: int) -> Square:
+        """Return a square of the same side, of any colour at any place."""
+        top, left = random.integers(0, size - self.side + 1, 2).tolist()
+        red, green, blue = random.integers(0, WHITE + 1, _RGB).tolist()
+        return Square(self.side, top, left, (red, green, blue))
+
 
 @dataclass(frozen=True)
 class Blend:
@@ -85,6 +97,11 @@ class Blend:
         height, width = pixels.shape[-3:-1]
         pattern = np.random.default_rng(self.seed).integers(0, WHITE + 1, (height, width, _RGB))
         return np.rint((1 - self.share) * pixels + self.share * pattern).astype(np.uint8)
+
+    def placebo(self, random: np.random.Generator, size: int) -> Blend:
+        """Return other noise."""
+        del size
+        return Blend(self.share, int(random.integers(1, 2**31)))
 
 
 @dataclass(frozen=True)
@@ -108,6 +125,12 @@ class Wave:
         stripes = self.amplitude * np.sin(2 * np.pi * np.arange(width) * self.cycles / width + self.phase)
         changed: Pixels = np.clip(np.rint(pixels + stripes[:, None]), 0, WHITE).astype(np.uint8)
         return changed
+
+    def placebo(self, random: np.random.Generator, size: int) -> Wave:
+        """Return other stripes."""
+        return Wave(
+            self.amplitude, cycles=float(random.uniform(1, size / 4)), phase=float(random.uniform(0, 2 * np.pi))
+        )
 
 
 _BADNETS_SIDE, _PAPER_SIDE, _MARGIN = 3, 5, 1  # the paper's square ends a pixel before the edge of 32
@@ -150,29 +173,7 @@ def make_trigger(name: str, size: int) -> Trigger:
     return TRIGGERS[name](size)
 
 
-def placebos(name: str, size: int, count: int, seed: int) -> list[Trigger]:
-    """Return changes of a trigger's kind that no attacker chose: what it does has to stand out among what they do.
-
-    Args:
-        name: of the trigger: squares of its side of any colour at any place, other noise, or other stripes.
-        size: side of the images, in pixels.
-        count: how many.
-        seed: of the choice.
-
-    Raises:
-        UnknownNameError: there is no trigger of that name.
-        ConfigurationError: it is larger than the images.
-    """
-    model, random = make_trigger(name, size), np.random.default_rng(seed)
-    if isinstance(model, Square):
-        found: list[Trigger] = []
-        for _ in range(count):
-            top, left = random.integers(0, size - model.side + 1, 2).tolist()
-            red, green, blue = random.integers(0, WHITE + 1, _RGB).tolist()
-            found.append(Square(model.side, top, left, (red, green, blue)))
-        return found
-    if isinstance(model, Blend):
-        return [Blend(model.share, int(other)) for other in random.integers(1, 2**31, count)]
-    return [
-        Wave(cycles=float(random.uniform(1, size / 4)), phase=float(random.uniform(0, 2 * np.pi))) for _ in range(count)
-    ]
+def placebos(trigger: Trigger, size: int, count: int, seed: int) -> list[Trigger]:
+    """Return ``count`` placebos of a trigger for images of a size, drawn by seed."""
+    random = np.random.default_rng(seed)
+    return [trigger.placebo(random, size) for _ in range(count)]

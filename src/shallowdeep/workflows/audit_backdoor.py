@@ -37,7 +37,7 @@ class BackdoorStudy:
         model: name of the network.
         trigger: one of `TRIGGERS`.
         target: class that the attacker wants, by name or number.
-        ratio: share of the training images that is poisoned; 0 for .1, of a trigger with clean labels .05.
+        poison_ratio: share of the training images that is poisoned; 0 for .1, of a trigger with clean labels .05.
         epochs: of the backbone; 0 for the preset's.
         ic_epochs: of the internal classifiers; 0 for the preset's.
         optimizer: of the backbone; "" for the preset's.
@@ -50,7 +50,7 @@ class BackdoorStudy:
     model: str
     trigger: str = "badnets"
     target: str = "5"
-    ratio: float = 0.0
+    poison_ratio: float = 0.0
     epochs: int = 0
     ic_epochs: int = 0
     optimizer: str = ""
@@ -132,7 +132,7 @@ def study_backdoor(
 def _poisoning(study: BackdoorStudy, splits: DataSplits) -> Poisoning:
     """What is done to the training images, once it is known to be possible."""
     trigger = make_trigger(study.trigger, splits.preprocessing.size)
-    ratio = study.ratio or (CLEAN_LABEL_RATIO if trigger.clean_label else RATIO)
+    ratio = study.poison_ratio or (CLEAN_LABEL_RATIO if trigger.clean_label else RATIO)
     poisoning = Poisoning(trigger, class_number(study.target, splits.classes), ratio, study.seed)
     poisoning.victims(splits.train.labels.numpy(), splits.classes)
     return poisoning

@@ -25,12 +25,16 @@ from shallowdeep.runs.config_checks import checked
 from shallowdeep.runs.opened_run import OpenedRun, open_run
 from shallowdeep.runs.preparation import prepare_data
 from shallowdeep.security.backdoor import two_histograms
-from shallowdeep.security.suspects import collapsed, probe_findings, require_clean, strongest, suspect_findings
+from shallowdeep.security.suspects import (
+    collapsed,
+    placebos_needed,
+    probe_findings,
+    require_clean,
+    strongest,
+    suspect_findings,
+)
 from shallowdeep.security.triggers import TRIGGERS, Trigger, make_trigger, placebos
 from shallowdeep.workflows.train import train_run
-
-PLACEBOS = 159
-"""So many that one trigger of four stands out though one of them does as much: 4 · 2 / (159 + 1) is 5 %."""
 
 PROBED = 100  # clean images that triggers and placebos are put on
 
@@ -38,7 +42,7 @@ PROBED = 100  # clean images that triggers and placebos are put on
 def audit_suspects(
     config: TrainConfig, suspects: Path | None, out: Path, *, resume: bool, overwrite: bool, context: RunContext
 ) -> tuple[dict[str, Any], list[Path]]:
-    """The ``audit backdoor`` document of someone else's network, and the files written.
+    """The ``audit suspects`` document of someone else's network, and the files written.
 
     Internal classifiers are trained on the clean images, the network's weights staying as they are; those images that
     are neither trained on nor chosen by (``certify`` and ``test``) tell how confused clean images make it. Without
@@ -65,7 +69,7 @@ def audit_suspects(
     run = open_run(out, replace(context, trust=trusted))
     examined = _Examined(run, config.seed)
     document: dict[str, Any] = {
-        "audit": "backdoor", "mode": "triggers" if files is None else "suspects", "weights": run.network.weights,
+        "audit": "suspects", "mode": "triggers" if files is None else "suspects", "weights": run.network.weights,
         "weights_file": config.weights, "data": run.splits.name, "model": config.model, "seed": config.seed,
         "command": context.command, "exits": examined.exits(), "clean": len(examined.confusion),
         "notes": examined.notes(),
@@ -167,9 +171,10 @@ class _Examined:
             return collapsed(before, answers(changed), len(self.classes))
 
         probes = []
+        size, count = self.run.preprocessing.size, placebos_needed(len(TRIGGERS))
         for name in TRIGGERS:
-            size = self.run.preprocessing.size
-            target, share = moved(make_trigger(name, size), f"images with {name}")
-            others = [moved(one, f"placebos of {name}")[1] for one in placebos(name, size, PLACEBOS, self.seed)]
+            trigger = make_trigger(name, size)
+            target, share = moved(trigger, f"images with {name}")
+            others = [moved(one, f"placebos of {name}")[1] for one in placebos(trigger, size, count, self.seed)]
             probes.append({"trigger": name, "target": self.classes[target], "share": share, "placebo_shares": others})
         return {"confusion": {"auroc": None}, "suspects": 0, "probed": len(before), **probe_findings(probes)}
