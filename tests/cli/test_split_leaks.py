@@ -43,3 +43,13 @@ def test_changed_images_are_noticed(trained: Training, shell: Shell) -> None:
     assert SPLIT in refused(shell, "evaluate", "start", "--trust")
     Path("start/model.json").unlink()  # as if it had not come to its end
     assert SPLIT in refused(shell, "train", "--out", "start", "--resume", "--trust")
+
+
+def test_replaced_images_are_noticed(trained: Training, shell: Shell) -> None:
+    """Another copy of the data, with the same labels in the same places, does not pass for the old one."""
+    trained("start", "--recipe", "backbone", "--epochs", 1)
+    shutil.copy("images/train/brick/001.png", "images/train/brick/004.png")
+    replaced = "Expected the images that start was trained on in images, got others with the same labels"
+    assert replaced in refused(shell, "evaluate", "start", "--trust")
+    heads = ("train", "--data", "images", "--init", "start", "--trust", "--recipe", "ic-only", "--out", "heads")
+    assert replaced in refused(shell, *heads)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
+from shallowdeep.data.load import Fingerprints
 from shallowdeep.errors import ConfigurationError, OutputError
 from shallowdeep.runs.config import TrainConfig, write_config
 from shallowdeep.runs.directory import Standing, begin, claim, require_space
@@ -83,7 +84,7 @@ def test_beginning_clears_a_runs_own_files_only(run: Path) -> None:
     (run / "predictions" / "notes.txt").write_text("mine")
     (run / ".tmpabcdef").touch()
     assert claim(run, CONFIG, resume=False, overwrite=True) is Standing.FRESH
-    begin(run, replace(CONFIG, seed=1), "cut")
+    begin(run, replace(CONFIG, seed=1), Fingerprints("cut", "images"))
     left = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
     assert left == ["config.toml", "data.json", "notes.txt", "predictions/notes.txt"]
     assert "seed = 1" in (run / "config.toml").read_text()
@@ -93,7 +94,7 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """A path below a file is an output error."""
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="Expected to write"):
-        begin(tmp_path / "file" / "run", CONFIG, "cut")
+        begin(tmp_path / "file" / "run", CONFIG, Fingerprints("cut", "images"))
 
 
 def test_room_is_asked_for_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

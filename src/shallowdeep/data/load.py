@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +24,20 @@ MEMORY_BUDGET = 2 * 2**30
 """Bytes of decoded images, over all splits together, that stay in memory (2 GiB)."""
 
 _ENCODED_SHARE = 4  # a quarter of the budget may hold encoded images besides
+_HASHED = 1_000  # images of a part that its fingerprint reads: all would take minutes on large folders
 _SPLIT_NAMES = ("train", "tune", "certify", "test", "calibration")
+
+
+class Fingerprints(NamedTuple):
+    """What tells one cut of one copy of a dataset from others, whatever it is called.
+
+    Attributes:
+        splits: SHA-256 of the splits' indices and labels.
+        images: SHA-256 of the bytes of up to 1,000 evenly spaced images of each part, as they are stored.
+    """
+
+    splits: str
+    images: str
 
 
 @dataclass(frozen=True)
@@ -40,7 +54,7 @@ class DataSplits:
         test: never seen by training or calibration.
         all_images: the test part where the dataset has one, else every image; for networks that never saw it.
         augmentation: name of the preset that suits it, see `shallowdeep.data.augmentation`.
-        fingerprint: SHA-256 of the splits' indices and labels, whatever the dataset is called.
+        fingerprints: of its splits and of its images.
     """
 
     name: str
@@ -53,7 +67,7 @@ class DataSplits:
     calibration: ImageSplit
     all_images: ImageSplit
     augmentation: str
-    fingerprint: str
+    fingerprints: Fingerprints
 
     def split(self, name: str) -> ImageSplit:
         """Return a split by its name: train, tune, certify, test, or calibration.
@@ -149,7 +163,7 @@ def load_dataset(
         calibration=build("calibration", source.train),
         all_images=build("all", test_part),
         augmentation=source.augmentation,
-        fingerprint=_fingerprint(indices, source.train, test_part),
+        fingerprints=Fingerprints(_fingerprint(indices, source.train, test_part), _images_fingerprint(source)),
     )
 
 
@@ -176,6 +190,21 @@ def _fingerprint(indices: dict[str, Indices], train: Part, test: Part) -> str:
         digest.update(f"{name} {len(labels)}\n".encode())
         digest.update(indices[name].astype("<i8").tobytes())
         digest.update(labels.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _images_fingerprint(source: Source) -> str:
+    """Return the SHA-256 of images' bytes, each behind its length."""
+    digest = hashlib.sha256()
+    for part in (source.train, source.test):
+        if part is None:
+            continue
+        part.images.prepare()
+        count = len(part.images)
+        for position in np.unique(np.linspace(0, count - 1, min(count, _HASHED)).astype(np.int64)).tolist():
+            content = part.images.content(position)
+            digest.update(f"{position} {len(content)}\n".encode())
+            digest.update(content)
     return digest.hexdigest()
 
 

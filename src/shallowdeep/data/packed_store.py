@@ -88,13 +88,18 @@ class PackedStore:
 
     def dimensions(self, index: int) -> tuple[int, int]:
         """Return (width, height) from the image's header."""
-        return image_dimensions(self._read(index), self.name(index))
+        return image_dimensions(self.content(index), self.name(index))
 
     def decode(self, index: int, size: int) -> Pixels:
         """Return (size, size, 3) RGB."""
-        return decode_image(self._read(index), size, self.name(index))
+        return decode_image(self.content(index), size, self.name(index))
 
-    def _read(self, index: int) -> bytes:
+    def content(self, index: int) -> bytes:
+        """Return the image's bytes.
+
+        Raises:
+            BadImageError: it was never read.
+        """
         self.prepare()
         if self._offsets is None:
             raise BadImageError(f"Expected a readable image, got {self.name(index)} (never read)")

@@ -27,6 +27,9 @@ class ImageStore(Protocol):
     def name(self, index: int) -> str:
         """Return what a message calls the image."""
 
+    def content(self, index: int) -> bytes:
+        """Return the image as it is stored, decoded or not; empty where there is nothing."""
+
     def dimensions(self, index: int) -> tuple[int, int]:
         """Return (width, height); BadImageError if unreadable."""
 
@@ -56,6 +59,11 @@ class ArrayStore:
         """Return "image 17 of NAME"."""
         return f"image {index} of {self._what}"
 
+    def content(self, index: int) -> bytes:
+        """Return its pixels."""
+        content: bytes = self._pixels[index].tobytes()
+        return content
+
     def dimensions(self, index: int) -> tuple[int, int]:  # noqa: ARG002 - the contract of stores; all are alike here
         """Return (width, height)."""
         return self._pixels.shape[2], self._pixels.shape[1]
@@ -84,6 +92,13 @@ class FileStore:
     def name(self, index: int) -> str:
         """Return the path."""
         return self._paths[index]
+
+    def content(self, index: int) -> bytes:
+        """Return the file's bytes; none where it cannot be read."""
+        try:
+            return Path(self._paths[index]).read_bytes()
+        except OSError:
+            return b""
 
     def dimensions(self, index: int) -> tuple[int, int]:
         """Return (width, height) from the file's header."""
@@ -120,15 +135,16 @@ class TableStore:
 
     def dimensions(self, index: int) -> tuple[int, int]:
         """Return (width, height) from the image's header."""
-        return image_dimensions(self._read(index), self.name(index))
+        return image_dimensions(self.content(index), self.name(index))
 
     def decode(self, index: int, size: int) -> Pixels:
         """Return (size, size, 3) RGB."""
-        return decode_image(self._read(index), size, self.name(index))
+        return decode_image(self.content(index), size, self.name(index))
 
-    def _read(self, index: int) -> bytes:
-        content = self._rows[int(index)][self._column]
-        return (content or {}).get("bytes") or b""
+    def content(self, index: int) -> bytes:
+        """Return the image's bytes."""
+        stored: dict[str, bytes | None] = self._rows[int(index)][self._column] or {}
+        return stored.get("bytes") or b""
 
 
 class AlteredStore:
@@ -153,6 +169,10 @@ class AlteredStore:
     def name(self, index: int) -> str:
         """Return the other store's name of the image."""
         return self._store.name(index)
+
+    def content(self, index: int) -> bytes:
+        """Return the other store's bytes: before the change."""
+        return self._store.content(index)
 
     def dimensions(self, index: int) -> tuple[int, int]:
         """Return (width, height) before the change."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
+from shallowdeep.data.load import Fingerprints
 from shallowdeep.errors import ConfigurationError, OutputError
 from shallowdeep.files import abandoned, cannot_write, write_json
 from shallowdeep.runs.config import CONFIG, TrainConfig, read_config, write_config
@@ -87,13 +88,13 @@ def _check_same(saved: TrainConfig, config: TrainConfig, path: Path) -> None:
             )
 
 
-def begin(directory: Path, config: TrainConfig, fingerprint: str) -> None:
+def begin(directory: Path, config: TrainConfig, data: Fingerprints) -> None:
     """Make the directory a run of ``config`` with nothing trained; of an older run only its own files go.
 
     Args:
         directory: the RUN.
         config: its settings.
-        fingerprint: of its data's splits, so that a later command notices when they are no longer the same.
+        data: of its data; kept, so that a later command notices other splits or images.
 
     Raises:
         OutputError: it cannot be written.
@@ -105,7 +106,7 @@ def begin(directory: Path, config: TrainConfig, fingerprint: str) -> None:
     except OSError as error:
         raise cannot_write(directory, error) from error
     tidy(directory)
-    write_json(directory / DATA, {"fingerprint": fingerprint})
+    write_json(directory / DATA, {"fingerprint": data.splits, "images": data.images})
     write_config(config, directory)
 
 
@@ -122,27 +123,33 @@ def discard(directory: Path) -> None:
         raise cannot_write(directory, error) from error
 
 
-def check_data(directory: Path, fingerprint: str, source: str) -> None:
+def check_data(directory: Path, data: Fingerprints, source: str) -> None:
     """Refuse data that is cut otherwise than the run's was: training images could be among those evaluated on.
 
     Args:
         directory: a RUN; one without a record of its data passes.
-        fingerprint: of the splits at hand.
+        data: of the data at hand.
         source: where they come from, for the message.
 
     Raises:
-        ConfigurationError: images were added, removed or relabelled, or another seed or fraction was taken.
+        ConfigurationError: images were added, removed, relabelled or replaced, or another seed or fraction was taken.
     """
     try:
-        known = json.loads((directory / DATA).read_text())["fingerprint"]
+        document = json.loads((directory / DATA).read_text())
+        known, images = document["fingerprint"], document.get("images")  # older runs have no images'
     except FileNotFoundError:
         return
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(f"Expected a record of the data in {directory / DATA}, got: {error}") from error
-    if known != fingerprint:
+    if known != data.splits:
         raise ConfigurationError(
             f"Expected {source} split as {directory} was trained on it, got another split: images were added, removed "
             "or relabelled since, or seed or fractions differ, so training images would be among those evaluated on"
+        )
+    if images not in (None, data.images):
+        raise ConfigurationError(
+            f"Expected the images that {directory} was trained on in {source}, got others with the same labels, "
+            "such as another copy of the dataset: figures of both do not go together"
         )
 
 

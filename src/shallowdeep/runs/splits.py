@@ -36,7 +36,7 @@ def own_splits(
             raise ConfigurationError(f"Expected --data, since {run} has no {CONFIG}")
         return read_splits(run, network, data, context=context)
     splits = read_splits(run, network, None, context=context)
-    check_data(run, splits.fingerprint, read_config(run / CONFIG).data)
+    check_data(run, splits.fingerprints, read_config(run / CONFIG).data)
     return splits
 
 

@@ -108,7 +108,8 @@ def filled_caches(
     """
     train = FeatureCache(wanted.directory / _TRAIN, plans[0])
     tune = FeatureCache(wanted.directory / _TUNE, plans[1])
-    known = f"{data.fingerprint} {data.preprocessing} {_digest(network.backbone)} seed {wanted.seed} {wanted.precision}"
+    images = f"{data.fingerprints} {data.preprocessing}"
+    known = f"{images} {_digest(network.backbone)} seed {wanted.seed} {wanted.precision}"
     if train.complete(known) and tune.complete(known):
         return train, tune
     accelerator.wait_for_everyone()  # before a file is made, every process has asked for the room there is

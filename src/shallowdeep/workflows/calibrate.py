@@ -67,7 +67,7 @@ def calibrate_run(
     predictions = {name: predict_split(network, splits.split(name), splits.preprocessing, context) for name in SPLITS}
     statistics = measured_statistics(run, network, splits, weights=network.weights, context=context)
     calibration = calibrate_predictions(objective, predictions["tune"], predictions["certify"], statistics)
-    origin = {"dataset": splits.name, "data_fingerprint": splits.fingerprint}
+    origin = {"dataset": splits.name, "data_fingerprint": splits.fingerprints.splits}
     policy = replace(calibration.policy, found={**calibration.policy.found, **origin})
     given = {name: answered(policy, pred, statistics) for name, pred in predictions.items()}
     blocks = {
@@ -136,7 +136,7 @@ def _against(run: Path, splits: DataSplits, accuracy: float, context: RunContext
     """
     network = load(run, trust=context.trust)
     own = own_splits(run, network, context=replace(context, skip_bad_images=False))
-    if own.fingerprint != splits.fingerprint:
+    if own.fingerprints != splits.fingerprints:
         raise ConfigurationError(f"Expected a backbone trained on the same split of the same data, got {run}")
     pred = predict_split(network.to(pick_device(context.device)), own.test, own.preprocessing, context)
     final = float((final_answers(pred) == to_numpy(pred.labels)).mean())

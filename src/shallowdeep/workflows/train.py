@@ -109,15 +109,15 @@ def _train_alone(
     accelerator = accelerator_on(pick_device(config.device))
     data = prepare_data(config, context.progress)
     if standing is Standing.UNFINISHED:
-        check_data(directory, data.fingerprint, config.data)
+        check_data(directory, data.fingerprints, config.data)
     if config.init and _same_source(config, Path(config.init)):
-        check_data(Path(config.init), data.fingerprint, config.data)
+        check_data(Path(config.init), data.fingerprints, config.data)
     network = prepare_network(config, data, trust=context.trust)
     require_space(directory, network)
     accelerator.wait_for_everyone()  # every process has seen the directory as it was
     if accelerator.is_main_process:
         if standing is Standing.FRESH:
-            begin(directory, config, data.fingerprint)
+            begin(directory, config, data.fingerprints)
         tidy(directory)
     accelerator.wait_for_everyone()
     precision = pick_precision(config.precision, accelerator.device)
