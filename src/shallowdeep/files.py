@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -100,6 +101,23 @@ def exclusive(directory: Path) -> Iterator[None]:
         with suppress(OSError):  # the first that is not empty ends it
             for folder in made:
                 folder.rmdir()
+
+
+@contextmanager
+def workshop(target: Path) -> Iterator[Path]:
+    """A hidden folder beside ``target`` to build it in; what a killed process left there goes first, the rest after it.
+
+    Raises:
+        OutputError: another process is building the same, or nothing can be written there.
+    """
+    folder = target.with_name(f".{target.name}.partial")
+    with exclusive(folder):
+        for leftover in folder.iterdir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -215,3 +215,13 @@ def test_whatever_the_shape_every_number_is_one(
     json.dumps(found, allow_nan=False)
     assert len(found["exits"]) == exits_
     assert found["trajectories"]["stable"] + found["trajectories"]["changing"] == pytest.approx(1)
+
+
+def test_arrays_that_mean_nothing_are_named(tmp_path: Path) -> None:
+    """A misspelt array is told, not passed over; those that this program writes itself are known."""
+    given = exits(samples=5)
+    np.savez(tmp_path / "theirs.npz", **given, label=given["labels"], exit_name=["a", "b", "c"])
+    found = document_of(Recorded.load(tmp_path / "theirs.npz"), resamples=0)
+    assert "Arrays that mean nothing here were not read: label, exit_name." in found["notes"]
+    ExitPredictions(**given).save(tmp_path / "ours.npz")
+    assert Recorded.load(tmp_path / "ours.npz").unread == ()

@@ -372,3 +372,37 @@ def test_heads_of_an_older_backbone_are_noticed(shell: Shell, workplace: Path) -
 def _last_line(answer: tuple[int, str, str]) -> str:
     assert answer[0] == 2, answer
     return answer[2].splitlines()[-1]
+
+
+def test_a_study_is_resumed_by_its_directory_alone(shell: Shell, workplace: Path) -> None:
+    """Its settings are kept beside its runs; where there are none, that is told."""
+    whole = document(shell, *STUDY, "--out", "study")
+    again = document(shell, "audit", "backdoor", "--resume", "--out", "study")
+    assert again["exits"] == whole["exits"]
+    assert "Expected a study to resume in nowhere, found no study.json" in refused(
+        shell, "audit", "backdoor", "--resume", "--out", "nowhere"
+    )
+    assert workplace.is_dir()
+
+
+def test_a_wrong_target_is_told_before_images_are_read(
+    shell: Shell, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The class names of the data are enough to know."""
+    monkeypatch.setattr("shallowdeep.workflows.audit_backdoor.prepare_data", lambda *_: pytest.fail("read too early"))
+    target = [argument if argument != "brick" else "brikc" for argument in STUDY]
+    assert "Expected the name of a target class, got 'brikc'; nearest: brick" in refused(shell, *target)
+    assert workplace.is_dir()
+
+
+def test_timing_can_be_left_out(shell: Shell, trained: Training, workplace: Path) -> None:
+    """Findings and page without latencies."""
+    trained("run", *JOINT)
+    found = document(
+        shell, "audit", "slowdown", "run", "--samples", 6, "--iterations", 1, "--step", 1, "--trust", "--no-timing"
+    )
+    assert all(block["latency"] == [] for block in found["policies"])
+    assert "times as long" not in found["sizing"]
+    assert shell("report", "run", "--trust", "--resamples", 0)[0] == 0
+    assert "Milliseconds a batch" not in (workplace / "run/report.html").read_text()
+    assert "Expected no --no-timing beside --quick" in refused(shell, "audit", "slowdown", "--quick", "--no-timing")

@@ -24,6 +24,7 @@ from shallowdeep.data.image import decode_image
 from shallowdeep.data.load import load_dataset
 from shallowdeep.exits.policy import Policy, decide, shared_threshold
 from shallowdeep.exits.policy_file import write_policy
+from shallowdeep.files import exclusive
 from shallowdeep.inference.bundle import MANIFEST, read_bundle
 from shallowdeep.inference.engine import EarlyExitEngine
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -362,3 +363,17 @@ def test_bench_refuses_other_data(shell: Shell, bundle: Path) -> None:
     Path("renamed/test/azure").rename("renamed/test/zinc")
     assert "Expected the 3 classes of bundle" in refused(shell, "bench", bundle, "--data", "renamed")
     assert "Expected batch sizes such as 1,8,64, got '0'" in refused(shell, "bench", bundle, "--batch-sizes", "0")
+
+
+def test_what_a_killed_export_left_goes_with_the_next(shell: Shell, run_directory: Path) -> None:
+    """Its hidden folder is cleared and used, and gone afterwards; one that another process is in is told."""
+    left = Path(".again.partial/bundle")
+    left.mkdir(parents=True)
+    (left / "segment-0.onnx").write_bytes(b"half")
+    assert shell("export", run_directory, "--out", "again", "--trust")[0] == 0
+    assert not left.parent.exists()
+    with exclusive(Path(".other.partial")):
+        assert "got another that is writing to it just now" in refused(
+            shell, "export", run_directory, "--out", "other", "--trust"
+        )
+    assert not Path("other").exists()

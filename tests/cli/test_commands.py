@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,3 +172,34 @@ def test_the_demo_keeps_strangers_files(shell: Shell, workplace: Path) -> None:
     assert (status, output) == (2, "")
     assert "holds files but no config.toml" in errors
     assert (workplace / "story" / "backbone" / "thesis.txt").exists()
+
+
+def test_evaluate_suggests_what_will_work(trained: Training, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget where certify is too small for a promise of one point, else the promise."""
+    trained("run", "--recipe", "joint", "--exits", 2, "--epochs", 1)
+    _, _, errors = shell("evaluate", "run", "--trust")
+    assert errors.splitlines()[-1] == "Next: shallowdeep calibrate run --budget 0.5"
+    monkeypatch.setattr("shallowdeep.calibration.risk.samples_needed", lambda *_: 1)
+    _, _, errors = shell("evaluate", "run", "--trust")
+    assert errors.splitlines()[-1] == "Next: shallowdeep calibrate run --max-accuracy-loss 0.01"
+
+
+def test_two_trainings_do_not_share_a_directory(trained: Training, shell: Shell, workplace: Path) -> None:
+    """The second is refused while the first runs, whatever it asks for; a directory is free again after a kill."""
+    (workplace / "delay").write_text("0.2")
+    command = [sys.executable, "-m", "shallowdeep", "train", "--data", "images", "--model", "tiny_nets:hindered"]
+    command += ["--recipe", "joint", "--exits", "2", "--epochs", "9", "--batch-size", "16", "--out", "run"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
+        limit = time.monotonic() + 60
+        while not Path("run/config.toml").exists() and time.monotonic() < limit:
+            time.sleep(0.01)
+        same = ("train", "--data", "images", "--model", "tiny_nets:hindered", "--recipe", "joint", "--out", "run")
+        for option in ("--resume", "--overwrite"):
+            others = ("--exits", 2, "--epochs", 9, "--batch-size", 16, option)
+            status, _, errors = shell(*same, *others)
+            assert status == 2
+            assert "Expected run for one process at a time, got another that is writing to it just now" in errors
+        first.kill()
+    (workplace / "delay").unlink()
+    assert shell(*same, "--exits", 2, "--epochs", 9, "--batch-size", 16, "--resume")[0] == 0
+    trained("other", "--recipe", "joint", "--exits", 2, "--epochs", 1)

@@ -52,7 +52,7 @@ def test_the_papers_networks_train_by_muon() -> None:
     """Unless another optimiser is asked for, where there is a choice."""
     assert hyperparameters(BACKBONE, "vgg16").optimizer == "muon"
     assert hyperparameters(EVERYTHING, "timm:vit_tiny_patch16_224", optimizer="muon").optimizer == "muon"
-    assert hyperparameters(EVERYTHING, "vgg16", optimizer="sgd").learning_rate == 0.1
+    assert hyperparameters(EVERYTHING, "resnet56", optimizer="sgd").learning_rate == 0.1
     for recipe, preset in ((HEADS, "short"), (EVERYTHING, "paper")):
         with pytest.raises(ConfigurationError, match="Expected no --optimizer beside the recipe 'ic-only' or the pre"):
             hyperparameters(recipe, "vgg16", preset, optimizer="sgd")
@@ -130,3 +130,11 @@ def test_an_unknown_optimizer_is_refused() -> None:
     """Only the optimisers that are listed exist."""
     with pytest.raises(UnknownNameError, match="optimizer, got 'sdg'; nearest: sgd"):
         build_optimizer(nn.Linear(2, 2), replace(hyperparameters(EVERYTHING, "vgg16"), optimizer="sdg"))
+
+
+def test_vgg_gets_a_lower_rate_by_sgd() -> None:
+    """Without shortcuts the default rate of SGD breaks off; other networks and Muon keep theirs."""
+    assert hyperparameters(BACKBONE, "vgg16", optimizer="sgd").learning_rate == 0.05
+    assert hyperparameters(EVERYTHING, "vgg16", optimizer="sgd").learning_rate == 0.05
+    assert hyperparameters(BACKBONE, "resnet56", optimizer="sgd").learning_rate == 0.2
+    assert hyperparameters(BACKBONE, "vgg16").learning_rate == hyperparameters(BACKBONE, "resnet56").learning_rate

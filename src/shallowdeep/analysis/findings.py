@@ -193,6 +193,8 @@ def _notes(recorded: Recorded, tune: ExitPredictions | None, statistics: Confusi
     """Return what readers should know besides the numbers."""
     pred = recorded.predictions
     notes = []
+    if recorded.unread:
+        notes.append(f"Arrays that mean nothing here were not read: {', '.join(recorded.unread)}.")
     if recorded.labels is None:
         notes.append("No labels: only costs, trajectories and confusion can be told, not who is right.")
     else:

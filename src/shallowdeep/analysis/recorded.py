@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shallowdeep.errors import CheckpointError, DataError
-from shallowdeep.exits.array_file import read_arrays
+from shallowdeep.exits.array_file import array_names, read_arrays
 from shallowdeep.exits.costs import CostModel
-from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.exits.predictions import FURTHER, ExitPredictions
 
 NEEDED, WANTED = ("logits", "costs"), ("labels", "class_names", "exit_names", "images")
+_KNOWN = (*NEEDED, *WANTED, *FURTHER)
 _IMAGE_AXES, _RGB = 4, 3
 _LEAST_LAST_COST, _MOST_LAST_COST = 0.5, 2.0
 _LARGEST_LOGIT = 1e38  # differences of larger ones pass float32's range
@@ -31,6 +32,7 @@ class Recorded:
         class_names: C of them; () for numbers.
         exit_names: E of them; () for numbers.
         images: (N, H, W, 3) uint8, or None.
+        unread: names of arrays in its file that mean nothing here.
 
     Raises:
         DataError: shapes, dtypes or values that do not go together.
@@ -42,6 +44,7 @@ class Recorded:
     class_names: tuple[str, ...] = ()
     exit_names: tuple[str, ...] = ()
     images: NDArray[np.uint8] | None = None
+    unread: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         logits = np.asarray(self.logits)
@@ -111,6 +114,7 @@ class Recorded:
                 CostModel.of(arrays["costs"]),
                 arrays.get("labels"),
                 images=arrays.get("images"),
+                unread=tuple(name for name in array_names(path) if name not in _KNOWN),
                 **names,
             )
         except DataError as error:

@@ -63,13 +63,20 @@ def backdoor(
         "optimizer": optimizer, "learning_rate": learning_rate, "samples": samples,
     }  # fmt: skip
     chosen = {name: value for name, value in settings.items() if value is not None}
-    _check_mode(data, model, quick=quick, others=sorted(chosen) + (["skip_bad_images"] if skip_bad_images else []))
+    going_on = resume and not (quick or data or model or chosen)
+    if not going_on:
+        _check_mode(data, model, quick=quick, others=sorted(chosen) + (["skip_bad_images"] if skip_bad_images else []))
     from shallowdeep.report.audit_tables import backdoor_tables
-    from shallowdeep.workflows.audit_backdoor import BackdoorStudy, study_backdoor
+    from shallowdeep.workflows.audit_backdoor import BackdoorStudy, read_study, study_backdoor
     from shallowdeep.workflows.audit_quick import quick_study
 
-    study = quick_study(seed) if quick else BackdoorStudy(str(data), str(model), seed=seed, **chosen)
     folder = out or Path("audit-quick-backdoor" if quick else "audit-study")
+    if quick:
+        study = quick_study(seed)
+    elif going_on:
+        study = read_study(folder)
+    else:
+        study = BackdoorStudy(str(data), str(model), seed=seed, **chosen)
     with TerminalProgress() as progress:
         run_as = context(progress, device=device, skip_bad_images=skip_bad_images)
         document, files = study_backdoor(study, folder, resume=resume, overwrite=overwrite, context=run_as)

@@ -28,6 +28,7 @@ def slowdown(
     data: Annotated[str | None, typer.Option(help="What RUN was trained on, where it does not say so.")] = None,
     transfer: Annotated[Path | None, typer.Option(help="Another run, to craft changes on too.")] = None,
     hardened: Annotated[Path | None, typer.Option(help="A run trained with --adversarial-steps, to compare.")] = None,
+    no_timing: Annotated[bool, typer.Option("--no-timing", help="Do not time the engine on changed images.")] = False,
     seed: Annotated[
         int, typer.Option(min=0, help="Of the images chosen and thresholds moved; with --quick of all.")
     ] = 0,
@@ -44,11 +45,13 @@ def slowdown(
     """Change images by little, so that nothing leaves early, and see what that costs."""
     options = {
         "samples": samples, "iterations": iterations, "epsilon": epsilon, "step": step, "batch_size": batch_size,
-        "data": data, "transfer": transfer, "hardened": hardened,
+        "data": data, "transfer": transfer, "hardened": hardened, "timing": False if no_timing else None,
     }  # fmt: skip
     settings: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     flags = {"skip_bad_images": skip_bad_images, "trust": trust}
     given = {**settings, **{name: True for name, value in flags.items() if value}}
+    if no_timing:
+        given["no_timing"] = given.pop("timing")
     for_quick = {"--out": out, "--resume": resume or None, "--overwrite": overwrite or None}
     if quick == (run is not None):
         raise ConfigurationError(f"Expected a RUN or --quick, got {'both' if quick else 'neither'}")

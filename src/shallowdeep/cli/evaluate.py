@@ -12,6 +12,9 @@ from shallowdeep.cli.options import AsJson, BatchSize, Device, SkipBadImages, Tr
 from shallowdeep.cli.terminal import notes, show
 from shallowdeep.progress import TerminalProgress
 
+LOSS, CONFIDENCE = 0.01, 0.95
+"""Of the promise that is suggested, where there are images enough for it."""
+
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Directory of a run.")],
@@ -28,6 +31,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a network exit by exit: accuracy, cost, and what early exits give."""
+    from shallowdeep.calibration.risk import ACCURACY_GAP, samples_needed
     from shallowdeep.report.tables import evaluation_tables
     from shallowdeep.workflows.evaluate import evaluate_run
 
@@ -42,6 +46,8 @@ def evaluate(
     for path in files:
         notes().print(f"Written: {path}", soft_wrap=True)
     if len(document["exits"]) > 1:
-        notes().print(f"Next: shallowdeep calibrate {run} --max-accuracy-loss 0.01", soft_wrap=True)
+        needed = samples_needed(ACCURACY_GAP, LOSS, 1 - CONFIDENCE)
+        wanted = f"--max-accuracy-loss {LOSS}" if document["certify_samples"] >= needed else "--budget 0.5"
+        notes().print(f"Next: shallowdeep calibrate {run} {wanted}", soft_wrap=True)
     else:
         notes().print(f"Next: shallowdeep train --recipe ic-only --init {run} --data DATA --out RUN", soft_wrap=True)

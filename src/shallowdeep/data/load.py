@@ -167,6 +167,16 @@ def load_dataset(
     )
 
 
+def dataset_classes(name_or_path: str | Path) -> tuple[str, ...]:
+    """Return a dataset's class names without reading an image.
+
+    Raises:
+        UnknownNameError: if the dataset is neither a name nor an existing path.
+        DataError: if it cannot be read as one.
+    """
+    return open_source(name_or_path, encoded_memory=0).classes
+
+
 def _cut(source: Source, seed: int, calibration: float, test: float) -> tuple[dict[str, Indices], Part]:
     """Return the indices of every split into its part, and the part that holds the test split."""
     labels = source.train.labels

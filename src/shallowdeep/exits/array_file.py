@@ -28,6 +28,15 @@ _UNREADABLE = (
 )
 
 
+def array_names(path: Path) -> tuple[str, ...]:
+    """Return the names of all arrays in an npz file; none where it is not one, which `read_arrays` tells."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return tuple(name.removesuffix(".npy") for name in archive.namelist())
+    except _UNREADABLE:
+        return ()
+
+
 def read_arrays(path: Path, needed: Sequence[str], wanted: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
     """Return arrays of an npz file by name; others in it are ignored.
 

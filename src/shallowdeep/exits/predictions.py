@@ -20,7 +20,7 @@ from shallowdeep.files import replacing
 FEW_SAMPLES = 300  # their accuracy has a standard error of two points and more
 _LOGITS_AXES = 3  # (E, N, C)
 _NEEDED = ("logits", "labels", "costs")
-_WANTED = ("head_costs", "cascaded", "weights", "backend")
+FURTHER = ("head_costs", "cascaded", "weights", "backend")
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -133,7 +133,7 @@ class ExitPredictions:
                 predictions.
         """
         path = Path(path)
-        arrays = read_arrays(path, _NEEDED, _WANTED)
+        arrays = read_arrays(path, _NEEDED, FURTHER)
         try:
             costs = CostModel.of(arrays["costs"])
             if "head_costs" in arrays and "cascaded" in arrays:

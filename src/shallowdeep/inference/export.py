@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from shallowdeep.errors import OutputError
 from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
-from shallowdeep.files import cannot_write
+from shallowdeep.files import cannot_write, workshop
 from shallowdeep.inference.backends.registry import backend_module, missing
 from shallowdeep.inference.bundle import Bundle, check_weights, is_bundle, read_bundle, write_manifest
 from shallowdeep.inference.segments import plan_segments
@@ -65,9 +64,8 @@ def write_bundle(
     segments = plan_segments(policy, network.costs)
     module = backend_module(backend)
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as temporary:
-            made = Path(temporary) / "bundle"
+        with workshop(directory) as folder:
+            made = folder / "bundle"
             made.mkdir()
             written = module.write_segments(network, segments, made, static=static)
             bundle = Bundle(

@@ -184,7 +184,8 @@ def slowdown_tables(document: Mapping[str, Any]) -> RenderableType:
         for block in document["policies"]
         for one in block["latency"]
     ]
-    parts.append(plain_table(title, ["policy", "batch", "clean", "attacked", "times as long"], rows))
+    if rows:
+        parts.append(plain_table(title, ["policy", "batch", "clean", "attacked", "times as long"], rows))
     parts.append(Text(f"Crafted {document['images_per_second']['per_sample']:.1f} images a second."))
     return Group(*parts, Text(document["sizing"], style="bold"))
 

@@ -154,11 +154,13 @@ def sizing(policy: Policy, block: Mapping[str, Any], costs: CostModel) -> str:
     """
     used = costs.in_use(policy.in_use)
     worst = float(used[policy.last_within(used.tolist()) - 1])
-    slowest = max(block["latency"], key=lambda batch: float(batch["ratio"]["median"]))
     before, after = (block[name]["relative_cost"] for name in ("clean", "per_sample"))
+    timed = ""
+    if block["latency"]:
+        slowest = max(block["latency"], key=lambda batch: float(batch["ratio"]["median"]))
+        timed = f", and a batch of {slowest['batch_size']} took {slowest['ratio']['median']:.1f} times as long"
     return (
         f"Size capacity and time limits for {worst:.2f} times the backbone's cost on every input. Under attack the "
-        f"mean cost went from {before:.2f} to {after:.2f}, and a batch of {slowest['batch_size']} took "
-        f"{slowest['ratio']['median']:.1f} times as long. What early exits save is a bonus; watch the exits taken for "
-        "drift (ExitGuard)."
+        f"mean cost went from {before:.2f} to {after:.2f}{timed}. What early exits save is a bonus; watch the exits "
+        "taken for drift (ExitGuard)."
     )

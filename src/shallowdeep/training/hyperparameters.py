@@ -119,6 +119,7 @@ _PAPER_ADAM = Hyperparameters(
     epochs=25, batch_size=128, optimizer="adam", learning_rate=1e-3, momentum=0.9, nesterov=False,
     weight_decay=0.0, decay_all=True, schedule=Steps((0.6,)),
 )  # fmt: skip
+_WITHOUT_SHORTCUTS, _LOWER_RATE = "vgg", 0.05  # at .2 one of two VGG-16 broke off, its loss not finite
 _PAPER_LIGHT_DECAY = ("resnet", "mobilenet")  # the networks the paper decays by 1e-4
 
 
@@ -149,6 +150,8 @@ def hyperparameters(trains: str, model: str, preset: str = "short", optimizer: s
     if preset == "paper":
         return replace(_PAPER_SGD, weight_decay=1e-4) if model.startswith(_PAPER_LIGHT_DECAY) else _PAPER_SGD
     sgd = _SHORT_SGD_JOINT if trains == EVERYTHING else _SHORT_SGD
+    if model.startswith(_WITHOUT_SHORTCUTS):
+        sgd = replace(sgd, learning_rate=_LOWER_RATE)
     known = {"muon": _SHORT_MUON, "sgd": sgd, "adamw": _SHORT_ADAMW}
     chosen = optimizer or ("adamw" if SOURCE_MARK in model else "muon")
     if chosen not in known:

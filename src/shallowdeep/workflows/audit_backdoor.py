@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import torch
 
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
-from shallowdeep.data.load import DataSplits
+from shallowdeep.data.load import DataSplits, dataset_classes
 from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.files import write_json
 from shallowdeep.runs.audit_files import BACKDOOR, write_audit
 from shallowdeep.runs.config import TrainConfig
 from shallowdeep.runs.config_checks import checked
@@ -25,6 +27,7 @@ from shallowdeep.workflows.backdoored_run import BackdooredRun
 from shallowdeep.workflows.train import train_run
 
 BACKBONE, CLEAN, POISONED = "backbone", "clean-ics", "poisoned-ics"
+STUDY = "study.json"
 RATIO, CLEAN_LABEL_RATIO = 0.1, 0.05  # of all training images; a tenth would be all of one class of ten
 
 
@@ -84,6 +87,7 @@ def study_backdoor(
             skip_bad_images=context.skip_bad_images,
         )
     )  # fmt: skip
+    class_number(study.target, dataset_classes(study.data))  # told before the images are read
     splits = prepare_data(plain, context.progress)
     poisoning = _poisoning(study, splits)
     poisoned = replace(
@@ -103,6 +107,7 @@ def study_backdoor(
     prepare_network(plain, splits)  # can it be converted?
     for part in (splits.test, splits.tune):
         part.prepare()  # a bad image is told now
+    write_json(out / STUDY, asdict(study))
     if overwrite:
         for name in (CLEAN, POISONED):
             discard(out / name)  # not one of them belongs to the backbone that is to come
@@ -127,6 +132,20 @@ def study_backdoor(
         "poisoned_ics": other.findings(),
     }  # fmt: skip
     return document, write_audit(out / CLEAN, BACKDOOR, document, clean.pictures())
+
+
+def read_study(out: Path) -> BackdoorStudy:
+    """The study that was begun in a directory, to go on with.
+
+    Raises:
+        ConfigurationError: none was, or its record is damaged.
+    """
+    try:
+        return BackdoorStudy(**json.loads((out / STUDY).read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"Expected a study to resume in {out}, found no {STUDY}; give --data and --model to begin one"
+        ) from error
 
 
 def _poisoning(study: BackdoorStudy, splits: DataSplits) -> Poisoning:

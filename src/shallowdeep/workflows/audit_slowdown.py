@@ -20,6 +20,7 @@ from shallowdeep.exits.outcome import outcome_of
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import POLICY, read_policy
 from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.progress import SILENT
 from shallowdeep.runs.audit_files import SLOWDOWN, Picture, evenly, write_audit
 from shallowdeep.runs.config import CONFIG, read_config
 from shallowdeep.runs.opened_run import OpenedRun, open_run
@@ -50,6 +51,7 @@ class SlowdownAudit:
         data: what the run was trained on, where it does not say so; or None.
         transfer: another run, on which changes are made too; or None.
         hardened: the same run with exits trained under attack (``train --adversarial-steps``), or None.
+        timing: time the engine on clean and on changed images too.
     """
 
     samples: int = 500
@@ -61,6 +63,7 @@ class SlowdownAudit:
     data: str | None = None
     transfer: Path | None = None
     hardened: Path | None = None
+    timing: bool = True
 
     @property
     def step_size(self) -> float:
@@ -185,7 +188,9 @@ class _Attack:
     def _timed(
         self, policies: Mapping[str, Policy], clean: Tensor, adversarial: Tensor
     ) -> tuple[Timing, dict[str, list[dict[str, Any]]]]:
-        """How long batches of both kinds of input take, by policy."""
+        """How long batches of both kinds of input take, by policy; nothing where that is not asked for."""
+        if not self.audit.timing:
+            return Timing(self.victim.network, SILENT.start("", "", None)), {name: [] for name in policies}
         rounds = TIMING_ROUNDS * len(policies)
         with self.victim.context.progress.start("timing", "rounds", rounds) as bar:
             timing = Timing(self.victim.network, bar)

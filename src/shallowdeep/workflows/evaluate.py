@@ -58,6 +58,7 @@ def evaluate_run(
         backbone_parameters=sum(p.numel() for p in network.backbone.parameters()),
     )
     document["tune_dataset"] = own.name
+    document["certify_samples"] = len(own.certify)
     document["skipped_images"] = len({*own.tune.skipped, *part.skipped})
     directory = out if out is not None else (run if data is None else None)
     return document, [] if directory is None else _write(

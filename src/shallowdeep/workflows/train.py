@@ -29,6 +29,7 @@ from shallowdeep.training.recipes import Phase
 from shallowdeep.training.run import Training, read_history, train
 from shallowdeep.training.sources import SplitSource
 
+FEW_STEPS = 300  # resnet18 is still near chance after some 100 steps from random weights
 _REACH = 2.5  # times the bound that the steps of an attack add up to, so that few of them reach it
 
 
@@ -114,6 +115,9 @@ def _train_alone(
         check_data(Path(config.init), data.fingerprints, config.data)
     network = prepare_network(config, data, trust=context.trust)
     require_space(directory, network)
+    few = _few_steps(config, phases, len(data.train))
+    if few is not None:
+        context.progress.say(few)
     accelerator.wait_for_everyone()  # every process has seen the directory as it was
     if accelerator.is_main_process:
         if standing is Standing.FRESH:
@@ -129,6 +133,17 @@ def _train_alone(
     )  # fmt: skip
     history = train(training, phases)
     return TrainedRun(directory, config, network, history)
+
+
+def _few_steps(config: TrainConfig, phases: Sequence[Phase], images: int) -> str | None:
+    """A warning where a backbone from random weights gets too few steps to learn anything."""
+    steps = sum(max(1, images // phase.settings.batch_size) * phase.settings.epochs for phase in phases)
+    if config.init or config.weights or config.pretrained or steps >= FEW_STEPS:
+        return None
+    return (
+        f"Only {steps} step{'' if steps == 1 else 's'} from random weights: the network may stay near chance. More --epochs, a smaller "
+        "--batch-size, or weights to start from (--weights, --pretrained, --init) help"
+    )
 
 
 def _attack(config: TrainConfig, data: DataSplits, device: torch.device) -> DeepSloth | None:
