@@ -1,16 +1,19 @@
-# The two commands of the README. Each makes .venv if need be, installs what it needs there, and can be run again.
+# The commands of the README. Each makes .venv if need be, installs what it needs there, and can be run again.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test
+.PHONY: demo test docs
 demo: $(VENV)/installed-demo
 	$(BIN)/shallowdeep demo --out demo
 
 test: $(VENV)/installed-dev
 	scripts/ensure-chromium
 	scripts/check
+
+docs: $(VENV)/installed-dev
+	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(BIN)/python:
 	scripts/make-venv $(PYTHON) $(VENV)

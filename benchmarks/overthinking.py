@@ -132,7 +132,8 @@ def main() -> None:
     about = (
         f"{first['samples']:,} test images of {first['dataset']}; what is fitted is fitted on `tune`; 95 % bootstrap "
         f"intervals over samples, {origin['resamples']:,} resamples. {origin['machine']}, {origin['date']}. Each claim "
-        "names the rule by which it is said to agree; these rules are ours. docs/analysis.md explains every figure."
+        "names the rule by which it is said to agree; these rules are ours. "
+        "docs/concepts/overthinking.md explains every figure."
     )
     lines = ["# How these networks overthink", "", about, "", "## The paper's claims", "", *claims(documents)]
     lines += ["## All figures", "", *overview(documents)]

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 
 from shallowdeep.bench import workers
+from shallowdeep.machine import this_machine
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "benchmarks"
 
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on, and when."""
-    return {**workers.machine(torch.get_num_threads()), "torch": torch.__version__}
+    return {**this_machine(torch.get_num_threads()), "torch": torch.__version__}
 
 
 def take_turns(contenders: dict[str, Callable[[], object]], rounds: int, warmups: int = 1) -> dict[str, list[float]]:

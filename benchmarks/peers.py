@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from shallowdeep.bench.comparison import workers
 from shallowdeep.bench.worker import ENGINE, STATIC, Worker, serve
-from shallowdeep.bench.workers import Process, batches_a_turn, best_pool, closing, machine, paired_ratio, start
+from shallowdeep.bench.workers import Process, batches_a_turn, best_pool, closing, paired_ratio, start
 from shallowdeep.inference.bundle import read_bundle
+from shallowdeep.machine import this_machine
 
 Floats = NDArray[np.float32]
 Call = Callable[[Floats], Any]
@@ -191,7 +192,7 @@ def main() -> None:
     images, data = real_images(opened, None)
     document = {
         "benchmark": "peers", "model": opened.model, "data": data, "rounds": arguments.rounds,
-        "machine": machine(arguments.threads),
+        "machine": this_machine(arguments.threads),
         **measure(arguments, images),
     }  # fmt: skip
     text = json.dumps(document, indent=2) + "\n"

@@ -25,10 +25,10 @@ from typing import Any
 import torch
 from budgets import at_budgets, columns, difference, document
 
-from shallowdeep.bench.workers import machine
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import write_json
+from shallowdeep.machine import this_machine
 from shallowdeep.runs.config import CONFIG, read_config
 from shallowdeep.training.run import read_history
 
@@ -57,7 +57,7 @@ def hardware() -> str:
     """What trains here."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    here = machine(1)
+    here = this_machine(1)
     return f"{here['cpu']}, {here['cores']} cores"
 
 

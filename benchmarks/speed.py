@@ -118,7 +118,7 @@ def measured(bench: dict[str, Any]) -> str:
         f"ONNX Runtime, {machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, {machine['date']}; "
         f"{bench['images']:,} test images of {bench['data']}; {bench['rounds']} rounds of turns; speed-ups are "
         "medians of paired ratios with 95 % bootstrap intervals. `ideal` is what the exits taken allow, by times of "
-        "the segments in the same run; docs/inference.md says how."
+        "the segments in the same run; docs/reference/bundles-and-policies.md says how."
     )
 
 

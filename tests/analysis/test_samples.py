@@ -10,7 +10,6 @@ import pytest
 from shallowdeep.analysis.overthinking import last_early_right
 from shallowdeep.analysis.samples import (
     destructive_samples,
-    hard_samples,
     simple_and_complex,
     wasteful_samples,
 )
@@ -68,17 +67,6 @@ def test_wasteful_samples_by_hand() -> None:
     assert wasteful_samples(pred, 2).tolist() == [1, 3]
 
 
-def test_hard_samples_by_hand() -> None:
-    """Right at the final exit and at no other, surest there first."""
-    pred = predictions(
-        labels=[0, 0, 1, 2],
-        answers=[[1, 1, 0, 2], [1, 1, 1, 0], [0, 0, 1, 2]],
-        logit=[[9, 9, 9, 9], [9, 9, 9, 9], [1, 4, 9, 9]],
-    )
-    assert hard_samples(pred, 12).tolist() == [1, 0]
-    assert hard_samples(pred, 1).tolist() == [1]
-
-
 def test_simple_and_complex_by_hand() -> None:
     """The class is the one with most of the rarer kind; complex samples come latest first, then surest."""
     pred = predictions(
@@ -108,7 +96,7 @@ def test_simple_and_complex_with_two_exits() -> None:
     assert simple_and_complex(predictions([0, 1], [[0, 0], [0, 1]], [[1, 1], [1, 1]]), 12).label is None
 
 
-CHOOSERS = [destructive_samples, wasteful_samples, hard_samples]
+CHOOSERS = [destructive_samples, wasteful_samples]
 
 
 @pytest.mark.parametrize("choose", CHOOSERS)
@@ -127,7 +115,7 @@ def test_a_single_exit_has_no_simple_samples() -> None:
 
 
 def test_no_errors() -> None:
-    """Nothing destructive, nothing hard, all of it wasteful."""
+    """Nothing destructive, all of it wasteful."""
     pred = predictions([0, 1], [[0, 1], [0, 1]], [[1, 2], [1, 1]])
-    assert len(destructive_samples(pred, 12)) == len(hard_samples(pred, 12)) == 0
+    assert len(destructive_samples(pred, 12)) == 0
     assert wasteful_samples(pred, 12).tolist() == [1, 0]

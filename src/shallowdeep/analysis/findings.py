@@ -86,7 +86,7 @@ def findings_of(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Findings:
-    """Return everything that can be said of the predictions; docs/analysis.md explains each figure.
+    """Return everything that can be said of the predictions; docs/concepts/overthinking.md explains each figure.
 
     Args:
         recorded: predictions of all exits, labelled or not.

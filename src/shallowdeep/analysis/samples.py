@@ -77,22 +77,6 @@ def wasteful_samples(pred: ExitPredictions, count: int) -> Indices:
     return found[np.argsort(_rank_in_class(labels[found]), kind="stable")][:count]
 
 
-def hard_samples(pred: ExitPredictions, count: int) -> Indices:
-    """Return samples that only the final exit has right, surest there first.
-
-    Args:
-        pred: predictions of all exits on one split.
-        count: how many at most.
-
-    Returns:
-        (n,) integers in [0, N); none for a single exit.
-    """
-    correct, _, sure = _arrays(pred)
-    last = pred.exits - 1
-    found = np.flatnonzero(first_right(correct) == last) if last else np.empty(0, dtype=np.int64)
-    return _surest_first(found, sure[-1, found])[:count]
-
-
 def simple_and_complex(pred: ExitPredictions, count: int) -> SimpleAndComplex:
     """Return simple and complex samples of the class that has most of both: of the smaller number, then of the larger.
 

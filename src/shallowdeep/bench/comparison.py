@@ -18,13 +18,13 @@ from shallowdeep.bench.workers import (
     batches_a_turn,
     best_pool,
     closing,
-    machine,
     paired_ratio,
     start,
 )
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.inference.backends.registry import backend_module
 from shallowdeep.inference.bundle import Bundle
+from shallowdeep.machine import this_machine
 from shallowdeep.progress import SILENT, Bar, Progress
 
 BATCH_SIZES = (1, 8, 32, 64, 256)
@@ -96,7 +96,7 @@ def compare(
         "model": bundle.model,
         "images": len(images),
         "rounds": rounds,
-        "machine": machine(threads),
+        "machine": this_machine(threads),
         "batches": [one.document for one in measured],
         "peak_memory": memory,
     }

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shallowdeep.bench.workers import machine, paired_ratio
+from shallowdeep.bench.workers import paired_ratio
 from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.exits.policy import Policy
 from shallowdeep.inference.engine import EarlyExitEngine
+from shallowdeep.machine import this_machine
 from shallowdeep.progress import Bar
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Timing:
 
         device = next(self.network.parameters()).device
         gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
-        return {**machine(torch.get_num_threads()), **gpu}
+        return {**this_machine(torch.get_num_threads()), **gpu}
 
 
 def latency(timing: Timing, policy: Policy, clean: Array, adversarial: Array) -> list[dict[str, Any]]:

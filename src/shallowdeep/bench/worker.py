@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.exits.arrays import Array, to_numpy
+from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.backends.registry import backend_module
 from shallowdeep.inference.bundle import Bundle, read_bundle
 from shallowdeep.inference.engine import EarlyExitEngine
@@ -28,6 +29,31 @@ Floats = NDArray[np.float32]
 ENGINE, STATIC = "engine", "static"
 _ARGUMENTS = 5
 _KIB = 1024
+
+
+class TimedBackend:
+    """A backend that counts the time its segments take.
+
+    Args:
+        backend: does the work.
+
+    Attributes:
+        seconds: inside segments so far.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend, self.macs_per_byte, self.seconds = backend, backend.macs_per_byte, 0.0
+
+    def accept(self, images: Array) -> Array:
+        """What the backend accepts."""
+        return self._backend.accept(images)
+
+    def run(self, number: int, x: Array, previous: Array | None = None) -> tuple[Array, Array]:
+        """What the backend returns."""
+        started = time.perf_counter()
+        result = self._backend.run(number, x, previous)
+        self.seconds += time.perf_counter() - started
+        return result
 
 
 class Worker:
@@ -76,27 +102,18 @@ class Worker:
     def overhead(self, first: int, size: int, batches: int) -> float:
         """Share of the engine's time that is spent outside calls of segments."""
         engine = self._engine()
-        inside = 0.0
-        run = engine.backend.run
-
-        def timed(number: int, x: Floats, previous: Floats | None = None) -> tuple[Floats, Floats]:
-            nonlocal inside
-            started = time.perf_counter()
-            result = run(number, x, previous)
-            inside += time.perf_counter() - started
-            return result
-
-        engine.backend.run = timed  # type: ignore[method-assign]  # for this order only
+        plain, timed = engine.backend, TimedBackend(engine.backend)
+        engine.backend = timed
         try:
             inputs = [self.batch(first + number * size, size) for number in range(batches)]
             self.call(inputs[0])
-            inside, begun = 0.0, time.perf_counter()
+            timed.seconds, begun = 0.0, time.perf_counter()
             for images in inputs:
                 self.call(images)
             total = time.perf_counter() - begun
         finally:
-            engine.backend.run = run  # type: ignore[method-assign]
-        return 1 - inside / total
+            engine.backend = plain
+        return 1 - timed.seconds / total
 
     def exits(self, size: int) -> list[int]:
         """The exit of every image."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,16 +112,3 @@ def paired_ratio(slower: Sequence[float], faster: Sequence[float]) -> dict[str, 
     medians = np.median(ratios[generator.integers(len(ratios), size=(RESAMPLES, len(ratios)))], axis=1)
     low, high = np.quantile(medians, [0.025, 0.975])
     return {"median": float(np.median(ratios)), "low": float(low), "high": float(high)}
-
-
-def machine(threads: int) -> dict[str, Any]:
-    """What figures were measured on, and when."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": len(names) or os.cpu_count(),
-        "threads": threads,
-        "python": platform.python_version(),
-        "date": datetime.now(UTC).date().isoformat(),
-    }

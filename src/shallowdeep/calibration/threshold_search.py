@@ -65,7 +65,7 @@ def price_path(
         the convex hull alone, so M = 5·(P-1) + 1: thresholds even in rank stand between neighbours.
 
     Source: Longstaff and Schwartz, "Valuing American options by simulation", 2001 (regression instead of the binned
-    transitions of METHODS.md 4: as good on held-out samples, with no number of bins to choose); Rubin, "The Bayesian
+    transitions of docs/methods.md: as good on held-out samples, with no number of bins to choose); Rubin, "The Bayesian
     bootstrap", 1981 (the weights).
     """
     signal = _floats(confidence)

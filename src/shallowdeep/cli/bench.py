@@ -3,7 +3,6 @@
 # ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 
 from shallowdeep.cli.options import AsJson, context
 from shallowdeep.cli.terminal import notes, show
+from shallowdeep.machine import available_cores
 from shallowdeep.progress import TerminalProgress
 
 
@@ -37,11 +37,10 @@ def bench(
     """Time the engine against the static network in the same runtime, in processes that take turns."""
     from shallowdeep.workflows.bench import bench_bundle
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     sizes = _sizes(batch_sizes)
     with TerminalProgress() as progress:
         document, files = bench_bundle(
-            bundle, data=data, batch_sizes=sizes, rounds=rounds, threads=threads or cores,
+            bundle, data=data, batch_sizes=sizes, rounds=rounds, threads=threads or available_cores(),
             out=bundle if out is None else out, context=context(progress),
         )  # fmt: skip
     show(document, _readable(document), as_json=as_json)

@@ -148,7 +148,7 @@ class Batches:
 
     def _finish(self, fetched: Fetched, step: int, count: int, share: slice) -> tuple[Tensor, Tensor]:
         """Return network input; `share` is this device's part of the `count` images of the global batch."""
-        images = fetched.images.to(self._device, non_blocking=True)
+        images = fetched.images.to(self._device)
         if self._augmentation is not None:
             state = seed_sequence(self._seed, self._epoch, _AUGMENT, step).generate_state(1, np.uint64)
             generator = torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
@@ -156,7 +156,7 @@ class Batches:
             images = augment(images, numbers[share][fetched.kept], self._augmentation)
         layout = torch.channels_last if self._channels_last else torch.contiguous_format
         images = images.contiguous(memory_format=layout)
-        return self._preprocessing.normalize(images), fetched.labels.to(self._device, non_blocking=True)
+        return self._preprocessing.normalize(images), fetched.labels.to(self._device)
 
 
 class _Decoding(Dataset[Decoded]):

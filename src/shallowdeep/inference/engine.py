@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 TORCH = "torch"
 _BYTES = 4  # of a float32
-MACS_PER_BYTE = 4.0  # multiply-adds in the time of copying a byte: some 100 G/s a core beside some 50 GB/s, with margin
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,7 @@ class EarlyExitEngine:
         rest = self.segments[-1].relative_cost - segment.relative_cost
         saved = (len(x) - staying) * rest * self._macs
         copied = staying * _BYTES * prod(x.shape[1:])
-        return bool(saved > MACS_PER_BYTE * copied)
+        return bool(saved > self.backend.macs_per_byte * copied)
 
     def _check(self, images: Array) -> None:
         shape = tuple(images.shape)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, zip_longest
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.inference.batch_state import Answers
 from shallowdeep.inference.bundle import Bundle, preprocessing_of
 from shallowdeep.inference.engine import EarlyExitEngine
+from shallowdeep.machine import available_cores
 from shallowdeep.progress import SILENT, Progress
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -80,12 +84,15 @@ def predict_files(
     preprocessing = preprocessing_of(bundle)
     engine = EarlyExitEngine(bundle, threads=threads, confusion=bundle.confusion or False)
     results = Predictions()
-    with progress.start("predicting", "images", len(files)) as bar:
-        for batch in _batches(files, batch_size):
+    batches = list(_batches(files, batch_size))
+    with progress.start("predicting", "images", len(files)) as bar, ThreadPoolExecutor(available_cores()) as decoders:
+        ahead = _decoding(decoders, batches[0], preprocessing.size) if batches else []
+        for batch, following in zip_longest(batches, batches[1:]):
+            decoded, ahead = ahead, _decoding(decoders, following or [], preprocessing.size)  # while the engine runs
             pixels, names = [], []
-            for file in batch:
+            for file, one in zip(batch, decoded, strict=True):
                 try:
-                    pixels.append(decode_image(file, preprocessing.size))
+                    pixels.append(one.result())
                     names.append(str(file))
                 except BadImageError as error:
                     results.failed.append({"file": str(file), "error": str(error)})
@@ -95,15 +102,18 @@ def predict_files(
     return results
 
 
+def _decoding(decoders: ThreadPoolExecutor, files: Sequence[Path], size: int) -> list[Future[Pixels]]:
+    """Images (size, size, 3) uint8 that threads are decoding."""
+    return [decoders.submit(decode_image, file, size) for file in files]
+
+
 def _batches(files: Sequence[Path], size: int) -> Iterator[list[Path]]:
     rest = iter(files)
     while batch := list(islice(rest, size)):
         yield batch
 
 
-def _answers(
-    engine: EarlyExitEngine, bundle: Bundle, names: Sequence[str], pixels: np.ndarray[Any, np.dtype[np.uint8]]
-) -> list[dict[str, Any]]:
+def _answers(engine: EarlyExitEngine, bundle: Bundle, names: Sequence[str], pixels: Pixels) -> list[dict[str, Any]]:
     """One mapping an image, from pixels (N, S, S, 3)."""
     images = preprocessing_of(bundle).normalize_array(pixels.transpose(0, 3, 1, 2))
     answers = engine(images)

@@ -7,7 +7,7 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from shallowdeep.bench.workers import machine
+from shallowdeep.machine import this_machine
 
 PACKAGES = ("shallowdeep", "torch", "numpy", "scikit-learn")
 
@@ -33,6 +33,6 @@ def provenance(command: str, resamples: int, seed: int | None = None, weights: s
         "seed": seed,
         "resamples": resamples,
         "versions": {**versions, "python": platform.python_version()},
-        "machine": machine(1)["cpu"],
+        "machine": this_machine(1)["cpu"],
         "weights": weights,
     }

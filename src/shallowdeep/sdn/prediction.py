@@ -42,7 +42,7 @@ def predict_exits(
     logits, labels = [], []
     with evaluating(network), torch.no_grad(), autocast, progress.start(what, "images", samples) as bar:
         for images, targets in batches:
-            logits.append(network(images.to(device, non_blocking=True)).float().cpu())  # (E, B, C)
+            logits.append(network(images.to(device)).float().cpu())  # (E, B, C)
             labels.append(targets.cpu())
             bar.advance(len(targets))
     if not logits:

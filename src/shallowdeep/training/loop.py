@@ -20,6 +20,8 @@ from shallowdeep.training.hyperparameters import Hyperparameters
 from shallowdeep.training.optimization import set_learning_rate
 from shallowdeep.training.tasks import Task
 
+STEPS_UNSEEN = 16  # steps on a device between looks at their losses
+
 
 def run_epochs(
     task: Task,
@@ -90,27 +92,71 @@ def _run_steps(
     """The mean loss of one epoch, over all processes."""
     device = accelerator.device
     total = settings.epochs * task.steps
-    summed, steps = 0.0, 0
+    losses = _Losses(accelerator, epoch, last_good)
+    steps = 0
     for inputs, labels in task.batches(epoch, accelerator.process_index, accelerator.num_processes):
         done = (epoch * task.steps + steps) / total
         set_learning_rate(optimizer, settings.learning_rate * settings.schedule.multiplier(done))
-        moved = inputs.to(device, non_blocking=True) if isinstance(inputs, Tensor) else inputs
+        moved = inputs.to(device) if isinstance(inputs, Tensor) else inputs
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = module(moved)
         loss = task.loss(logits, labels.to(device), epoch)
-        value = float(accelerator.reduce(loss.detach(), "mean").item())  # the same everywhere: all stop, or none
-        if not math.isfinite(value):
-            what = f"Expected a finite loss, got {value} in epoch {epoch + 1}, step {steps + 1}"
-            raise TrainingError(f"{what}; {last_good()}; a lower learning rate may help")
+        losses.add(loss.detach())
         optimizer.zero_grad(set_to_none=True)
         accelerator.backward(loss)
         optimizer.step()
-        summed += value
         steps += 1
-        bar.advance(1, f"epoch {epoch + 1}/{settings.epochs} loss {value:.3f}")
+        bar.advance(1, f"epoch {epoch + 1}/{settings.epochs} loss {losses.last:.3f}")
     if not steps:
         raise DataError("Expected at least one training image that can be decoded, got none")
-    return summed / steps
+    losses.look()
+    return losses.summed / steps
+
+
+class _Losses:
+    """The losses of an epoch's steps, looked at on the CPU at once and elsewhere every few steps.
+
+    Looking at a number waits for the device, which then has nothing to do until the next step is there.
+
+    Attributes:
+        summed: of the steps looked at.
+        last: that was looked at.
+    """
+
+    def __init__(self, accelerator: Accelerator, epoch: int, last_good: Callable[[], str]) -> None:
+        self._accelerator, self._epoch, self._last_good = accelerator, epoch, last_good
+        self._waiting: list[Tensor] = []
+        self._every = 1 if accelerator.device.type == "cpu" else STEPS_UNSEEN
+        self._seen = 0
+        self.summed, self.last = 0.0, math.nan
+
+    def add(self, loss: Tensor) -> None:
+        """Take a step's loss.
+
+        Raises:
+            TrainingError: it, or one before it, is not finite.
+        """
+        self._waiting.append(loss)
+        if len(self._waiting) == self._every:
+            self.look()
+
+    def look(self) -> None:
+        """Look at the losses that wait; means over processes, the same everywhere: all stop, or none.
+
+        Raises:
+            TrainingError: one is not finite.
+        """
+        if not self._waiting:
+            return
+        values = self._accelerator.reduce(torch.stack(self._waiting), "mean").tolist()
+        self._waiting.clear()
+        for value in values:
+            self._seen += 1
+            if not math.isfinite(value):
+                what = f"Expected a finite loss, got {value} in epoch {self._epoch + 1}, step {self._seen}"
+                raise TrainingError(f"{what}; {self._last_good()}; a lower learning rate may help")
+            self.summed += value
+            self.last = value
 
 
 def _check_weights(network: nn.Module, epoch: int, last_good: Callable[[], str]) -> None:

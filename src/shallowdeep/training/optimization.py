@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 
 from shallowdeep.errors import UnknownNameError
 from shallowdeep.training.hyperparameters import OPTIMIZERS, Hyperparameters
+from shallowdeep.training.muon import MuonAndSgd
 
 
 def build_optimizer(module: nn.Module, settings: Hyperparameters) -> Optimizer:
@@ -17,8 +18,6 @@ def build_optimizer(module: nn.Module, settings: Hyperparameters) -> Optimizer:
         UnknownNameError: the optimiser is unknown.
     """
     if settings.optimizer == "muon":
-        from shallowdeep.training.muon import MuonAndSgd  # noqa: PLC0415 - it needs parts of torch that may move
-
         return MuonAndSgd(module, settings.learning_rate, settings.momentum, settings.weight_decay)
     trained = [p for p in module.parameters() if p.requires_grad]
     if settings.decay_all:

@@ -99,7 +99,9 @@ def analyze_any(
 
 
 def analyze_file(path: Path, how: How, tune: Path | None = None, *, command: str = "") -> Analyzed:
-    """Analyze predictions in an npz file, which may come from any program; docs/analysis.md says what it holds.
+    """Analyze predictions in an npz file, which may come from any program.
+
+    docs/how-to/study-overthinking.md says what it holds.
 
     Args:
         path: the file.

@@ -140,9 +140,10 @@ def _few_steps(config: TrainConfig, phases: Sequence[Phase], images: int) -> str
     steps = sum(max(1, images // phase.settings.batch_size) * phase.settings.epochs for phase in phases)
     if config.init or config.weights or config.pretrained or steps >= FEW_STEPS:
         return None
+    count = f"{steps} step{'' if steps == 1 else 's'}"
     return (
-        f"Only {steps} step{'' if steps == 1 else 's'} from random weights: the network may stay near chance. More --epochs, a smaller "
-        "--batch-size, or weights to start from (--weights, --pretrained, --init) help"
+        f"Only {count} from random weights: the network may stay near chance. More --epochs, a smaller --batch-size, "
+        "or weights to start from (--weights, --pretrained, --init) help"
     )
 
 

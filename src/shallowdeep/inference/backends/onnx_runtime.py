@@ -1,7 +1,7 @@
 """ONNX Runtime on the CPU: one session a segment, all on one pool of threads.
 
-Sessions with a pool each spin against each other: seven of them take ten times as long at batch 1 (METHODS.md 8). The
-shared pool belongs to the process and must be made before its first session; where another package was faster, each
+Sessions with a pool each spin against each other: seven of them take ten times as long at batch 1 (docs/methods.md).
+The shared pool belongs to the process and must be made before its first session; where another package was faster, each
 session gets a pool that does not spin. Once it is made, ONNX Runtime refuses sessions of other code in the process that
 do not set ``use_per_session_threads = False``; who cannot do that opens engines with ``pool="own-idle"``.
 
@@ -12,7 +12,6 @@ batch, which after compaction is hardly ever the same; other sessions in the pro
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -26,8 +25,9 @@ from onnxruntime.capi import onnxruntime_pybind11_state as pybind_state
 
 from shallowdeep.errors import CheckpointError
 from shallowdeep.exits.arrays import Array, to_numpy
-from shallowdeep.inference.backends.backend import PREVIOUS, Written
+from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, PREVIOUS, Written
 from shallowdeep.inference.bundle import Bundle
+from shallowdeep.machine import available_cores
 
 if TYPE_CHECKING:
     from shallowdeep.inference.segments import Segment
@@ -60,6 +60,7 @@ class OnnxRuntime:
 
     def __init__(self, paths: Sequence[Path], threads: int | None = None, pool: str = SHARED) -> None:
         _share_memory()
+        self.macs_per_byte = CPU_MACS_PER_BYTE
         self._sessions = [session(path, threads, pool, _segment_options) for path in paths]
         self._outputs = [[output.name for output in opened.get_outputs()] for opened in self._sessions]
         self._cascaded = [any(entry.name == PREVIOUS for entry in opened.get_inputs()) for opened in self._sessions]
@@ -118,7 +119,7 @@ def session(
     Raises:
         CheckpointError: the runtime refuses the file, such as an older one a newer kind of file.
     """
-    count = threads or available_threads()
+    count = threads or available_cores()
     if pool == SHARED:
         with suppress(*_ERRORS):  # it is there already, or it can no longer be made
             onnxruntime.set_global_thread_pool_sizes(count, 1)
@@ -137,11 +138,6 @@ def session(
         raise CheckpointError(
             f"Expected a model that onnxruntime can run in {path}, got {' '.join(str(error).split())}"
         ) from error
-
-
-def available_threads() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def open_bundle(bundle: Bundle, threads: int | None, pool: str = SHARED) -> OnnxRuntime:

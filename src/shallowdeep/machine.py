@@ -1,0 +1,52 @@
+"""The machine a program runs on: what figures were measured with (no torch)."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What figures were measured on, and when.
+
+    Attributes:
+        cpu: name of the processor.
+        cores: that the machine has.
+        threads: that were used.
+        python: its version.
+        date: of the measurement, as YYYY-MM-DD.
+    """
+
+    cpu: str
+    cores: int | None
+    threads: int
+    python: str
+    date: str
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def this_machine(threads: int) -> dict[str, Any]:
+    """Return the fields of `Machine` for this machine, today.
+
+    Args:
+        threads: that are used.
+    """
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    found = Machine(
+        cpu=names[0] if names else platform.processor(),
+        cores=len(names) or os.cpu_count(),
+        threads=threads,
+        python=platform.python_version(),
+        date=datetime.now(UTC).date().isoformat(),
+    )
+    return vars(found)
