@@ -4,13 +4,49 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from shallowdeep.errors import CheckpointError
 
 SEAL = "sha256"
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any result in, any JSON value out
+    """Return a result as JSON holds it: dataclasses and mappings as dicts, sequences and arrays as lists.
+
+    Every result of the package goes through here on its way to a file or to ``--json``. The names of fields are the
+    keys; paths become strings.
+
+    Raises:
+        TypeError: something in it has no JSON form.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True)
+        ... class Point:
+        ...     threshold: float | None
+        ...     costs: tuple[float, ...]
+        >>> plain(Point(None, (0.5, 1.0)))
+        {'threshold': None, 'costs': [0.5, 1.0]}
+    """
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Sequence):
+        return [plain(item) for item in value]
+    raise TypeError(f"Expected a value that JSON can hold, got {type(value).__name__}")
 
 
 def digest(document: Mapping[str, Any]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console, RenderableType
 
+from shallowdeep.documents import plain
 from shallowdeep.progress import first_process
 
 PLAIN_WIDTH = 100  # of tables that go to a file or a pipe
@@ -19,21 +19,21 @@ def notes() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def show(document: dict[str, Any], renderable: RenderableType, *, as_json: bool) -> None:
+def show(result: object, renderable: RenderableType, *, as_json: bool) -> None:
     """Print a result: one JSON document, or tables for people."""
     if not first_process():
         return
     if as_json:
-        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps(plain(result), indent=2, allow_nan=False) + "\n")
     else:
         console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PLAIN_WIDTH)
         console.print(renderable)
     sys.stdout.flush()  # a reader that has gone is noticed here, not when Python shuts down
 
 
-def show_audit(document: dict[str, Any], renderable: RenderableType, files: list[Path], *, as_json: bool) -> None:
+def show_audit(findings: object, renderable: RenderableType, files: list[Path], *, as_json: bool) -> None:
     """Print an audit's findings, where they were written, and how to look at them."""
-    show(document, renderable, as_json=as_json)
+    show(findings, renderable, as_json=as_json)
     for path in files:
         notes().print(f"Written: {path}", soft_wrap=True)
     notes().print(f"Next: shallowdeep report {files[-1].parent}", soft_wrap=True)
