@@ -4,9 +4,9 @@ import shallowdeep
 from shallowdeep import Batches
 
 data = shallowdeep.load_dataset("mnist5k", image_size=32, calibration_fraction=0.3)
-train_loader = Batches(data.train, data.preprocessing, 64, shuffle=True)  # or any DataLoader of (images, labels)
+train_loader = Batches(data.train, data.preprocessing, 32, shuffle=True)  # or any DataLoader of (images, labels)
 held_out_loader = Batches(data.calibration, data.preprocessing, 250)
-images, labels = next(iter(Batches(data.test, data.preprocessing, 100)))
+images, labels = next(iter(Batches(data.test, data.preprocessing, 100, shuffle=True)))
 
 model = shallowdeep.build("resnet20", num_classes=10, image_size=32)  # or any traceable classifier
 network = shallowdeep.convert(model, images, recipe="joint")

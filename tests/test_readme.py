@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -46,8 +47,9 @@ def test_its_links_lead_somewhere() -> None:
 def test_the_road_from_python_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Word for word; the network has learned, and the bundle's engine answers as the policy decides."""
     monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)  # of the network's first weights
     names: dict[str, object] = {}
     exec(compile(road(), str(README), "exec"), names)  # noqa: S102 - the README's own code
     answers, labels = names["answers"], names["labels"]
-    assert (np.asarray(answers.labels) == np.asarray(labels)).mean() > 0.7  # type: ignore[attr-defined]
+    assert (np.asarray(answers.labels) == np.asarray(labels)).mean() > 0.85  # type: ignore[attr-defined]
     assert len(set(np.asarray(answers.exits).tolist())) > 1  # type: ignore[attr-defined]
