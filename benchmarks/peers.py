@@ -1,6 +1,6 @@
 """The same network in other hands: earlyon, and the static network in four runtimes, beside our engine.
 
-    pip install earlyon==0.3.0
+    pip install earlyon==0.3.0 openvino
     python benchmarks/peers.py RUN BUNDLE [--out results/speed/NAME/peers.json]
 
 RUN is a run with a policy, BUNDLE its export for ONNX Runtime. Every worker has a process of its own, the same

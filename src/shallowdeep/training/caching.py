@@ -122,9 +122,9 @@ def filled_caches(
     size = data.preprocessing.size
     example = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(accelerator.device)
     inference = folded(network, example).to(memory_format=torch.channels_last)  # the same but for rounding, and faster
-    turns = [(tune, data.tune, 0, None), *((train, data.train, view, augmentation) for view in range(plans[0].views))]
+    passes = [(tune, data.tune, 0, None), *((train, data.train, view, augmentation) for view in range(plans[0].views))]
     with progress.start("caching features", "images", total) as bar:
-        for cache, split, view, augmented in turns[accelerator.process_index :: accelerator.num_processes]:
+        for cache, split, view, augmented in passes[accelerator.process_index :: accelerator.num_processes]:
             batches = Batches(
                 split, data.preprocessing, EVALUATION_BATCH, augmentation=augmented, seed=wanted.seed, epoch=view
             )
