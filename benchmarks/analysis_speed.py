@@ -18,6 +18,7 @@ import numpy as np
 
 from shallowdeep.analysis.findings import findings_of
 from shallowdeep.analysis.recorded import Recorded
+from shallowdeep.documents import plain
 from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.machine import this_machine
@@ -49,7 +50,7 @@ def main() -> None:
             times.append(time.perf_counter() - started)
         seconds[f"{resamples} resamples"] = round(float(np.median(times)), 2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    document: dict[str, Any] = {"seconds": seconds, "peak_gib": round(peak, 2), "machine": this_machine(2)}
+    document: dict[str, Any] = {"seconds": seconds, "peak_gib": round(peak, 2), "machine": plain(this_machine(2))}
     for run in sys.argv[1:]:
         with tempfile.TemporaryDirectory() as directory:
             started = time.perf_counter()

@@ -12,10 +12,11 @@ import argparse
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
 
 from paired import machine
 
+from shallowdeep.analysis.evaluation import Evaluation, evaluation_from
+from shallowdeep.analysis.operating_points import OperatingPoint
 from shallowdeep.report.figures import comparison_figure, save_figure
 
 
@@ -24,14 +25,15 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def row(name: str, document: dict[str, Any]) -> str:
+def row(name: str, found: Evaluation) -> str:
     """One run's line of the table."""
-    points = {point["rule"]: point for point in document["operating_points"]}
-    exits = " ".join(percent(exit_["accuracy"]) for exit_ in document["exits"])
+    points = {point.rule: point for point in found.operating_points}
+    nothing = OperatingPoint("", None)
+    exits = " ".join(percent(exit_.accuracy) for exit_ in found.exits)
     cells = [name, exits]
-    cells += [percent(points.get(f"cost <= {budget} %", {}).get("accuracy")) for budget in (25, 50, 75)]
-    cost = points.get("points lost <= 1", {}).get("relative_cost")
-    cells += ["-" if cost is None else f"{cost:.2f}", percent(document["cumulative_accuracy"])]
+    cells += [percent(points.get(f"cost <= {budget} %", nothing).accuracy) for budget in (25, 50, 75)]
+    cost = points.get("points lost <= 1", nothing).relative_cost
+    cells += ["-" if cost is None else f"{cost:.2f}", percent(found.cumulative_accuracy)]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -44,14 +46,14 @@ def commands(directory: Path, names: list[str]) -> list[str]:
     return lines
 
 
-def against_backbone(documents: dict[str, dict[str, Any]]) -> list[str]:
+def against_backbone(evaluations: dict[str, Evaluation]) -> list[str]:
     """What each run's final exit gains or loses against the separately trained backbone, where that is among them."""
-    if "backbone" not in documents:
+    if "backbone" not in evaluations:
         return []
-    reference = documents["backbone"]["exits"][-1]["accuracy"]
+    reference = evaluations["backbone"].accuracies[-1]
     gaps = [
-        f"{name} {100 * (document['exits'][-1]['accuracy'] - reference):+.2f}"
-        for name, document in documents.items()
+        f"{name} {100 * (found.accuracies[-1] - reference):+.2f}"
+        for name, found in evaluations.items()
         if name != "backbone"
     ]
     return [f"Final exits against the separately trained backbone, in points: {', '.join(gaps)}.", ""]
@@ -70,9 +72,11 @@ def main() -> None:
     parser.add_argument("runs", nargs="+")
     arguments = parser.parse_args()
     directory: Path = arguments.directory
-    documents = {name: json.loads((directory / name / "metrics.json").read_text()) for name in arguments.runs}
+    evaluations = {
+        name: evaluation_from(json.loads((directory / name / "metrics.json").read_text())) for name in arguments.runs
+    }
     configs = {name: tomllib.loads((directory / name / "config.toml").read_text()) for name in arguments.runs}
-    first, config = documents[arguments.runs[0]], configs[arguments.runs[0]]
+    first, config = evaluations[arguments.runs[0]], configs[arguments.runs[0]]
     for name in arguments.runs:
         for key in ("data", "model", "seed", "weights_dtype"):
             if configs[name].get(key) != config.get(key):
@@ -82,19 +86,19 @@ def main() -> None:
     lines = [
         f"# {config['model']} on {config['data']}",
         "",
-        f"Seed {config['seed']}; {first['samples']:,} {first['split']} images; one threshold for all exits,",
+        f"Seed {config['seed']}; {first.samples:,} {first.split} images; one threshold for all exits,",
         f"chosen on `tune`. Weights are stored as {config['weights_dtype']} and evaluated, rounded so, in float32.",
         f"Compared on {here['cpu']}, {here['cores']} cores, torch {here['torch']}, {here['date']}.",
         "",
         "| run | accuracy of exits, % | cost ≤ 25 % | ≤ 50 % | ≤ 75 % | cost at ≤ 1 point lost | some exit right |",
         "|---|---|---|---|---|---|---|",
-        *[row(name, document) for name, document in documents.items()],
+        *[row(name, found) for name, found in evaluations.items()],
         "",
         "Points are lost against the run's own final exit. Training, by the runs' own histories: "
         + "; ".join(f"{name} {history_of(directory / name)}" for name in arguments.runs)
         + ". Caching of features is not counted.",
         "",
-        *against_backbone(documents),
+        *against_backbone(evaluations),
         *([notes.read_text().strip(), ""] if notes.exists() else []),
         "![accuracy against cost](comparison.png)",
         "",
@@ -107,7 +111,7 @@ def main() -> None:
         f"    python benchmarks/compare_runs.py {directory} {' '.join(arguments.runs)}",
     ]
     (directory / "README.md").write_text("\n".join(lines) + "\n")
-    save_figure(comparison_figure(documents), directory / "comparison.png")
+    save_figure(comparison_figure(evaluations), directory / "comparison.png")
 
 
 if __name__ == "__main__":

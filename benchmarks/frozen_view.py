@@ -3,7 +3,7 @@
     python benchmarks/frozen_view.py BACKBONE_RUN OUT.json [--only NAME ...]
     python benchmarks/frozen_view.py --table OUT.json
 
-BACKBONE_RUN is a finished run of the recipe `backbone`; its weights stay as they are, bit for bit. Each contender is
+BACKBONE_RUN is a finished run of the recipe `backbone`; its weights stay as they are, bit for bit. Each one is
 one `train --recipe ic-only --init BACKBONE_RUN ...`; seconds are of the whole command, caching included. Policies are
 chosen on `tune` and shown on test, by the signal `max-probability` (with temperatures) and by a fitted `ensemble`.
 """
@@ -20,6 +20,7 @@ from typing import Any
 from budgets import BUDGETS, SIGNALS, at_budgets, document
 from paired import machine
 
+from shallowdeep.analysis.evaluation import evaluation_from
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import write_json
 from shallowdeep.runs.config import CONFIG, read_config
@@ -35,15 +36,15 @@ CONTENDERS: dict[str, tuple[str, ...]] = {
 
 def evaluated(run: Path) -> dict[str, Any]:
     """Accuracy of every exit on test, and what policies chosen on `tune` give there."""
-    exits = document("evaluate", str(run))["exits"]
+    evaluation = evaluation_from(document("evaluate", str(run)))
     tune, test = (ExitPredictions.load(run / "predictions" / f"{name}.npz") for name in ("tune", "test"))
-    accuracies = [round(exit_["accuracy"], 4) for exit_ in exits]
-    costs = [round(exit_["relative_cost"], 4) for exit_ in exits]
+    accuracies = [round(accuracy, 4) for accuracy in evaluation.accuracies]
+    costs = [round(exit_.relative_cost, 4) for exit_ in evaluation.exits]
     return {"exits": accuracies, "relative_costs": costs, **at_budgets(tune, test)}
 
 
 def table(found: dict[str, Any]) -> str:
-    """Test accuracies of the contenders, and what they took."""
+    """Test accuracies of each, and what they took."""
     columns = [(signal, budget) for signal in SIGNALS for budget in BUDGETS]
     heading = " | ".join(f"{signal} ≤ {100 * budget:.0f} %" for signal, budget in columns)
     lines = [f"| heads | seconds | exits, % | {heading} |", f"|---|---|---|{'---|' * len(columns)}"]

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from paired import machine, paired_ratio, take_turns
+from paired import alternate, machine, paired_ratio
 from torch import Tensor, nn
 
 from shallowdeep.checkpoint import load, read_manifest
@@ -84,7 +84,7 @@ def measured(engine: EarlyExitEngine, static: nn.Module, images: Tensor, size: i
         -min(len(images) // size, MOST_WARMUPS), rounds
     ):  # once through all images first: every shape has its kernels
         place = number % (len(images) // size) * size
-        for name, values in take_turns(workers, 1, warmups=0).items():
+        for name, values in alternate(workers, 1, warmups=0).items():
             seconds[name] += values if number >= 0 else []
     return {
         "batch_size": size,

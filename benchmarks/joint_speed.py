@@ -2,7 +2,7 @@
 
     python benchmarks/joint_speed.py --data ../shared/data/cifar10
 
-Both contenders run in one process, step by step in turn, on the same batches.
+Both run in one process, step by step in turn, on the same batches.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from paired import paired_ratio, publish, take_turns
+from paired import alternate, paired_ratio, publish
 from torch import Tensor
 
 from shallowdeep.data.augmentation import get_augmentation
@@ -69,7 +69,7 @@ def main() -> None:
         started = time.perf_counter()
         batches.append(next(source))
         waits.append(time.perf_counter() - started)
-    seconds = take_turns(
+    seconds = alternate(
         {"plain": stepper(batches, fast=False), "ours": stepper(batches, fast=True)}, arguments.rounds, warmups=3
     )
     medians = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}

@@ -112,8 +112,8 @@ def later_confusion(runs: Sequence[Path]) -> list[str]:
             pred = ExitPredictions.load(run / "predictions" / f"{split}.npz")
             errors = pred.logits[-1].argmax(-1) != pred.labels
             apart = distances(pred.logits, pred.exits - 1)  # (E-1, N)
-            levels = [detection(apart[k:].sum(axis=0), errors)["auroc"] for k in range(pred.exits - 1)]
-            softmax = detection(max_softmax(pred.logits), errors)["auroc"]
+            levels = [detection(apart[k:].sum(axis=0), errors).auroc for k in range(pred.exits - 1)]
+            softmax = detection(max_softmax(pred.logits), errors).auroc
             rows.append([f"`{run.name}`, {split}", *(f"{level:.3f}" for level in levels), f"{softmax:.3f}"])
     exits = len(rows[0]) - 2
     return table(["exits counted", *(f"{k} on" for k in range(exits)), "max softmax"], rows)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from shallowdeep.bench.comparison import workers
 from shallowdeep.bench.worker import ENGINE, STATIC, Worker, serve
 from shallowdeep.bench.workers import Process, batches_a_turn, best_pool, closing, paired_ratio, start
+from shallowdeep.documents import plain
 from shallowdeep.inference.bundle import read_bundle
 from shallowdeep.machine import this_machine
 
@@ -169,7 +170,7 @@ def at_size(sides: dict[str, list[Process]], size: int, rounds: int) -> dict[str
             name: {
                 "ms": 1e3 * float(np.median(values)),
                 "variant": best[name].pool,
-                "shallowdeep_is_faster_by": paired_ratio(values, times["shallowdeep"]),
+                "shallowdeep_is_faster_by": plain(paired_ratio(values, times["shallowdeep"])),
             }
             for name, values in times.items()
         },
@@ -192,7 +193,7 @@ def main() -> None:
     images, data = real_images(opened, None)
     document = {
         "benchmark": "peers", "model": opened.model, "data": data, "rounds": arguments.rounds,
-        "machine": this_machine(arguments.threads),
+        "machine": plain(this_machine(arguments.threads)),
         **measure(arguments, images),
     }  # fmt: skip
     text = json.dumps(document, indent=2) + "\n"

@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from budgets import at_budgets, columns, difference, document
 
+from shallowdeep.analysis.evaluation import evaluation_from
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import write_json
 
@@ -76,9 +77,9 @@ def subset(data: Path, folder: Path) -> None:
 
 def evaluated(run: Path) -> dict[str, Any]:
     """Accuracy of every exit, and accuracy and cost of the policy for each budget, by each signal."""
-    exits = shallowdeep("evaluate", str(run))["exits"]
-    found: dict[str, Any] = {"exits": [round(exit_["accuracy"], 4) for exit_ in exits]}
-    if len(exits) == 1:
+    accuracies = evaluation_from(shallowdeep("evaluate", str(run))).accuracies
+    found: dict[str, Any] = {"exits": [round(accuracy, 4) for accuracy in accuracies]}
+    if len(accuracies) == 1:
         return found
     held_out = ExitPredictions.load(run / "predictions" / "test.npz")
     chosen_on, shown = (

@@ -11,19 +11,24 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from shallowdeep.report.audit_tables import backdoor_tables, slowdown_tables
+from shallowdeep.runs.audit_files import audits_from
 
 WIDTH = 110  # characters
 
 
-def shown(document: dict[str, Any]) -> str:
-    """An audit's document as plain text."""
+def shown(file: Path) -> str:
+    """An audit as plain text."""
+    document = json.loads(file.read_text())
+    audits = audits_from({document["audit"]: document}, str(file))
     console = Console(file=io.StringIO(), width=WIDTH, color_system=None)
-    console.print(slowdown_tables(document) if "policies" in document else backdoor_tables(document))
+    if audits.backdoor is not None:
+        console.print(backdoor_tables(audits.backdoor))
+    if audits.slowdown is not None:
+        console.print(slowdown_tables(audits.slowdown))
     text: str = console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
     return "\n".join(line.rstrip() for line in text.splitlines())
 
@@ -33,7 +38,7 @@ def page(folder: Path) -> str:
     parts = [(folder / "notes.md").read_text().rstrip()]
     for file in sorted(folder.glob("*.json")):
         parts.append(f"## {file.stem}\n\nAll figures: [{file.name}]({file.name}).\n\n```text")
-        parts[-1] += f"\n{shown(json.loads(file.read_text()))}\n```"
+        parts[-1] += f"\n{shown(file)}\n```"
     return "\n\n".join(parts) + "\n"
 
 

@@ -30,7 +30,7 @@ from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import write_json
 from shallowdeep.machine import this_machine
 from shallowdeep.runs.config import CONFIG, read_config
-from shallowdeep.training.run import read_history
+from shallowdeep.training.history import read_history
 
 BACKBONE, IC_ONLY, BEST = "backbone", "ic-only", "best"
 RECIPES: dict[str, tuple[str, ...]] = {
@@ -58,7 +58,7 @@ def hardware() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     here = this_machine(1)
-    return f"{here['cpu']}, {here['cores']} cores"
+    return f"{here.cpu}, {here.cores} cores"
 
 
 def added(name: str, run: Path, epochs: int) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def added(name: str, run: Path, epochs: int) -> dict[str, Any]:
     return {
         "run": name, "seed": config.seed, "epochs": epochs, "model": read_manifest(run).model.name,
         "hardware": hardware(), "trained_epochs": len(history),
-        "seconds": round(sum(record["seconds"] for record in history), 1), **evaluated(run),
+        "seconds": round(sum(record.seconds for record in history), 1), **evaluated(run),
     }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 
 import torch
-from paired import publish, take_turns
+from paired import alternate, publish
 
 from shallowdeep.models.registry import build
 from shallowdeep.sdn.convert import convert
@@ -37,7 +37,7 @@ def conversion_seconds(name: str, size: int, rounds: int) -> list[float]:
 
 def main() -> None:
     """Measure and publish."""
-    seconds = {"help": take_turns({"help": show_help}, rounds=9)["help"]}
+    seconds = {"help": alternate({"help": show_help}, rounds=9)["help"]}
     for name, size in NETWORKS.items():
         seconds[name] = conversion_seconds(name, size, rounds=5)
     publish(

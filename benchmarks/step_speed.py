@@ -2,9 +2,9 @@
 
     python benchmarks/step_speed.py [--rounds 20] [--profile]
 
-Every contender does what `train --recipe joint` does on a CPU but for the one thing in its name; all take turns in one
+Every variant does what `train --recipe joint` does on a CPU but for the one thing in its name; all take turns in one
 process, step by step, on random images, which cost what real ones cost. Ratios are times per image: above 1 the
-contender is faster than the default. With --profile the operators of the default step are listed by time.
+variant is faster than the default. With --profile the operators of the default step are listed by time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from paired import paired_ratio, publish, take_turns
+from paired import alternate, paired_ratio, publish
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from shallowdeep.models.registry import build
@@ -27,7 +27,7 @@ BATCH, SIDE = 128, 32
 
 
 @dataclass(frozen=True)
-class Contender:
+class Variant:
     """One way to do a step."""
 
     batch: int = BATCH
@@ -40,40 +40,40 @@ class Contender:
     averaged: bool = False
 
 
-CONTENDERS = {
-    "default": Contender(),
-    "float32": Contender(precision="fp32"),
-    "contiguous": Contender(channels_last=False),
-    "torch.compile": Contender(compiled=True),
-    "SGD": Contender(optimizer="sgd"),
-    "fused SGD": Contender(optimizer="sgd", fused=True),
-    "batch 64": Contender(batch=64),
-    "batch 512": Contender(batch=512),
-    "24 pixels": Contender(side=24),
-    "EMA of the weights": Contender(averaged=True),
+VARIANTS = {
+    "default": Variant(),
+    "float32": Variant(precision="fp32"),
+    "contiguous": Variant(channels_last=False),
+    "torch.compile": Variant(compiled=True),
+    "SGD": Variant(optimizer="sgd"),
+    "fused SGD": Variant(optimizer="sgd", fused=True),
+    "batch 64": Variant(batch=64),
+    "batch 512": Variant(batch=512),
+    "24 pixels": Variant(side=24),
+    "EMA of the weights": Variant(averaged=True),
 }
 
 
-def stepper(contender: Contender) -> Callable[[], None]:
+def stepper(variant: Variant) -> Callable[[], None]:
     """A function that does one training step."""
     torch.manual_seed(0)
     backbone = build("resnet56", num_classes=10, image_size=SIDE)
-    network = convert(backbone, torch.zeros(1, 3, contender.side, contender.side)).train()
-    images, labels = torch.randn(contender.batch, 3, contender.side, contender.side), torch.arange(contender.batch) % 10
-    if contender.channels_last:
+    network = convert(backbone, torch.zeros(1, 3, variant.side, variant.side)).train()
+    images, labels = torch.randn(variant.batch, 3, variant.side, variant.side), torch.arange(variant.batch) % 10
+    if variant.channels_last:
         network.to(memory_format=torch.channels_last)
         images = images.contiguous(memory_format=torch.channels_last)
-    optimizer = build_optimizer(network, hyperparameters(EVERYTHING, "resnet56", optimizer=contender.optimizer))
+    optimizer = build_optimizer(network, hyperparameters(EVERYTHING, "resnet56", optimizer=variant.optimizer))
     for group in optimizer.param_groups:
-        if contender.fused:
+        if variant.fused:
             group["fused"] = True
     decay = get_ema_multi_avg_fn(0.99)  # type: ignore[no-untyped-call]  # torch leaves it so
-    average = AveragedModel(network, multi_avg_fn=decay) if contender.averaged else None
-    module = torch.compile(network) if contender.compiled else network
+    average = AveragedModel(network, multi_avg_fn=decay) if variant.averaged else None
+    module = torch.compile(network) if variant.compiled else network
     weights = (*exit_weights([exit_.fraction for exit_ in network.exits[:-1]], 1, 12), 1.0)
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=contender.precision == "bf16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=variant.precision == "bf16"):
             logits = module(images)
         loss = exit_loss(logits, labels, weights)
         optimizer.zero_grad(set_to_none=True)
@@ -92,16 +92,14 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     if arguments.profile:
-        step = stepper(CONTENDERS["default"])
+        step = stepper(VARIANTS["default"])
         step()
         with torch.profiler.profile() as profile:
             step()
         print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=40))
         return
-    seconds = take_turns(
-        {name: stepper(contender) for name, contender in CONTENDERS.items()}, arguments.rounds, warmups=3
-    )
-    each = {name: [value / CONTENDERS[name].batch for value in values] for name, values in seconds.items()}
+    seconds = alternate({name: stepper(variant) for name, variant in VARIANTS.items()}, arguments.rounds, warmups=3)
+    each = {name: [value / VARIANTS[name].batch for value in values] for name, values in seconds.items()}
     publish(
         "step-speed",
         {

@@ -31,7 +31,9 @@ from shallowdeep.calibration.candidates import Candidate, candidates, pareto_fro
 from shallowdeep.calibration.certification import sequence_to_test
 from shallowdeep.calibration.objective import Objective
 from shallowdeep.cli.main import run as shallowdeep
+from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.exits.choice import ByLoss
 from shallowdeep.exits.outcome import Outcome, final_answers, outcome_of
 
 DATA, FRACTION, SEED = "mnist5k", 0.3, 0
@@ -178,20 +180,23 @@ def _draw_candidates(axes: Axes, story: Story) -> None:
 
 def _draw_test(axes: Axes, story: Story) -> None:
     """Draw the p-values of the walk, and where it stops."""
-    walked = story.policy.found["sequence"]
+    found = story.policy.found
+    if found is None or not isinstance(found.rule, ByLoss):
+        raise ConfigurationError("Expected a policy that was promised to lose little, got another")
+    walked = found.rule.sequence
     delta = 1 - story.objective.confidence
-    passed = [step["p_value"] <= delta for step in walked]
+    passed = [step.p_value <= delta for step in walked]
     places = np.arange(1, len(walked) + 1)
     for good, colour, name in ((True, GREEN, "passes"), (False, VERMILION, "does not pass: stop")):
         kept = [place for place, ok in zip(places, passed, strict=True) if ok is good]
-        heights = [walked[place - 1]["p_value"] for place in kept]
+        heights = [walked[place - 1].p_value for place in kept]
         axes.bar(kept, heights, color=colour, width=0.6, label=name)
     axes.axhline(delta, color="black", linewidth=1, linestyle="--", label=f"level {delta:.2f}")
     chosen = int(np.flatnonzero(passed)[-1]) + 1
     axes.annotate(
-        "chosen", (chosen, walked[chosen - 1]["p_value"]), xytext=(0, 4), textcoords="offset points", ha="center"
+        "chosen", (chosen, walked[chosen - 1].p_value), xytext=(0, 4), textcoords="offset points", ha="center"
     )
-    axes.set_xticks(places, [f"{step['tune_relative_cost']:.2f}" for step in walked])
+    axes.set_xticks(places, [f"{step.tune_relative_cost:.2f}" for step in walked])
     axes.set_ylim(0, delta * 1.75)
     axes.set_xlabel("relative cost of the policy on tune: from careful to bold")
     axes.set_ylabel("p-value")

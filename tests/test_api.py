@@ -17,8 +17,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import shallowdeep
 from shallowdeep.errors import CheckpointError, ConfigurationError, DataError, OutputError, UnknownNameError
+from shallowdeep.exits.choice import ByBudget, ByLoss
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.sdn.internal_classifier import DEEP, POOLED
+from shallowdeep.training.history import History
 
 SHAPE = (3, 12, 16)  # not square
 
@@ -52,7 +54,7 @@ def converted(recipe: str = "joint") -> shallowdeep.ShallowDeepNetwork:
     return shallowdeep.convert(model(), torch.zeros(1, *SHAPE), recipe=recipe, fractions=fractions)
 
 
-def fitted(network: shallowdeep.ShallowDeepNetwork, **settings: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - of fit
+def fitted(network: shallowdeep.ShallowDeepNetwork, **settings: Any) -> History:  # noqa: ANN401 - of fit
     """The history of two epochs on a shuffled loader, in silence."""
     return shallowdeep.fit(network, loader(), **{"epochs": 2, "progress": False, "learning_rate": 0.01, **settings})
 
@@ -61,14 +63,14 @@ def test_the_whole_road(tmp_path: Path) -> None:
     """Converted, trained, calibrated with a promise, analyzed, saved, exported, and answered by the bundle's engine."""
     network = converted()
     history = fitted(network, epochs=4, tune_loader=loader(30, shuffle=False, seed=1))
-    assert [record["epoch"] for record in history] == [1, 2, 3, 4]
-    assert len(history[-1]["tune_accuracy"]) == 3
+    assert [record.epoch for record in history] == [1, 2, 3, 4]
+    assert len(history[-1].tune_accuracy) == 3
     assert not network.training
     predictions = shallowdeep.predict_exits(network, loader(900, shuffle=False, seed=2), progress=False)
     assert (predictions.exits, predictions.samples, predictions.backend) == (3, 900, "torch")
     policy = shallowdeep.calibrate(predictions, max_accuracy_loss=0.05)
     assert policy.promise is not None
-    assert policy.promise["samples"] == 600
+    assert policy.promise.samples == 600
     findings = shallowdeep.analyze(predictions, resamples=0, class_names=("red", "green", "blue"))
     assert json.loads(findings.to_json())["classes"] == ["red", "green", "blue"]
     network.save(tmp_path / "net")
@@ -97,14 +99,14 @@ def test_every_recipe_trains_what_it_says(recipe: str) -> None:
     history = fitted(network, recipe=recipe)
     after = network.backbone.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before) == (recipe == "ic-only")
-    assert {record["phase"] for record in history} == ({"backbone", "joint"} if recipe == "mixed" else {recipe})
+    assert {record.phase for record in history} == ({"backbone", "joint"} if recipe == "mixed" else {recipe})
     kinds = {exit_.head for exit_ in network.exits[:-1]}  # a deep head that would be too large is a pooled one
     assert (DEEP in kinds, POOLED in kinds) == (recipe == "best", recipe != "backbone")
 
 
 def test_mixed_on_a_trained_backbone_is_one_phase() -> None:
     """What is trained already needs no first phase."""
-    assert [record["phase"] for record in fitted(converted(), recipe="mixed", trained=True)] == ["joint", "joint"]
+    assert [record.phase for record in fitted(converted(), recipe="mixed", trained=True)] == ["joint", "joint"]
 
 
 def test_a_training_that_was_cut_off_goes_on(tmp_path: Path) -> None:
@@ -130,7 +132,7 @@ def test_a_training_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     resumed, whole = converted(), converted()
     torch.manual_seed(1234)  # what happened before does not matter
     history = shallowdeep.fit(resumed, loader(), **settings)
-    assert [record["epoch"] for record in history] == [1, 2, 3]
+    assert [record.epoch for record in history] == [1, 2, 3]
     shallowdeep.fit(whole, loader(), epochs=3, progress=False)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
@@ -142,7 +144,7 @@ def test_a_finished_training_is_loaded_and_others_are_refused(tmp_path: Path) ->
     progress = Recorder()
     fitted(network, directory=tmp_path / "run")
     history = fitted(again, directory=tmp_path / "run", progress=progress)
-    assert [record["epoch"] for record in history] == [1, 2]
+    assert [record.epoch for record in history] == [1, 2]
     assert progress.said == [f"{tmp_path / 'run'} was trained to the end before: nothing to do"]
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in network.state_dict().items())
     assert again.weights == network.weights != ""
@@ -218,19 +220,24 @@ def test_recipes_and_networks_go_together() -> None:
         shallowdeep.convert(model(), torch.zeros(1, *SHAPE), recipe="backbone", fractions=(0.5,))
 
 
+def tune_samples(policy: shallowdeep.Policy) -> int:
+    """Samples that a policy was chosen on."""
+    assert policy.found is not None
+    assert isinstance(policy.found.rule, ByBudget | ByLoss)
+    return policy.found.rule.samples
+
+
 def test_calibration_cuts_by_seed_or_takes_certify() -> None:
     """A third chooses and two thirds decide, by seed; with certify of one's own all choose."""
     predictions = pool(1200)
     one = shallowdeep.calibrate(predictions, max_accuracy_loss=0.05)
-    assert one.found["samples"] == 400
     assert one.promise is not None
-    assert one.promise["samples"] == 800
+    assert (tune_samples(one), one.promise.samples) == (400, 800)
     assert shallowdeep.calibrate(predictions, max_accuracy_loss=0.05) == one
-    assert shallowdeep.calibrate(predictions, budget=0.5).found["samples"] == 400
+    assert tune_samples(shallowdeep.calibrate(predictions, budget=0.5)) == 400
     own = shallowdeep.calibrate(predictions, max_accuracy_loss=0.05, certify=pool(900, seed=1))
-    assert own.found["samples"] == 1200
     assert own.promise is not None
-    assert own.promise["samples"] == 900
+    assert (tune_samples(own), own.promise.samples) == (1200, 900)
     with pytest.raises(ConfigurationError, match="Expected one of threshold, budget, max_accuracy_loss, got none"):
         shallowdeep.calibrate(predictions)
     with pytest.raises(ConfigurationError, match="got threshold and budget"):

@@ -50,9 +50,10 @@ from shallowdeep.sdn.placement import MINIMUM_GAP
 from shallowdeep.sdn.prediction import predict_exits as predict_all
 from shallowdeep.sdn.saving import MANIFEST
 from shallowdeep.training.conversion import convert_by
+from shallowdeep.training.history import History, read_history
 from shallowdeep.training.processes import accelerator_on
 from shallowdeep.training.recipes import Choices, Phase, Start, plan_phases, recipe_called
-from shallowdeep.training.run import STATE, History, Training, read_history, train
+from shallowdeep.training.run import STATE, Training, train
 from shallowdeep.training.sources import Loader, LoaderSource
 
 FIT = "fit.json"
@@ -158,7 +159,7 @@ def fit(
         progress: draw a bar on standard error; False for silence, or a `shallowdeep.progress.Progress` of your own.
 
     Returns:
-        The history, one record an epoch: ``phase``, ``epoch`` (from 1), ``loss``, ``learning_rate`` (its last),
+        The history, one record an epoch, with ``phase``, ``epoch`` (from 1), ``loss``, ``learning_rate`` (its last),
         ``tune_accuracy`` (of each exit, fractions; empty without ``tune_loader``) and ``seconds``.
 
     Raises:
@@ -174,7 +175,7 @@ def fit(
         >>> model = shallowdeep.build("resnet20", num_classes=2, image_size=32)
         >>> network = shallowdeep.convert(model, images)
         >>> history = shallowdeep.fit(network, [(images, labels)], epochs=1, progress=False)
-        >>> [record["phase"] for record in history]
+        >>> [record.phase for record in history]
         ['joint']
     """
     source = LoaderSource(train_loader, tune_loader)

@@ -9,8 +9,6 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from shallowdeep.errors import CheckpointError
 
 SEAL = "sha256"
@@ -20,7 +18,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any result in, any JSON value ou
     """Return a result as JSON holds it: dataclasses and mappings as dicts, sequences and arrays as lists.
 
     Every result of the package goes through here on its way to a file or to ``--json``. The names of fields are the
-    keys; paths become strings.
+    keys; one that is a word of Python ends in an underscore (``class_``), its key does not. Paths become strings.
 
     Raises:
         TypeError: something in it has no JSON form.
@@ -37,12 +35,12 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any result in, any JSON value ou
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name.removesuffix("_"): plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, np.ndarray | np.generic):
+    if hasattr(value, "tolist"):  # an array or a number of NumPy, which a start without it should not import
         return value.tolist()
     if isinstance(value, Sequence):
         return [plain(item) for item in value]

@@ -95,7 +95,7 @@ EXTRAS = {
     "accelerate": "train", "datasets": "train", "matplotlib": "train", "mlxtend": "train", "onnx": "train",
     "onnxscript": "train", "pyarrow": "train", "safetensors": "train", "scipy": "train", "sklearn": "train",
     "tomli_w": "train", "torch": "train", "torchmetrics": "train", "timm": "zoo", "torchvision": "zoo",
-    "art": "security", "captum": "report", "jinja2": "report",
+    "art": "security", "captum": "report", "cattrs": "report", "jinja2": "report",
 }  # fmt: skip
 """Which extra of this package brings another package, by the name it is imported by."""
 

@@ -7,7 +7,6 @@ import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -20,6 +19,7 @@ class Machine:
         threads: that were used.
         python: its version.
         date: of the measurement, as YYYY-MM-DD.
+        gpu: name of the GPU that was used; None for none.
     """
 
     cpu: str
@@ -27,6 +27,7 @@ class Machine:
     threads: int
     python: str
     date: str
+    gpu: str | None = None
 
 
 def available_cores() -> int:
@@ -34,19 +35,20 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def this_machine(threads: int) -> dict[str, Any]:
-    """Return the fields of `Machine` for this machine, today.
+def this_machine(threads: int, gpu: str | None = None) -> Machine:
+    """Return what this machine is, today.
 
     Args:
         threads: that are used.
+        gpu: name of the GPU that is used; None for none.
     """
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    found = Machine(
+    return Machine(
         cpu=names[0] if names else platform.processor(),
         cores=len(names) or os.cpu_count(),
         threads=threads,
         python=platform.python_version(),
         date=datetime.now(UTC).date().isoformat(),
+        gpu=gpu,
     )
-    return vars(found)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from shallowdeep.analysis.error_detection import Ranking, detection, detection_intervals
+from shallowdeep.analysis.error_detection import METRICS, Ranking, detection, detection_intervals
 from shallowdeep.errors import DataError
 
 
@@ -36,16 +36,16 @@ def test_auroc_and_fpr_agree_with_scikit_learn(levels: int | None) -> None:
     """With and without ties."""
     scores, errors = case(levels=levels)
     found = detection(scores, errors)
-    assert found["auroc"] == pytest.approx(roc_auc_score(errors, scores))
+    assert found.auroc == pytest.approx(roc_auc_score(errors, scores))
     false, true, _ = roc_curve(errors, scores, drop_intermediate=False)
-    assert found["fpr95"] == pytest.approx(false[np.argmax(true >= 0.95)])
+    assert found.fpr95 == pytest.approx(false[np.argmax(true >= 0.95)])
 
 
 def test_areas_agree_with_their_definitions() -> None:
     """Mean over all coverages of the error rate among the trusted, and of the errors among all."""
     scores, errors = case()
     found = detection(scores, errors)
-    assert (found["aurc"], found["augrc"]) == pytest.approx(slow_areas(scores, errors))
+    assert (found.aurc, found.augrc) == pytest.approx(slow_areas(scores, errors))
 
 
 def test_areas_agree_with_torch_uncertainty() -> None:
@@ -54,9 +54,9 @@ def test_areas_agree_with_torch_uncertainty() -> None:
     errors = generator.random(300) < 0.25
     scores = np.clip(0.1 * generator.normal(size=300) + 0.1 * errors + 0.4, 0.01, 0.99)
     found, first = detection(scores, errors), errors[scores.argmin()]
-    by_trapezes = (300 * found["aurc"] - (first + errors.mean()) / 2) / 299
+    by_trapezes = (300 * found.aurc - (first + errors.mean()) / 2) / 299
     assert by_trapezes == pytest.approx(0.09062914733683113)
-    by_trapezes = (300 * found["augrc"] - (first / 300 + errors.mean()) / 2) / 299
+    by_trapezes = (300 * found.augrc - (first / 300 + errors.mean()) / 2) / 299
     assert by_trapezes == pytest.approx(0.06352285360649376)
 
 
@@ -66,7 +66,7 @@ def test_ties_count_as_in_random_order() -> None:
     generator = np.random.default_rng(1)
     drawn = np.array([slow_areas(scores + 1e-9 * generator.random(60), errors) for _ in range(3000)])
     found = detection(scores, errors)
-    for value, orders in zip((found["aurc"], found["augrc"]), drawn.T, strict=True):
+    for value, orders in zip((found.aurc, found.augrc), drawn.T, strict=True):
         assert value == pytest.approx(orders.mean(), abs=5 * orders.std() / np.sqrt(3000) + 1e-12)
 
 
@@ -75,18 +75,18 @@ def test_augrc_follows_from_auroc_and_accuracy() -> None:
     scores, errors = case(samples=4000)
     found = detection(scores, errors)
     wrong = errors.mean()
-    expected = (1 - found["auroc"]) * (1 - wrong) * wrong + wrong**2 / 2
-    assert found["augrc"] == pytest.approx(expected, abs=1 / 4000)
+    expected = (1 - found.auroc) * (1 - wrong) * wrong + wrong**2 / 2
+    assert found.augrc == pytest.approx(expected, abs=1 / 4000)
 
 
 def test_a_perfect_score_and_its_opposite() -> None:
     """All errors last: AUROC 1, no false alarm; first: AUROC 0, all are false alarms."""
     errors = np.array([False, False, True])
     best = detection([0.0, 1.0, 2.0], errors)
-    assert (best["auroc"], best["fpr95"]) == (1.0, 0.0)
-    assert best["aurc"] == pytest.approx(1 / 9)
+    assert (best.auroc, best.fpr95) == (1.0, 0.0)
+    assert best.aurc == pytest.approx(1 / 9)
     worst = detection([2.0, 1.0, 0.0], errors)
-    assert (worst["auroc"], worst["fpr95"]) == (0.0, 1.0)
+    assert (worst.auroc, worst.fpr95) == (0.0, 1.0)
 
 
 @settings(max_examples=60, deadline=None)
@@ -103,8 +103,9 @@ def test_counts_are_repetitions(data: st.DataObject) -> None:
     if errors[repeated].all() or not errors[repeated].any():
         assert all(np.isnan(values[0]) for values in figures.values())
         return
-    for name, value in detection(scores[repeated], errors[repeated]).items():
-        assert figures[name][0] == pytest.approx(value), name
+    found = detection(scores[repeated], errors[repeated])
+    for name in METRICS:
+        assert figures[name][0] == pytest.approx(getattr(found, name)), name
 
 
 def test_intervals_hold_the_figure_and_shrink_with_samples() -> None:
@@ -114,7 +115,7 @@ def test_intervals_hold_the_figure_and_shrink_with_samples() -> None:
         scores, errors = case(samples=samples)
         found = detection(scores, errors)
         bounds = detection_intervals({"score": scores}, errors, 300)["score"]
-        assert all(bounds[name][0] <= value <= bounds[name][1] for name, value in found.items())
+        assert all(bounds[name][0] <= getattr(found, name) <= bounds[name][1] for name in METRICS)
         widths.append(bounds["auroc"][1] - bounds["auroc"][0])
     assert widths[1] < widths[0] / 2
     assert detection_intervals({"score": scores}, errors, 0) == {"score": {}}
@@ -123,8 +124,8 @@ def test_intervals_hold_the_figure_and_shrink_with_samples() -> None:
 def test_resamples_without_an_error_count_for_nothing() -> None:
     """One error that is told perfectly stays without false alarms in every resample that draws it."""
     bounds = detection_intervals({"score": np.arange(100.0)}, np.arange(100) == 99, 200)["score"]
-    assert bounds["fpr95"] == [0.0, 0.0]
-    assert bounds["auroc"] == [1.0, 1.0]
+    assert bounds["fpr95"] == (0.0, 0.0)
+    assert bounds["auroc"] == (1.0, 1.0)
 
 
 def test_bad_input_is_refused() -> None:

@@ -83,7 +83,7 @@ def test_the_power_is_the_best_on_tune() -> None:
     pred = trained_exits(400, seed=0)
     errors = pred.logits[-1].argmax(-1) != pred.labels
     chosen = best_power(pred.logits, errors)
-    areas = {power: detection(maxlogit_pnorm(pred.logits, power), errors)["aurc"] for power in POWERS}
+    areas = {power: detection(maxlogit_pnorm(pred.logits, power), errors).aurc for power in POWERS}
     assert areas[chosen] == min(areas.values())
 
 
@@ -94,7 +94,7 @@ def test_the_trajectory_predictor_learns_what_the_final_exit_hides() -> None:
     predictor = TrajectoryPredictor.fit(tune.logits, errors[0])
     scores = predictor.scores(test.logits)
     assert ((scores >= 0) & (scores <= 1)).all()
-    better, plain = (detection(values, errors[1])["auroc"] for values in (scores, max_softmax(test.logits)))
+    better, plain = (detection(values, errors[1]).auroc for values in (scores, max_softmax(test.logits)))
     assert better > plain + 0.1
 
 
@@ -120,9 +120,9 @@ def test_an_answer_rule_is_fitted_and_judged() -> None:
     assert rule.exits > 1
     found = evaluate_answer_rule(rule, test, resamples=200)
     right = (rule.answers(test.logits) == test.labels).mean()
-    assert found["gain"] == pytest.approx(right - (test.logits[-1].argmax(-1) == test.labels).mean())
-    assert found["intervals"]["gain"][0] < found["gain"] < found["intervals"]["gain"][1]
-    assert found["gain"] > 0
+    assert found.gain == pytest.approx(right - (test.logits[-1].argmax(-1) == test.labels).mean())
+    assert found.intervals["gain"][0] < found.gain < found.intervals["gain"][1]
+    assert found.gain > 0
 
 
 def test_a_rule_that_cannot_help_leaves_answers_alone() -> None:
@@ -131,5 +131,5 @@ def test_a_rule_that_cannot_help_leaves_answers_alone() -> None:
     pred = ExitPredictions(logits, np.array([0, 1] * 3), np.array([0.5, 1.0]))
     rule = fit_answer_rule(pred)
     assert rule == AnswerRule(1, float("inf"))
-    assert evaluate_answer_rule(rule, pred, 0)["changed"] == 0
-    assert "no combination did better" in evaluate_answer_rule(rule, pred, 0)["rule"]
+    assert evaluate_answer_rule(rule, pred, 0).changed == 0
+    assert "no combination did better" in evaluate_answer_rule(rule, pred, 0).rule

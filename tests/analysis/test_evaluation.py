@@ -1,16 +1,18 @@
-"""The evaluate document: its keys, its values, and that it is JSON."""
+"""What evaluate finds: its values, and that it is JSON and comes back from it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from shallowdeep.analysis.evaluation import evaluation
+from shallowdeep.analysis.evaluation import evaluation, evaluation_from
 from shallowdeep.analysis.operating_points import operating_points
+from shallowdeep.documents import plain
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.arrays import Array
 from shallowdeep.exits.predictions import ExitPredictions
@@ -30,11 +32,13 @@ def predictions(
 
 
 @pytest.mark.parametrize("asarray", [np.asarray, torch.asarray])
-def test_document_by_parts(asarray: Callable[..., Array]) -> None:
-    """It has the keys of the contract, values from the functions it is made of, and survives JSON unchanged."""
+def test_evaluation_by_parts(asarray: Callable[..., Array]) -> None:
+    """Values are those of the functions it is made of; its document has them, and gives them back."""
     pred, tune = predictions(0, asarray=asarray), predictions(1, asarray=asarray)
-    document = evaluation("cifar10", "test", pred, tune=tune, names=["a", "b", "final"], **SIZES)
+    found = evaluation("cifar10", "test", pred, tune=tune, names=["a", "b", "final"], **SIZES)
+    document = plain(found)
     assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert evaluation_from(document) == found
     assert (document["dataset"], document["split"], document["samples"], document["classes"]) == (
         "cifar10",
         "test",
@@ -56,21 +60,25 @@ def test_document_by_parts(asarray: Callable[..., Array]) -> None:
     points = operating_points(tune, pred)
     assert [point["rule"] for point in document["operating_points"]] == [point.rule for point in points]
     assert [point["threshold"] for point in document["operating_points"]] == [point.threshold for point in points]
+    assert found.operating_points == tuple(points)
+    assert found.accuracies == tuple(exit_.accuracy for exit_ in found.exits)
 
 
 def test_without_tune_there_are_no_thresholds() -> None:
     """What nothing could be chosen on is left out rather than chosen on test."""
-    document = evaluation("d", "test", predictions(0), tune=None, names=["a", "b", "c"], **SIZES)
-    assert document["threshold_curve"] is None
-    assert document["operating_points"] == []
+    found = evaluation("d", "test", predictions(0), tune=None, names=["a", "b", "c"], **SIZES)
+    assert found.threshold_curve is None
+    assert found.operating_points == ()
+    assert evaluation_from(plain(found)) == found
 
 
 def test_a_backbone_alone_is_evaluated() -> None:
     """One exit gives a flat curve, no threshold for a budget, and the trivial one at no loss."""
-    document = evaluation("d", "test", predictions(0, 1), tune=predictions(1, 1), names=["final"], **SIZES)
-    assert document["cumulative_accuracy"] == document["exits"][0]["accuracy"]
-    assert set(document["threshold_curve"]["accuracy"]) == {document["exits"][0]["accuracy"]}
-    assert [point["threshold"] for point in document["operating_points"]] == [None, None, None, 0.0]
+    found = evaluation("d", "test", predictions(0, 1), tune=predictions(1, 1), names=["final"], **SIZES)
+    assert found.cumulative_accuracy == found.exits[0].accuracy
+    assert found.threshold_curve is not None
+    assert set(found.threshold_curve.accuracy) == {found.exits[0].accuracy}
+    assert [point.threshold for point in found.operating_points] == [None, None, None, 0.0]
 
 
 def test_refuses_what_does_not_go_together() -> None:
@@ -79,3 +87,11 @@ def test_refuses_what_does_not_go_together() -> None:
         evaluation("d", "test", predictions(0), tune=None, names=["a"], **SIZES)
     with pytest.raises(DataError, match="Expected two splits from one network"):
         evaluation("d", "test", predictions(0), tune=predictions(0, 2), names=["a", "b", "c"], **SIZES)
+
+
+def test_evaluations_of_earlier_versions_are_read() -> None:
+    """Fields that came later are not known of them."""
+    document = json.loads((Path(__file__).parents[1] / "old/run/metrics.json").read_text())
+    found = evaluation_from(document)
+    assert (found.certify_samples, found.tune_dataset) == (None, "images")
+    assert [point.rule for point in found.operating_points] == [p["rule"] for p in document["operating_points"]]

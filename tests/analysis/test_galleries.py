@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from shallowdeep.analysis.galleries import Galleries, galleries
 from shallowdeep.analysis.gradcam import exit_maps, overlay
 from shallowdeep.analysis.samples import Indices
 from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.documents import plain
 from shallowdeep.errors import DataError
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.sdn.convert import convert
@@ -98,8 +100,8 @@ def test_galleries_by_hand() -> None:
     """Three galleries with these samples in this order, and what is said of them."""
     found, note = made(images=None)
     assert note is None
-    assert [gallery["kind"] for gallery in found] == ["destructive", "wasteful", "simple-complex"]
-    shown = [[sample["caption"] for sample in gallery["samples"]] for gallery in found]
+    assert [gallery.kind for gallery in found] == ["destructive", "wasteful", "simple-complex"]
+    shown = [[sample.caption for sample in gallery.samples] for gallery in found]
     assert shown[0] == [
         "Right at one, dog at the end",
         "Right at two, horse at the end",
@@ -107,21 +109,23 @@ def test_galleries_by_hand() -> None:
     ]
     assert shown[1] == ["Right at one and at the end"] * 2
     assert shown[2] == [*["Simple: first right at one"] * 2, "Complex: first right at final"]
-    assert [[sample["label"] for sample in gallery["samples"]] for gallery in found] == [
+    assert [[sample.label for sample in gallery.samples] for gallery in found] == [
         ["cat", "dog", "horse"],
         ["horse", "dog"],
         ["horse"] * 3,
     ]
-    assert found[0]["text"].startswith("Of 3 samples that an early exit had right")
-    assert found[1]["text"].startswith("Of 2 samples that one has right at 25 % of the backbone's cost")
-    assert found[2]["title"] == "Simple and complex: horse"
-    assert all(not s["maps"] and s["image"] is None for gallery in found for s in gallery["samples"])
-    first = found[0]["samples"][0]["answers"]
-    assert [answer["exit"] for answer in first] == ["one", "two", "final"]
-    assert [answer["answer"] for answer in first] == ["cat", "dog", "dog"]
-    assert [answer["right"] for answer in first] == [True, False, False]
-    assert first[0]["confidence"] == pytest.approx(np.exp(3) / (np.exp(3) + 2))
-    assert json.loads(json.dumps(found)) == found  # plain Python throughout
+    assert found[0].text.startswith("Of 3 samples that an early exit had right")
+    assert found[1].text.startswith("Of 2 samples that one has right at 25 % of the backbone's cost")
+    assert found[2].title == "Simple and complex: horse"
+    assert all(not s.maps and s.image is None for gallery in found for s in gallery.samples)
+    first = found[0].samples[0].answers
+    assert [answer.exit for answer in first] == ["one", "two", "final"]
+    assert [answer.answer for answer in first] == ["cat", "dog", "dog"]
+    assert [answer.right for answer in first] == [True, False, False]
+    assert first[0].confidence == pytest.approx(np.exp(3) / (np.exp(3) + 2))
+    assert json.loads(json.dumps([asdict(gallery) for gallery in found])) == plain(
+        found
+    )  # Python's own types throughout
 
 
 def test_images_are_those_of_the_samples() -> None:
@@ -129,9 +133,10 @@ def test_images_are_those_of_the_samples() -> None:
     found, note = made()
     assert note is None
     for gallery, samples in zip(found, ([0, 1, 3], [2, 6], [2, 3, 4]), strict=True):
-        for sample, index in zip(gallery["samples"], samples, strict=True):
-            assert np.array_equal(decoded(sample["image"]), PIXELS[index])
-            assert sample["maps"] == []
+        for sample, index in zip(gallery.samples, samples, strict=True):
+            assert sample.image is not None
+            assert np.array_equal(decoded(sample.image), PIXELS[index])
+            assert sample.maps == ()
 
 
 def test_destructive_maps() -> None:
@@ -139,18 +144,18 @@ def test_destructive_maps() -> None:
     network = convolutional()
     found, note = made(network)
     assert note is None
-    for sample, index, early in zip(found[0]["samples"], (0, 1, 3), (0, 1, 1), strict=True):
+    for sample, index, early in zip(found[0].samples, (0, 1, 3), (0, 1, 1), strict=True):
         label, answer = LABELS[index], ANSWERS[-1][index]
         names = ("cat", "dog", "horse")
         expected = [f"at {('one', 'two')[early]}, for {names[label]!r}", f"at the end, for {names[answer]!r}"]
-        assert [one["caption"] for one in sample["maps"]] == expected
+        assert [one.caption for one in sample.maps] == expected
         image = PREPROCESSING.normalize(torch.tensor(PIXELS[index : index + 1]).permute(0, 3, 1, 2))
-        for one, exit_, class_ in zip(sample["maps"], (early, 2), (label, answer), strict=True):
+        for one, exit_, class_ in zip(sample.maps, (early, 2), (label, answer), strict=True):
             heat = exit_maps(network, image, exit_, torch.tensor([class_]))[0].numpy()
-            picture = decoded(one["image"]).astype(int)
+            picture = decoded(one.image).astype(int)
             assert np.abs(picture - overlay(PIXELS[index], heat)).max() <= 1  # batches round otherwise
-    assert all(not sample["maps"] for gallery in found[1:] for sample in gallery["samples"])
-    maps = [one["image"] for sample in found[0]["samples"] for one in sample["maps"]]
+    assert all(not sample.maps for gallery in found[1:] for sample in gallery.samples)
+    maps = [one.image for sample in found[0].samples for one in sample.maps]
     assert len(set(maps)) > 3
 
 
@@ -160,7 +165,7 @@ def test_token_network_is_noted() -> None:
     assert note is not None
     assert note.startswith("No Grad-CAM maps: Expected a convolutional network for Grad-CAM, got tokens at ")
     assert note.endswith(".")
-    assert all(s["image"] is not None and s["maps"] == [] for gallery in found for s in gallery["samples"])
+    assert all(s.image is not None and s.maps == () for gallery in found for s in gallery.samples)
 
 
 def test_missing_captum_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +174,7 @@ def test_missing_captum_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     found, note = made(convolutional())
     assert note is not None
     assert "pip install 'shallowdeep[report]'" in note
-    assert found[0]["samples"][0]["maps"] == []
+    assert found[0].samples[0].maps == ()
 
 
 def test_maps_refused_at_one_exit() -> None:
@@ -183,7 +188,7 @@ def test_maps_refused_at_one_exit() -> None:
     found, note = made(network)
     assert note is not None
     assert note.startswith("No Grad-CAM maps at two: Expected a convolutional network for Grad-CAM, got vectors at 7")
-    captions = [[one["caption"] for one in sample["maps"]] for sample in found[0]["samples"]]
+    captions = [[one.caption for one in sample.maps] for sample in found[0].samples]
     assert captions == [
         ["at one, for 'cat'", "at the end, for 'dog'"],
         ["at the end, for 'horse'"],
@@ -194,17 +199,17 @@ def test_maps_refused_at_one_exit() -> None:
 def test_count_bounds_every_gallery() -> None:
     """At most so many samples; simple and complex ones share them."""
     found, _ = made(count=2)
-    assert [len(gallery["samples"]) for gallery in found] == [2, 2, 2]
-    assert [sample["caption"].split(":")[0] for sample in found[2]["samples"]] == ["Simple", "Complex"]
+    assert [len(gallery.samples) for gallery in found] == [2, 2, 2]
+    assert [sample.caption.split(":")[0] for sample in found[2].samples] == ["Simple", "Complex"]
 
 
 def test_nothing_to_show() -> None:
     """A single exit has no galleries; without errors there is no destructive one."""
     pred = predictions()
     single = ExitPredictions(pred.logits[-1:], pred.labels, np.array([1.0]))
-    assert made(convolutional(), pred=single, exit_names=["final"]) == ([], None)
+    assert made(convolutional(), pred=single, exit_names=["final"]) == ((), None)
     right = ExitPredictions(pred.logits, np.array(ANSWERS[-1]), pred.costs)
-    assert [gallery["kind"] for gallery in made(convolutional(), pred=right)[0]] == ["wasteful", "simple-complex"]
+    assert [gallery.kind for gallery in made(convolutional(), pred=right)[0]] == ["wasteful", "simple-complex"]
 
 
 def test_other_images_than_asked_for() -> None:

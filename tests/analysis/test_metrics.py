@@ -37,10 +37,10 @@ def test_overthinking_over_batches_is_that_of_all() -> None:
             metric.update(torch.from_numpy(LOGITS[:, rows]), torch.from_numpy(LABELS[rows]))
         found = {name: float(value) for name, value in metric.compute().items()}
         assert found == pytest.approx({
-            "wasteful": waste["share"], "wasteful_and_right": waste["and_final_right"],
-            "oracle_cost": waste["oracle_cost"], "oracle_accuracy": waste["oracle_accuracy"],
+            "wasteful": waste.share, "wasteful_and_right": waste.and_final_right,
+            "oracle_cost": waste.oracle_cost, "oracle_accuracy": waste.oracle_accuracy,
             "accuracy": float((LOGITS[-1].argmax(-1) == LABELS).mean()),
-            "destructive": lost["share_of_errors"], "accuracy_gain": lost["accuracy_gain"],
+            "destructive": lost.share_of_errors, "accuracy_gain": lost.accuracy_gain,
         })  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def test_confusion_over_batches_is_that_of_all(normalised: bool) -> None:
     levels = confusion_levels(LOGITS, LOGITS[-1].argmax(-1) == LABELS, statistics)
     assert levels is not None
     for name in ("mean", "right_mean", "wrong_mean"):
-        assert float(found[name]) == pytest.approx(levels[name], abs=1e-5)
+        assert float(found[name]) == pytest.approx(getattr(levels, name), abs=1e-5)
 
 
 def _half(rank: int, folder: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 
 from shallowdeep.analysis.overthinking import (
+    Quartiles,
     chance_level,
     chance_level_together,
     cross_table,
@@ -18,6 +20,7 @@ from shallowdeep.analysis.overthinking import (
     quartiles,
     wasteful,
 )
+from shallowdeep.documents import plain
 from shallowdeep.exits.predictions import ExitPredictions
 
 COSTS = [0.2, 0.5, 1.0]
@@ -53,22 +56,23 @@ def test_wasteful_by_hand() -> None:
     """a, b and d are right before the end, two of them also at the end; c costs all though nobody is right."""
     found = wasteful(predictions(RIGHT), resamples=0)
     assert found is not None
-    assert found["share"] == pytest.approx(3 / 5)
-    assert found["and_final_right"] == pytest.approx(2 / 5)
-    assert found["oracle_cost"] == pytest.approx((0.2 + 0.5 + 1.0 + 0.2 + 1.0) / 5)
-    assert found["oracle_accuracy"] == pytest.approx(4 / 5)
-    assert (found["first_right"], found["never_right"], found["intervals"]) == ([2, 1, 1], 1, {})
+    assert found.share == pytest.approx(3 / 5)
+    assert found.and_final_right == pytest.approx(2 / 5)
+    assert found.oracle_cost == pytest.approx((0.2 + 0.5 + 1.0 + 0.2 + 1.0) / 5)
+    assert found.oracle_accuracy == pytest.approx(4 / 5)
+    assert (found.first_right, found.never_right, found.intervals) == ((2, 1, 1), 1, {})
 
 
 def test_destructive_by_hand() -> None:
     """Of the errors c and d an earlier exit had d right: at exit 0, with the confidence it had there."""
     found = destructive(predictions(RIGHT), resamples=0)
     assert found is not None
-    assert (found["errors"], found["share_of_errors"], found["last_right_at"]) == (2, 0.5, [1, 0])
-    assert found["accuracy_gain"] == pytest.approx(1 / 5)
+    assert (found.errors, found.share_of_errors, found.last_right_at) == (2, 0.5, (1, 0))
+    assert found.accuracy_gain == pytest.approx(1 / 5)
     sure = np.exp(2) / (np.exp(2) + 1)
-    assert found["confidence_when_right"] == pytest.approx({"low": sure, "median": sure, "high": sure})
-    assert found["chance"] == pytest.approx(1 - (1 - 0.5) * (1 - 0.0))  # exit 0 answers d's class to one error of two
+    assert found.confidence_when_right is not None
+    assert astuple(found.confidence_when_right) == pytest.approx((sure, sure, sure))
+    assert found.chance == pytest.approx(1 - (1 - 0.5) * (1 - 0.0))  # exit 0 answers d's class to one error of two
 
 
 def test_figures_agree_with_slow_loops() -> None:
@@ -89,10 +93,10 @@ def test_figures_agree_with_slow_loops() -> None:
             if rights:
                 destroyed += 1
                 last_right[rights[-1]] += 1
-    assert waste["share"] == pytest.approx(early / pred.samples)
-    assert waste["oracle_cost"] == pytest.approx(cost / pred.samples)
-    assert lost["share_of_errors"] == pytest.approx(destroyed / errors)
-    assert lost["last_right_at"] == last_right
+    assert waste.share == pytest.approx(early / pred.samples)
+    assert waste.oracle_cost == pytest.approx(cost / pred.samples)
+    assert lost.share_of_errors == pytest.approx(destroyed / errors)
+    assert lost.last_right_at == tuple(last_right)
 
 
 def test_the_chance_level_is_what_shuffles_give() -> None:
@@ -121,20 +125,20 @@ def test_intervals_are_those_of_resampled_samples() -> None:
     early = right[:-1].any(axis=0)
     generator = np.random.default_rng(2)
     shares = [early[generator.integers(0, pred.samples, pred.samples)].mean() for _ in range(2000)]
-    low, high = found["intervals"]["share"]
+    low, high = found.intervals["share"]
     assert low == pytest.approx(np.quantile(shares, 0.025), abs=0.01)
     assert high == pytest.approx(np.quantile(shares, 0.975), abs=0.01)
-    assert low < found["share"] < high
-    assert set(found["intervals"]) == {"share", "and_final_right", "oracle_cost", "oracle_accuracy"}
+    assert low < found.share < high
+    assert set(found.intervals) == {"share", "and_final_right", "oracle_cost", "oracle_accuracy"}
 
 
 def test_without_errors_shares_of_them_are_not_given() -> None:
     """No misclassification at all: None, not a number that is none."""
     found = destructive(predictions([[1, 0], [1, 1], [1, 1]]))
     assert found is not None
-    assert (found["errors"], found["share_of_errors"], found["chance"], found["accuracy_gain"]) == (0, None, None, 0.0)
-    assert found["confidence_when_right"] is None
-    assert "share_of_errors" not in found["intervals"]
+    assert (found.errors, found.share_of_errors, found.chance, found.accuracy_gain) == (0, None, None, 0.0)
+    assert found.confidence_when_right is None
+    assert "share_of_errors" not in found.intervals
 
 
 def test_a_single_exit_cannot_overthink() -> None:
@@ -142,21 +146,21 @@ def test_a_single_exit_cannot_overthink() -> None:
     pred = predictions([[1, 0]], costs=[1.0])
     assert wasteful(pred) is None
     assert destructive(pred) is None
-    assert per_class(pred, ["x", "y"])[1]["wasteful"] is None
+    assert per_class(pred, ["x", "y"])[1].wasteful is None
 
 
 def test_classes_one_by_one() -> None:
     """Each class's figures are those of its samples alone; an absent class has none."""
     pred = predictions(RIGHT, labels=[0, 0, 1, 1, 1], classes=3)
     rows = per_class(pred, ["x", "y", "z"], np.arange(5.0))
-    assert [row["samples"] for row in rows] == [2, 3, 0]
-    assert rows[0] == {
+    assert [row.samples for row in rows] == [2, 3, 0]
+    assert plain(rows[0]) == {
         "class": "x", "samples": 2, "accuracy": 1.0, "wasteful": 1.0, "destructive": None,
         "oracle_cost": pytest.approx(0.35), "mean_confusion": 0.5,
     }  # fmt: skip
-    assert rows[1]["destructive"] == 0.5
-    assert rows[1]["accuracy"] == pytest.approx(1 / 3)
-    assert [value for key, value in rows[2].items() if key not in {"class", "samples"}] == [None] * 5
+    assert rows[1].destructive == 0.5
+    assert rows[1].accuracy == pytest.approx(1 / 3)
+    assert [value for key, value in plain(rows[2]).items() if key not in {"class", "samples"}] == [None] * 5
 
 
 def test_tables_and_quartiles() -> None:
@@ -166,5 +170,5 @@ def test_tables_and_quartiles() -> None:
     assert cross_table(correct).tolist() == [[1, 1], [0, 1], [0, 1], [1, 0]]
     assert quartiles(np.array([])) is None
     found = quartiles(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
-    assert found == {"low": 2.0, "median": 3.0, "high": 4.0}
-    assert all(a <= b for a, b in pairwise(found.values()))
+    assert found == Quartiles(low=2.0, median=3.0, high=4.0)
+    assert all(a <= b for a, b in pairwise(astuple(found)))

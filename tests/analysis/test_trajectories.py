@@ -9,6 +9,7 @@ from shallowdeep.analysis.trajectories import (
     RIGHT_TO_WRONG,
     STABLE,
     WRONG_TO_RIGHT,
+    ClassPair,
     classes_confused,
     kinds,
     switches,
@@ -33,25 +34,25 @@ def test_kinds_by_hand() -> None:
 def test_shares_by_hand() -> None:
     """The four kinds add up to 1; without labels only changes are told."""
     found = trajectories(LOGITS, LABELS)
-    assert found["stable"] == 2 / 7
-    assert found["mean_switches"] == 8 / 7
-    parts = [found[name] for name in ("stable", "wrong_to_right", "right_to_wrong", "flickering")]
+    assert found.stable == 2 / 7
+    assert found.mean_switches == 8 / 7
+    parts = [found.stable, found.wrong_to_right, found.right_to_wrong, found.flickering]
     assert parts == [2 / 7, 1 / 7, 1 / 7, 3 / 7]
     blind = trajectories(LOGITS, None)
-    assert (blind["stable"], blind["changing"]) == (2 / 7, 5 / 7)
-    assert blind["flickering"] is None
+    assert (blind.stable, blind.changing) == (2 / 7, 5 / 7)
+    assert blind.flickering is None
 
 
 def test_pairs_by_hand() -> None:
     """Class 1 is answered early to five samples of class 0, two of which end right; class 2 to two, one ends so."""
     pairs = classes_confused(ExitPredictions(LOGITS, LABELS, np.array([0.3, 0.6, 1.0])), ["a", "b", "c"])
-    assert pairs == [
-        {"label": "a", "answer": "b", "samples": 5, "then_right": 2},
-        {"label": "a", "answer": "c", "samples": 2, "then_right": 1},
-    ]
+    assert pairs == (
+        ClassPair(label="a", answer="b", samples=5, then_right=2),
+        ClassPair(label="a", answer="c", samples=2, then_right=1),
+    )
 
 
 def test_a_single_exit_changes_nothing() -> None:
     """Every trajectory of one exit is stable and passes through nothing."""
-    assert trajectories(LOGITS[:1], LABELS)["stable"] == 1.0
-    assert classes_confused(ExitPredictions(LOGITS[:1], LABELS, np.array([1.0])), ["a", "b", "c"]) == []
+    assert trajectories(LOGITS[:1], LABELS).stable == 1.0
+    assert classes_confused(ExitPredictions(LOGITS[:1], LABELS, np.array([1.0])), ["a", "b", "c"]) == ()

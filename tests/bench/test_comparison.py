@@ -31,7 +31,7 @@ def test_the_ideal_is_the_time_before_each_exit() -> None:
     assert ideal.relative_cost == pytest.approx(0.3)
 
 
-def test_nobody_leaving_early_is_no_gain() -> None:
+def test_no_early_exit_is_no_gain() -> None:
     """All images at the last segment give 1."""
     assert ideal_speedup([2, 2], [1.0, 2.0, 5.0], [0.2, 0.4, 1.0], 8.0).by_time == pytest.approx(1)
 
@@ -39,9 +39,9 @@ def test_nobody_leaving_early_is_no_gain() -> None:
 def test_ratios_are_paired_by_round() -> None:
     """A machine that halves its speed in the second round changes no ratio; the interval holds the median."""
     ratio = paired_ratio([2.0, 4.0, 2.2], [1.0, 2.0, 1.0])
-    assert ratio["median"] == pytest.approx(2.0)
-    assert ratio["low"] == pytest.approx(2.0)
-    assert ratio["high"] == pytest.approx(2.2)
+    assert ratio.median == pytest.approx(2.0)
+    assert ratio.low == pytest.approx(2.0)
+    assert ratio.high == pytest.approx(2.2)
 
 
 def test_turns_are_long_enough_and_the_best_pool_wins() -> None:
@@ -51,7 +51,7 @@ def test_turns_are_long_enough_and_the_best_pool_wins() -> None:
         assert best_pool(processes, 1, 2) is processes[1]
 
 
-def test_a_contender_that_dies_is_told() -> None:
+def test_a_worker_that_dies_is_told() -> None:
     """With its status and last words."""
     process = start("", ["-c", "import sys; sys.exit('out of memory')"], 1)
     with pytest.raises(ShallowDeepError, match=r"got its end \(status 1\): out of memory"), closing([process]):

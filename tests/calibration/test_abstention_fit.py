@@ -7,7 +7,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from shallowdeep.calibration.abstention_fit import Answered, abstention_block, answered, confusion_of, with_abstention
+from shallowdeep.calibration.abstention_fit import Answered, answered, answers_given, confusion_of, with_abstention
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.exits.abstention import Abstention, doubts
 from shallowdeep.exits.confusion import ConfusionStatistics, confusion
@@ -66,11 +66,11 @@ def test_it_answers_almost_as_much_as_may_be_answered() -> None:
     )
     assert found.abstention is not None
     assert 0.45 < found.abstention.threshold < 0.52
-    test = abstention_block(found, drawn(50_000, generator))
-    assert test["answered_share"] == pytest.approx(found.abstention.threshold, abs=0.01)
-    assert test["error_rate"] is not None
-    assert test["error_rate"] < 0.055
-    assert abstention_block(POLICY, drawn(100, generator))["answered_share"] == 1.0
+    test = answers_given(found, drawn(50_000, generator))
+    assert test.answered_share == pytest.approx(found.abstention.threshold, abs=0.01)
+    assert test.error_rate is not None
+    assert test.error_rate < 0.055
+    assert answers_given(POLICY, drawn(100, generator)).answered_share == 1.0
 
 
 def test_what_cannot_be_promised_is_refused() -> None:

@@ -14,6 +14,7 @@ from shallowdeep.calibration.policy_search import with_threshold, within_budget,
 from shallowdeep.calibration.risk import binomial_p_value, last_passing, p_values
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.exits.choice import ByBudget, ByLoss, ByThreshold, Found
 from shallowdeep.exits.outcome import final_answers, outcome_of, summarize
 from shallowdeep.exits.policy import NEVER, Policy
 from shallowdeep.exits.policy_file import policy_document, policy_from
@@ -30,7 +31,7 @@ def test_the_papers_rule_and_its_curve() -> None:
     tune, test = pool(400), pool(500, seed=1)
     policy = with_threshold(NONE, 0.9)
     assert policy.thresholds == (0.9,) * 5
-    assert (policy.found, policy.promise) == ({"method": "threshold", "threshold": 0.9}, None)
+    assert (policy.found, policy.promise) == (Found(ByThreshold(threshold=0.9)), None)
     for pred in (tune, test):
         curve = threshold_curve(pred, default_thresholds(tune, NONE), NONE)
         right = (pred.logits.argmax(-1) == pred.labels).mean(axis=1)
@@ -49,8 +50,9 @@ def test_a_budget_is_kept_on_tune() -> None:
     block = summarize(policy, tune)
     assert block.relative_cost <= 0.5
     assert block.accuracy > (tune.logits[2].argmax(-1) == tune.labels).mean()
-    assert policy.found["method"] == "budget"
-    assert policy.found["relative_cost"] == pytest.approx(block.relative_cost)
+    assert policy.found is not None
+    assert isinstance(policy.found.rule, ByBudget)
+    assert policy.found.rule.relative_cost == pytest.approx(block.relative_cost)
     for budget in (0.0, float("nan"), 0.1):
         with pytest.raises(ConfigurationError, match="Expected a budget"):
             within_budget(tune, NONE, budget)
@@ -64,8 +66,8 @@ def test_a_promise_says_what_it_rests_on(risk: str) -> None:
     assert summarize(policy, tune).relative_cost < 0.8
     promise = policy.promise
     assert promise is not None
-    assert (promise["risk"], promise["max_loss"], promise["confidence"], promise["samples"]) == (risk, 0.02, 0.9, 3000)
-    assert promise["p_value"] <= 0.1
+    assert (promise.risk, promise.max_loss, promise.confidence, promise.samples) == (risk, 0.02, 0.9, 3000)
+    assert promise.p_value <= 0.1
     for words in (
         "90 % confidence",
         "3,000 certify images",
@@ -73,17 +75,19 @@ def test_a_promise_says_what_it_rests_on(risk: str) -> None:
         "independently",
         "not if they are shifted",
     ):
-        assert words in promise["sentence"]
-    assert "2 points less accurate" in promise["sentence"] or "at most 2 % of images" in promise["sentence"]
-    assert "certify was read" in policy.found["note"]
-    walked = [step["p_value"] for step in policy.found["sequence"]]
-    assert promise["p_value"] in walked[-2:]
+        assert words in promise.sentence
+    assert "2 points less accurate" in promise.sentence or "at most 2 % of images" in promise.sentence
+    assert policy.found is not None
+    assert isinstance(policy.found.rule, ByLoss)
+    assert "certify was read" in policy.found.rule.note
+    walked = [step.p_value for step in policy.found.rule.sequence]
+    assert promise.p_value in walked[-2:]
     assert all(value <= 0.1 for value in walked[:-1])
     document = policy_document(policy)
     assert policy_document(policy_from(document, "here")) == document
     if risk == "disagreement":
         answers = outcome_of(policy, certify).labels
-        assert promise["p_value"] == pytest.approx(binomial_p_value(answers != final_answers(certify), 0.02))
+        assert promise.p_value == pytest.approx(binomial_p_value(answers != final_answers(certify), 0.02))
 
 
 def test_the_same_splits_give_the_same_policy() -> None:
@@ -130,7 +134,7 @@ def test_too_few_samples_are_refused_with_the_size_needed() -> None:
             within_loss(tune, pool(needed - 1, seed=1), NONE, loss=EPS, risk=risk)
 
 
-def test_where_nothing_passes_nobody_leaves_early() -> None:
+def test_where_nothing_passes_no_sample_leaves_early() -> None:
     """Exits that guess: the policy is the backbone, without a promise, and says so."""
     tune, certify = pool(300), pool(400, seed=1)
     tune, certify = (
@@ -138,14 +142,16 @@ def test_where_nothing_passes_nobody_leaves_early() -> None:
     )
     policy = within_loss(tune, certify, NONE, loss=EPS)
     assert (policy.thresholds, policy.promise) == ((None,) * 5, None)
-    assert "No early exit can be promised to lose at most 1 point" in policy.found["note"]
+    assert policy.found is not None
+    assert isinstance(policy.found.rule, ByLoss)
+    assert "No early exit can be promised to lose at most 1 point" in policy.found.rule.note
     assert summarize(policy, certify).accuracy_lost == 0
     limited = Policy((None,) * 5, max_relative_cost=0.4)
     with pytest.raises(ConfigurationError, match="Expected a highest relative cost under which"):
         within_loss(tune, certify, limited, loss=EPS)
 
 
-def test_objectivees_out_of_range_are_refused() -> None:
+def test_objectives_out_of_range_are_refused() -> None:
     """A loss in points instead of a fraction, no confidence, an unknown risk."""
     tune = pool(100)
     for loss, confidence in ((1.0, 0.95), (0.0, 0.95), (0.01, 1.0), (0.01, 0.0), (float("nan"), 0.95)):

@@ -25,7 +25,6 @@ def test_analyze_has_the_keys_it_promises(trained: Training, shell: Shell) -> No
     found = document(shell, "analyze", "run", "--trust", "--resamples", 50)
     assert (found["source"], found["dataset"], found["split"], found["samples"]) == ("run", "images", "test", 12)
     assert found["classes"] == ["azure", "brick", "coral"]
-    assert 0 <= found["wasteful"]["share"] <= 1
     assert {"share_of_errors", "chance", "accuracy_gain"} <= set(found["destructive"])
     assert found["confusion"]["normalisation"]["samples"] == 30
     for block in (found["error_indicators"] or {}).values():
@@ -35,7 +34,10 @@ def test_analyze_has_the_keys_it_promises(trained: Training, shell: Shell) -> No
     kept = {path.name for path in Path("run").iterdir()}
     assert {"confusion.json", "analysis.json"} <= kept
     assert json.loads(Path("run/analysis.json").read_text()) == found
-    assert ExitPredictions.load(Path("run/predictions/test.npz")).samples == 12
+    predictions = ExitPredictions.load(Path("run/predictions/test.npz"))
+    right = np.asarray(predictions.logits).argmax(-1) == np.asarray(predictions.labels)
+    assert right.shape == (3, 12)
+    assert found["wasteful"]["share"] == pytest.approx(right[:-1].any(axis=0).mean())
 
 
 def test_stored_predictions_are_taken_and_new_weights_clear_them(trained: Training, shell: Shell) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.cli.analysed import JOINT, document, refused
 from tests.conftest import write_images
 
-from shallowdeep.runs.config import read_config
+from shallowdeep.runs.config import Attack, read_config
 from shallowdeep.security.suspects import placebos_needed
 from shallowdeep.security.triggers import TRIGGERS, Square
 
@@ -34,7 +34,8 @@ def test_a_study_tells_success_confusion_detectors_and_mitigation(shell: Shell, 
     assert (found["optimizer"], backbone.optimizer, heads.optimizer) == ("sgd", "sgd", "")
     assert (found["learning_rate"], backbone.learning_rate, heads.learning_rate) == (0.05, 0.05, 0)
     own = read_config(workplace / "study/poisoned-ics/config.toml")
-    assert (backbone.trigger, heads.trigger, own.trigger) == ("badnets", "", "badnets")
+    assert backbone.attack == own.attack == Attack("badnets", 1, 0.2)
+    assert heads.attack is None
     assert len(exits) > 1
     assert all(0 <= exit_["attack_success"] <= 1 and 0 <= exit_["clean_accuracy"] <= 1 for exit_ in exits)
     assert 0 <= found["confusion"]["auroc"] <= 1
@@ -189,6 +190,24 @@ def test_without_suspects_known_triggers_are_tried(
     assert found["verdict"][:40] in output
 
 
+def test_a_quick_examination_trains_a_network_with_a_backdoor(
+    shell: Shell, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And tries the known triggers on it; it is resumed as other audits are."""
+    write_images(workplace / "clean", "train", 320)
+    write_images(workplace / "clean", "test", 12)
+    quick = {"DATA": "clean", "MODEL": "tiny_nets:normed", "EPOCHS": 1, "IC_EPOCHS": 1}
+    for name, value in (quick | {"ATTACK": Attack("badnets", 1, 0.2)}).items():
+        monkeypatch.setattr(f"shallowdeep.workflows.audit_quick.{name}", value)
+    monkeypatch.setattr("shallowdeep.workflows.audit_suspects.placebos_needed", lambda _: 9)
+    found = document(shell, "audit", "suspects", "--quick")
+    assert (found["mode"], found["weights_file"]) == ("triggers", "audit-quick-suspects/victim.safetensors")
+    assert read_config(workplace / "audit-quick-suspects/victim/config.toml").attack == Attack("badnets", 1, 0.2)
+    again = document(shell, "audit", "suspects", "--quick", "--resume")
+    assert again["exits"] == found["exits"]
+    assert again["probes"] == found["probes"]
+
+
 def test_suspects_that_cannot_be_judged_are_refused(shell: Shell, workplace: Path, theirs: tuple[object, ...]) -> None:
     """Too few clean images, no folder, an empty one, no weights."""
     few = [*theirs, "--clean", "images"]
@@ -197,7 +216,7 @@ def test_suspects_that_cannot_be_judged_are_refused(shell: Shell, workplace: Pat
     (workplace / "empty").mkdir()
     assert "Expected suspect images in empty, got none" in refused(shell, *theirs, "--suspects", "empty")
     assert "Expected a number above 0, got 0" in refused(shell, *STUDY, "--poison-ratio", 0)
-    assert "Missing option '--weights'" in refused(
+    assert "Expected --quick, or --model, --weights and --clean, got --model, --clean" in refused(
         shell, "audit", "suspects", "--model", "tiny_nets:plain", "--clean", "clean", "--out", "evaluated"
     )
     assert "Expected `shallowdeep audit suspects --model M --weights FILE --clean DATA" in refused(
@@ -334,6 +353,9 @@ def test_quick_refuses_what_it_has_no_use_for(shell: Shell, workplace: Path) -> 
     assert "Expected no --epsilon beside --quick" in refused(shell, "audit", "slowdown", "--quick", "--epsilon", 4)
     assert "Expected no --poison-ratio beside --quick" in refused(
         shell, "audit", "backdoor", "--quick", "--poison-ratio", 0.1
+    )
+    assert "Expected no --clean, --ic-epochs, --trust beside --quick" in refused(
+        shell, "audit", "suspects", "--quick", "--clean", "there", "--ic-epochs", 3, "--trust"
     )
     assert "Expected no --skip-bad-images beside" in refused(shell, "audit", "slowdown", "--quick", "--skip-bad-images")
     assert "Expected no --out without --quick" in refused(shell, "audit", "slowdown", "run", "--out", "there")

@@ -61,6 +61,7 @@ def refused(shell: Shell, *arguments: object) -> str:
         (("--learning-rate", "1e39"), "Expected a learning rate in (0, 1e+06], got 1e+39"),
         (("--batch-size", "0"), "Expected a number above 0, got 0"),
         (("--seed", "-1"), "Expected seed of at least 0, got -1"),
+        (("--workers", "-1"), "Expected workers of at least 0, got -1"),
         (("--memory-budget", "-1"), "Expected memory budget of at least 0, got -1.0"),
         (("--cache-budget", "inf"), "Expected a finite cache budget, got inf"),
         (("--device", "cqu"), "Expected a device that is present, got 'cqu'"),

@@ -112,6 +112,13 @@ def test_predict_answers_as_the_network_does(shell: Shell, bundle: Path) -> None
     assert document["mean_relative_cost"] == pytest.approx(sum(costs) / len(costs))
 
 
+def test_predict_answers_alike_by_any_number_of_threads(shell: Shell, bundle: Path) -> None:
+    """Those that decode images change no answer and no order."""
+    outputs = [shell("predict", bundle, "images/test", *workers, "--json") for workers in ((), ("--workers", 1))]
+    assert outputs[0] == outputs[1]
+    assert outputs[0][0] == 0
+
+
 def test_predict_takes_images_of_any_size_and_mode(shell: Shell, bundle: Path, workplace: Path) -> None:
     """Grey, palette, transparent and 16-bit ones, wide and tall; the table names each."""
     folder = workplace / "zoo"

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from shallowdeep.calibration.abstention_fit import answered
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.exits.policy import decide
 from shallowdeep.exits.policy_file import policy_document, read_policy
 from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.runs.confusion_file import read_statistics
 
 if TYPE_CHECKING:
     from tests.conftest import Shell, Training
@@ -144,7 +146,11 @@ def test_abstaining_comes_with_a_promise_of_its_own(trained: Training, shell: Sh
     promise = found["abstention"]["promise"]
     assert "at most 90 % of the answers that this policy gives are wrong" in promise["sentence"]
     assert promise["samples"] == (20 if asked is not LOOSE else 10)
-    assert 0 < found["test"]["answered"]["answered_share"] <= 1
+    statistics = read_statistics(Path("run"), policy.weights)
+    on_test = answered(policy, ExitPredictions.load(Path("run/predictions/test.npz")), statistics)
+    given = on_test.doubts[policy.abstention.indicator] <= policy.abstention.threshold
+    assert found["test"]["answered"]["answered_share"] == pytest.approx(given.mean())
+    assert found["test"]["answered"]["error_rate"] == pytest.approx(on_test.wrong[given].mean())
     assert ("both at once hold with 20 %" in " ".join(found["notes"])) == (asked is LOOSE)
     assert "Expected an error rate in [0.0001, 1)" in refused(shell, "run", *asked, "--abstain", 2)
     assert "certify samples to promise at most 1 % errors" in refused(
@@ -152,7 +158,7 @@ def test_abstaining_comes_with_a_promise_of_its_own(trained: Training, shell: Sh
     )
 
 
-def test_bad_objectivees_are_told_in_one_line(trained: Training, shell: Shell) -> None:
+def test_bad_objectives_are_told_in_one_line(trained: Training, shell: Shell) -> None:
     """None or two objectives, values out of range, unknown names, too few certify images, a plain backbone, no run."""
     trained("run", *JOINT)
     trained("plain", "--recipe", "backbone", "--epochs", 1)

@@ -134,7 +134,7 @@ def test_the_cheapest_within_a_loss(loss: float, expected: float | None) -> None
     assert cheapest_within(CURVE, loss, reference_accuracy=0.92) == expected
 
 
-def test_refuses_senseless_objectivees() -> None:
+def test_refuses_senseless_objectives() -> None:
     """A budget must be above 0 and a loss a number."""
     with pytest.raises(ConfigurationError, match="Expected a relative cost above 0, got 0"):
         choose_threshold(CURVE, 0)

@@ -1,9 +1,9 @@
-"""Figures hold the document's numbers and become PNG files."""
+"""Figures hold the evaluation's numbers and become PNG files."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.lines import Line2D
 
-from shallowdeep.analysis.evaluation import evaluation
+from shallowdeep.analysis.evaluation import Evaluation, evaluation
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.report.figures import accuracy_cost_figure, comparison_figure, save_figure
@@ -26,8 +26,8 @@ def predictions(seed: int, exits: int) -> ExitPredictions:
     return ExitPredictions(logits, labels, np.linspace(0.1, 1.02, exits + 1)[1:])
 
 
-def document(exits: int = 4, *, tuned: bool = True, dataset: str = "cifar10") -> dict[str, Any]:
-    """Return an evaluate document."""
+def evaluated(exits: int = 4, *, tuned: bool = True, dataset: str = "cifar10") -> Evaluation:
+    """Return what evaluate finds."""
     names = [f"block {k}" for k in range(exits - 1)] + ["final"]
     sizes = {"backbone_macs": 1000, "parameters": 120, "backbone_parameters": 100}
     tune = predictions(1, exits) if tuned else None
@@ -42,22 +42,23 @@ def lines_of(figure: Figure) -> dict[str, Line2D]:
 
 
 def test_one_network_by_its_lines() -> None:
-    """Exits, curve, operating points, final accuracy and backbone cost are where the document says."""
-    doc = document()
-    figure = accuracy_cost_figure(doc)
+    """Exits, curve, operating points, final accuracy and backbone cost are where the evaluation says."""
+    found = evaluated()
+    assert found.threshold_curve is not None
+    figure = accuracy_cost_figure(found)
     lines = lines_of(figure)
     exits = lines.pop("each exit alone")
-    assert np.asarray(exits.get_xdata()).tolist() == [exit_["relative_cost"] for exit_ in doc["exits"]]
-    assert np.asarray(exits.get_ydata()).tolist() == [exit_["accuracy"] for exit_ in doc["exits"]]
+    assert np.asarray(exits.get_xdata()).tolist() == [exit_.relative_cost for exit_ in found.exits]
+    assert np.asarray(exits.get_ydata()).tolist() == [exit_.accuracy for exit_ in found.exits]
     curve = lines.pop("one threshold for all exits")
-    assert np.asarray(curve.get_xdata()).tolist() == doc["threshold_curve"]["relative_cost"]
-    assert np.asarray(curve.get_ydata()).tolist() == doc["threshold_curve"]["accuracy"]
-    assert set(np.asarray(lines.pop("final exit").get_ydata()).tolist()) == {doc["exits"][-1]["accuracy"]}
+    assert np.asarray(curve.get_xdata()).tolist() == list(found.threshold_curve.relative_cost)
+    assert np.asarray(curve.get_ydata()).tolist() == list(found.threshold_curve.accuracy)
+    assert set(np.asarray(lines.pop("final exit").get_ydata()).tolist()) == {found.exits[-1].accuracy}
     assert set(np.asarray(lines.pop("cost of the backbone").get_xdata()).tolist()) == {1.0}
-    points = [point for point in doc["operating_points"] if point["threshold"] is not None]
-    assert [label.split(":")[0] for label in lines] == [point["rule"] for point in points]
+    points = [point for point in found.operating_points if point.threshold is not None]
+    assert [label.split(":")[0] for label in lines] == [point.rule for point in points]
     assert [np.asarray(line.get_xdata()).tolist() for line in lines.values()] == [
-        [point["relative_cost"]] for point in points
+        [point.relative_cost] for point in points
     ]
     title = figure.axes[0].get_title()
     assert "cifar10, test split, 300 samples; thresholds chosen on tune" in title
@@ -66,7 +67,7 @@ def test_one_network_by_its_lines() -> None:
 @pytest.mark.parametrize(("exits", "first"), [(4, "block 0"), (1, "final"), (15, "0")])
 def test_every_exit_is_labelled_once_and_apart(exits: int, first: str) -> None:
     """Labels are names, or numbers where there are many, and no two cover each other."""
-    figure = accuracy_cost_figure(document(exits))
+    figure = accuracy_cost_figure(evaluated(exits))
     figure.draw_without_rendering()
     texts = figure.axes[0].texts
     assert len(texts) == exits
@@ -77,20 +78,20 @@ def test_every_exit_is_labelled_once_and_apart(exits: int, first: str) -> None:
 
 def test_without_tune_there_is_no_curve() -> None:
     """The exits alone are drawn, and nothing is said of thresholds."""
-    figure = accuracy_cost_figure(document(tuned=False))
+    figure = accuracy_cost_figure(evaluated(tuned=False))
     assert set(lines_of(figure)) == {"each exit alone", "final exit", "cost of the backbone"}
     assert "threshold" not in figure.axes[0].get_title()
 
 
 def test_several_networks_by_their_labels() -> None:
     """Each run has its labelled line in its own colour: its curve, or its exits where it has none."""
-    docs = {"joint": document(), "ic-only": document(3, tuned=False)}
-    lines = lines_of(comparison_figure(docs))
+    found = {"joint": evaluated(), "ic-only": evaluated(3, tuned=False)}
+    lines = lines_of(comparison_figure(found))
     assert set(lines) == {"joint", "ic-only", "cost of the backbone"}
-    assert np.asarray(lines["joint"].get_ydata()).tolist() == docs["joint"]["threshold_curve"]["accuracy"]
-    assert np.asarray(lines["ic-only"].get_ydata()).tolist() == [
-        exit_["accuracy"] for exit_ in docs["ic-only"]["exits"]
-    ]
+    curve = found["joint"].threshold_curve
+    assert curve is not None
+    assert np.asarray(lines["joint"].get_ydata()).tolist() == list(curve.accuracy)
+    assert np.asarray(lines["ic-only"].get_ydata()).tolist() == [exit_.accuracy for exit_ in found["ic-only"].exits]
     assert lines["joint"].get_color() != lines["ic-only"].get_color()
 
 
@@ -102,16 +103,16 @@ def test_nothing_to_compare_is_told() -> None:
 
 def test_names_are_text_and_not_mathematics(tmp_path: Path) -> None:
     """Dollars in paths and names do not break the picture."""
-    doc = document(dataset=r"/data/$\broken$")
-    doc["exits"][0]["name"] = r"$\x$"
-    save_figure(accuracy_cost_figure(doc), tmp_path / "one.png")
-    save_figure(comparison_figure({r"$\run$": doc}), tmp_path / "many.png")
+    found = evaluated(dataset=r"/data/$\broken$")
+    found = replace(found, exits=(replace(found.exits[0], name=r"$\x$"), *found.exits[1:]))
+    save_figure(accuracy_cost_figure(found), tmp_path / "one.png")
+    save_figure(comparison_figure({r"$\run$": found}), tmp_path / "many.png")
     assert all((tmp_path / name).stat().st_size > 0 for name in ("one.png", "many.png"))
 
 
 def test_png_has_the_size_asked_for(tmp_path: Path) -> None:
     """8 by 6.2 inches at 150 dots each are 1200 by 930 pixels, in a folder made for it."""
     path = tmp_path / "figures" / "curve.png"
-    save_figure(accuracy_cost_figure(document()), path)
+    save_figure(accuracy_cost_figure(evaluated()), path)
     assert imread(path).shape[:2] == (930, 1200)
     assert list(path.parent.iterdir()) == [path]

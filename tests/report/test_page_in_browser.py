@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from tests.report.page_cases import FOUND, PAGES, full, unlabelled
-from tests.report.page_documents import document, drawn, galleries, series
+from tests.report.page_documents import analysis, drawn, galleries, series
 
 from shallowdeep.report.page import page
 from shallowdeep.report.page_wording import NONE
@@ -185,9 +186,11 @@ def test_slider_and_marks_work_by_keyboard_and_click(show: Callable[..., WebDriv
 
 def test_tables_sort_by_click_and_by_keyboard(show: Callable[..., WebDriver]) -> None:
     """A header sorts its column one way, then the other, says so, and empty cells stay last."""
-    findings = document(FOUND)
-    findings["per_class"][4]["destructive"] = None
-    driver = show(page(findings, series=None))
+    shown = analysis(FOUND)
+    classes = shown.findings.per_class
+    assert classes is not None
+    emptied = (*classes[:4], replace(classes[4], destructive=None), *classes[5:])
+    driver = show(page(replace(shown, findings=replace(shown.findings, per_class=emptied)), series=None))
     keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
     column = (
         "return [...document.querySelectorAll('#class-table tbody tr')].map((e) => e.children[arguments[0]])"
@@ -207,7 +210,7 @@ def test_tables_sort_by_click_and_by_keyboard(show: Callable[..., WebDriver]) ->
         press(driver, "#class-table th:nth-child(5) button", keys.SPACE)
         assert run(driver, column, 4)[-1] == NONE
     press(driver, "#class-table th:nth-child(1) button", keys.ENTER)
-    assert run(driver, column, 0) == sorted(findings["classes"])
+    assert run(driver, column, 0) == sorted(shown.findings.classes)
     best = "return document.querySelector('#indicator-table tbody tr').innerText"
     assert "best here" in run(driver, best)
 
@@ -254,5 +257,5 @@ def test_keyboard_reaches_the_content_first(show: Callable[..., WebDriver]) -> N
 def test_large_page_opens_quickly(show: Callable[..., WebDriver]) -> None:
     """10,000 samples with 60 thumbnails are there, drawn, in under 2 seconds."""
     found = drawn()
-    driver = show(page(document(found), series=series(found), galleries=galleries(found, 30)))
+    driver = show(page(analysis(found), series=series(found), galleries=galleries(found, 30)))
     assert run(driver, "return performance.getEntriesByType('navigation')[0].loadEventEnd") < 2000

@@ -4,35 +4,45 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 import pytest
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from shallowdeep.report.tables import datasets_table, evaluation_tables, exit_marks, models_table, plain_table
+from shallowdeep.analysis.accuracy import ExitFigures
+from shallowdeep.analysis.evaluation import Evaluation, ShownCurve
+from shallowdeep.analysis.operating_points import OperatingPoint
+from shallowdeep.report.tables import (
+    datasets_table,
+    evaluation_tables,
+    exit_marks,
+    exits_table,
+    models_table,
+    plain_table,
+)
 
-DOCUMENT: dict[str, Any] = {
-    "dataset": "cifar10",
-    "split": "test",
-    "samples": 10000,
-    "classes": 10,
-    "exits": [
-        {"name": "stage1.block3.a_long_name", "relative_cost": 0.15, "accuracy": 0.6, "correct_so_far": 0.6},
-        {"name": "block 7", "relative_cost": 0.5, "accuracy": 0.915, "correct_so_far": 0.93},
-        {"name": "block 9", "relative_cost": 0.75, "accuracy": 0.93, "correct_so_far": 0.95},
-        {"name": "final", "relative_cost": 1.003, "accuracy": 0.925, "correct_so_far": 0.961},
-    ],
-    "cumulative_accuracy": 0.961,
-    "backbone_macs": 125_747_840,
-    "parameters": 900_000,
-    "backbone_parameters": 855_770,
-    "threshold_curve": {"chosen_on": "tune", "samples_chosen_on": 1666, "shown_on": "test"},
-    "operating_points": [
-        {"rule": "cost <= 10 %", "threshold": None, "accuracy": None, "relative_cost": None},
-        {"rule": "cost <= 50 %", "threshold": 0.87654, "accuracy": 0.9123, "relative_cost": 0.4987},
-    ],
-}
+FOUND = Evaluation(
+    dataset="cifar10",
+    split="test",
+    samples=10000,
+    classes=10,
+    exits=(
+        ExitFigures("stage1.block3.a_long_name", relative_cost=0.15, accuracy=0.6, correct_so_far=0.6),
+        ExitFigures("block 7", relative_cost=0.5, accuracy=0.915, correct_so_far=0.93),
+        ExitFigures("block 9", relative_cost=0.75, accuracy=0.93, correct_so_far=0.95),
+        ExitFigures("final", relative_cost=1.003, accuracy=0.925, correct_so_far=0.961),
+    ),
+    cumulative_accuracy=0.961,
+    backbone_macs=125_747_840,
+    parameters=900_000,
+    backbone_parameters=855_770,
+    threshold_curve=ShownCurve("tune", 1666, "test", (0.0, 1.1), (0.6, 0.925), (0.15, 1.003)),
+    operating_points=(
+        OperatingPoint("cost <= 10 %", threshold=None),
+        OperatingPoint("cost <= 50 %", threshold=0.87654, accuracy=0.9123, relative_cost=0.4987),
+    ),
+)
 
 
 def printed(renderable: RenderableType, width: int = 80) -> str:
@@ -51,9 +61,9 @@ def line_with(text: str, word: str) -> list[str]:
     return line.split()
 
 
-def test_evaluation_tables_show_the_document() -> None:
+def test_evaluation_tables_show_the_evaluation() -> None:
     """Every exit and operating point has its line, in per cent and points, and the data's origin is said."""
-    text = printed(evaluation_tables(DOCUMENT))
+    text = printed(evaluation_tables(FOUND))
     assert "cifar10, test split, 10,000 samples" in text
     assert "125.75 M MACs, 855,770 parameters; internal classifiers add 44,230" in text
     assert line_with(text, "1.003")[:5] == ["3", "final", "1.003", "92.50", "96.10"]
@@ -67,21 +77,21 @@ def test_evaluation_tables_show_the_document() -> None:
 
 def test_it_is_said_how_far_thresholds_carry() -> None:
     """Thresholds from few samples, and those shown on the samples they were chosen on, come with a warning."""
-    curve = {"chosen_on": "tune", "samples_chosen_on": 7, "shown_on": "test"}
-    assert "These are few" in printed(evaluation_tables(DOCUMENT | {"threshold_curve": curve}))
-    same = printed(evaluation_tables(DOCUMENT | {"threshold_curve": curve | {"shown_on": "tune"}}))
+    curve = ShownCurve("tune", 7, "test", (), (), ())
+    assert "These are few" in printed(evaluation_tables(replace(FOUND, threshold_curve=curve)))
+    same = printed(evaluation_tables(replace(FOUND, threshold_curve=replace(curve, shown_on="tune"))))
     assert "which flatters them" in same
 
 
 def test_a_single_exit_has_no_table_of_thresholds() -> None:
     """A backbone without internal classifiers leaves nothing to choose."""
-    text = printed(evaluation_tables(DOCUMENT | {"exits": DOCUMENT["exits"][-1:]}))
+    text = printed(evaluation_tables(replace(FOUND, exits=FOUND.exits[-1:])))
     assert "threshold" not in text.lower()
 
 
 def test_without_operating_points_there_is_no_table_of_them() -> None:
-    """A document without tune shows its exits only."""
-    text = printed(evaluation_tables(DOCUMENT | {"threshold_curve": None, "operating_points": []}))
+    """An evaluation without tune shows its exits only."""
+    text = printed(evaluation_tables(replace(FOUND, threshold_curve=None, operating_points=())))
     assert "threshold" not in text.lower()
 
 
@@ -97,7 +107,14 @@ def test_without_operating_points_there_is_no_table_of_them() -> None:
 )
 def test_marks(accuracies: list[float], expected: list[str]) -> None:
     """The best exit is marked, and the first early one that loses at most a point."""
-    assert exit_marks([{"accuracy": accuracy} for accuracy in accuracies]) == expected
+    assert exit_marks([ExitFigures("exit", 1.0, accuracy, None) for accuracy in accuracies]) == expected
+
+
+def test_without_labels_nothing_is_marked() -> None:
+    """No exit is known to be the best, and its line has dashes."""
+    exits = [ExitFigures("block", 0.5, None, None), ExitFigures("final", 1.0, None, None)]
+    assert exit_marks(exits) == ["", ""]
+    assert line_with(printed(exits_table(exits)), "final") == ["1", "final", "1.000", "-", "-"]
 
 
 def test_plain_table_takes_anything_as_text() -> None:

@@ -32,7 +32,7 @@ def test_a_run_without_settings_needs_data(made_run: Path) -> None:
     """Without config.toml nothing says what it was trained on."""
     (made_run / "config.toml").unlink()
     network = load(made_run, trust=True)
-    with pytest.raises(ConfigurationError, match="Expected --data, since .* has no config.toml"):
+    with pytest.raises(ConfigurationError, match=r"Expected --data, since .* has no config\.toml"):
         own_splits(made_run, network, context=CONTEXT)
     assert own_splits(made_run, network, "images", context=CONTEXT).name == "images"
 
@@ -40,7 +40,7 @@ def test_a_run_without_settings_needs_data(made_run: Path) -> None:
 def test_changed_data_is_refused(made_run: Path) -> None:
     """One image less, and the split is another; one image with other pixels, and the images are."""
     network = load(made_run, trust=True)
-    first = sorted(Path("images/train/azure").iterdir())[0]
+    first = min(Path("images/train/azure").iterdir())
     kept = first.read_bytes()
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(first)
     with pytest.raises((CheckpointError, ConfigurationError), match="images"):
@@ -56,7 +56,7 @@ def test_data_that_is_gone_names_the_path_and_the_place(made_run: Path) -> None:
     """Paths in a run are relative to where training was started."""
     network = load(made_run, trust=True)
     Path("images").rename("elsewhere")
-    with pytest.raises(ConfigurationError, match="Expected images, which .* was trained on, seen from .*, found no"):
+    with pytest.raises(ConfigurationError, match=r"Expected images, which .* was trained on, seen from .*, found no"):
         own_splits(made_run, network, context=CONTEXT)
 
 

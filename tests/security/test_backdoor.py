@@ -59,20 +59,21 @@ def test_blind_answers_are_the_majority_of_the_first_half_where_exits_disagree()
 def test_findings_are_those_counted_by_hand() -> None:
     """Exits, confusion, and the ways of answering."""
     found = backdoor_findings(Looks(CLEAN, TRIGGERED, CLEAN, TRIGGERED), 2, names=["a", "b", "final"])
-    assert [exit_["attack_success"] for exit_ in found["exits"]] == [0.0, 0.5, 1.0]
-    assert [exit_["clean_accuracy"] for exit_ in found["exits"]] == [0.5, 0.75, 1.0]
-    assert [exit_["triggered_accuracy"] for exit_ in found["exits"]] == [1.0, 0.5, 0.0]
-    assert found["trigger_depth"] == 2
-    assert found["confusion"]["triggered_mean"] > found["confusion"]["clean_mean"]
-    assert sum(found["confusion"]["histogram"]["clean"]) == sum(found["confusion"]["histogram"]["triggered"]) == 4
-    rows = {row["name"]: row for row in found["mitigation"]}
-    assert (rows["none"]["clean_accuracy"], rows["none"]["attack_success"]) == (1.0, 1.0)
-    assert rows["best exit"]["clean_accuracy"] is None  # none loses at most five points
-    assert rows["none"]["relative_cost"] == 1.0
+    assert [exit_.attack_success for exit_ in found.exits] == [0.0, 0.5, 1.0]
+    assert [exit_.clean_accuracy for exit_ in found.exits] == [0.5, 0.75, 1.0]
+    assert [exit_.triggered_accuracy for exit_ in found.exits] == [1.0, 0.5, 0.0]
+    assert found.trigger_depth == 2
+    assert found.confusion.triggered_mean > found.confusion.clean_mean
+    assert sum(found.confusion.histogram.clean) == sum(found.confusion.histogram.triggered) == 4
+    rows = {row.name: row for row in found.mitigation}
+    assert (rows["none"].clean_accuracy, rows["none"].attack_success) == (1.0, 1.0)
+    assert rows["best exit"].clean_accuracy is None  # none loses at most five points
+    assert rows["none"].relative_cost == 1.0
     early = rows["exit at 50 %, else final"]
-    assert early["relative_cost"] <= 0.5
-    assert early["attack_success"] == 0.0  # all leave at the first exit, which resists
-    assert early["triggered_accuracy"] == 1.0
+    assert early.relative_cost is not None
+    assert early.relative_cost <= 0.5
+    assert early.attack_success == 0.0  # all leave at the first exit, which resists
+    assert early.triggered_accuracy == 1.0
 
 
 def test_networks_without_exits_and_images_of_the_target_are_refused() -> None:

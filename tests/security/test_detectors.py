@@ -73,7 +73,7 @@ def test_the_toolboxs_detectors_find_a_shifted_minority(scores_of: object) -> No
     values, classes, odd = features(15)
     np.random.seed(0)  # noqa: NPY002 - the toolbox draws from the global generator
     scores = scores_of(values, classes)  # type: ignore[operator]
-    assert detector_block(scores, odd, passes=1, note="", resamples=0)["auroc"] > 0.97
+    assert detector_block(scores, odd, passes=1, note="", resamples=0).auroc > 0.97
 
 
 def test_a_class_of_few_inputs_says_nothing() -> None:
@@ -87,5 +87,5 @@ def test_a_class_of_few_inputs_says_nothing() -> None:
 def test_a_block_has_figures_intervals_and_the_cost() -> None:
     """Perfect scores."""
     block = detector_block(np.arange(20.0), np.arange(20) >= 10, passes=64, note="of old", resamples=50)
-    assert (block["auroc"], block["fpr95"], block["forward_passes"], block["note"]) == (1.0, 0.0, 64, "of old")
-    assert block["intervals"]["auroc"] == [1.0, 1.0]
+    assert (block.auroc, block.fpr95, block.forward_passes, block.note) == (1.0, 0.0, 64, "of old")
+    assert block.intervals["auroc"] == (1.0, 1.0)

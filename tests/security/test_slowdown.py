@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from tests.synthetic import pool
 
+from shallowdeep.audits.slowdown import AttackedPolicy
+from shallowdeep.bench.latency import Latency
+from shallowdeep.bench.workers import PairedRatio
 from shallowdeep.errors import DataError
 from shallowdeep.exits.policy import shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
@@ -40,8 +43,8 @@ def test_published_thresholds_are_the_cheapest_within_the_loss() -> None:
     final = float((np.asarray(tune.logits)[-1].argmax(-1) == tune.labels).mean())
     for drop in (0.05, 0.15):
         block = slowdown_block(shared_threshold(threshold_within(tune, drop), tune.exits), tune)
-        assert block["accuracy"] >= (1 - drop) * final - 1e-9
-        assert block["relative_cost"] < 1
+        assert block.accuracy >= (1 - drop) * final - 1e-9
+        assert block.relative_cost < 1
     assert threshold_within(tune, 0.15) < threshold_within(tune, 0.05)
     assert list(published_policies(tune)) == ["at most 5% of the accuracy lost", "at most 15% of the accuracy lost"]
 
@@ -56,12 +59,12 @@ def test_undecided_inputs_cost_everything_and_a_cost_limit_bounds_them() -> None
     pred = pool(500)
     policy = shared_threshold(0.8, pred.exits)
     clean, slow = slowdown_block(policy, pred), slowdown_block(policy, flat(pred))
-    assert slow["efficacy"] < clean["efficacy"]
-    assert slow["relative_cost"] == pytest.approx(float(pred.costs[-1]))
-    assert slow["worst_relative_cost"] == pytest.approx(float(pred.costs[-1]))
-    assert slow["exit_shares"] == [0.0] * 5 + [1.0]
+    assert slow.efficacy < clean.efficacy
+    assert slow.relative_cost == pytest.approx(float(pred.costs[-1]))
+    assert slow.worst_relative_cost == pytest.approx(float(pred.costs[-1]))
+    assert slow.exit_shares == (*[0.0] * 5, 1.0)
     limited = shared_threshold(0.8, pred.exits, max_relative_cost=0.5)
-    assert slowdown_block(limited, flat(pred))["worst_relative_cost"] <= 0.5
+    assert slowdown_block(limited, flat(pred)).worst_relative_cost <= 0.5
 
 
 def test_jitter_moves_thresholds_within_its_spread() -> None:
@@ -80,7 +83,7 @@ def test_the_cost_limit_is_the_first_exit_beyond_the_mean_cost() -> None:
     """Never looser than the policy's own, and there even where everything stops at the end."""
     pred = pool(500)
     policy = shared_threshold(0.7, pred.exits)
-    mean = slowdown_block(policy, pred)["relative_cost"]
+    mean = slowdown_block(policy, pred).relative_cost
     cap = limited(policy, pred).max_relative_cost
     assert cap == min(float(cost) for cost in pred.costs if cost >= mean)
     assert limited(replace(policy, max_relative_cost=0.17), pred).max_relative_cost in {0.16, 0.17}
@@ -92,12 +95,14 @@ def test_what_to_size_for_follows_the_policy() -> None:
     """The whole network with all heads; less where exits are off, or costs limited."""
     pred = pool(500)
     policy = shared_threshold(0.7, pred.exits)
-    blocks = {
-        "clean": slowdown_block(policy, pred),
-        "per_sample": slowdown_block(policy, flat(pred)),
-    }
-    latency = [{"batch_size": 1, "ratio": {"median": 1.4}}, {"batch_size": 64, "ratio": {"median": 2.2}}]
-    block = {**blocks, "latency": latency}
+    slow = slowdown_block(policy, flat(pred))
+    batches = tuple(
+        Latency(size, 1.0, ratio, PairedRatio(ratio, ratio, ratio)) for size, ratio in ((1, 1.4), (64, 2.2))
+    )
+    block = AttackedPolicy(
+        name="shared", thresholds=policy.thresholds, clean=slowdown_block(policy, pred), per_sample=slow,
+        universal=slow, latency=batches,
+    )  # fmt: skip
     said = sizing(policy, block, pred.costs)
     assert said.startswith("Size capacity and time limits for 1.01 times the backbone's cost")
     assert "to 1.01, and a batch of 64 took 2.2 times as long" in said

@@ -7,6 +7,8 @@ import pytest
 
 from shallowdeep.errors import DataError
 from shallowdeep.security.suspects import (
+    SuspectFindings,
+    TriedTrigger,
     benjamini_hochberg,
     collapsed,
     conformal_p_values,
@@ -36,7 +38,7 @@ def test_holm_and_benjamini_hochberg_on_numbers_done_by_hand() -> None:
     assert not benjamini_hochberg([0.2, 0.9]).any()
 
 
-def evaluated(shift: float, seed: int, *, answered: int | None = None) -> dict[str, object]:
+def evaluated(shift: float, seed: int, *, answered: int | None = None) -> SuspectFindings:
     """Findings of 300 clean inputs and 60 suspects, shifted; all answered as one class, or as they come."""
     generator = np.random.default_rng(seed)
     clean, suspects = generator.normal(size=300), generator.normal(size=60) + shift
@@ -48,32 +50,32 @@ def evaluated(shift: float, seed: int, *, answered: int | None = None) -> dict[s
 
 def test_suspects_like_the_clean_raise_an_alarm_no_more_often_than_said() -> None:
     """At 5 %, over several tests together: at most 5 % of 400 draws, and three standard errors."""
-    alarms = np.mean([evaluated(0.0, seed)["p_value"] <= 0.05 for seed in range(400)])  # type: ignore[operator]
+    alarms = np.mean([evaluated(0.0, seed).p_value <= 0.05 for seed in range(400)])
     assert alarms <= 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
 
 
 def test_confused_suspects_are_evidence_and_are_named() -> None:
     """Three standard deviations."""
     found = evaluated(3.0, 0, answered=1)
-    assert found["p_value"] < 1e-6  # type: ignore[operator]
-    assert str(found["verdict"]).startswith("Evidence of something wrong")
-    assert len(found["flagged"]) > 30  # type: ignore[arg-type]
-    assert [test["name"] for test in found["tests"]] == ["all", "answered bee"]  # type: ignore[attr-defined]
+    assert found.p_value < 1e-6
+    assert found.verdict.startswith("Evidence of something wrong")
+    assert len(found.flagged) > 30
+    assert [test.name for test in found.tests] == ["all", "answered bee"]
 
 
 def test_suspects_that_confuse_the_network_less_are_evidence_too() -> None:
     """As those of a backdoor that every exit has."""
     found = evaluated(-3.0, 0, answered=1)
-    assert found["p_value"] < 1e-6  # type: ignore[operator]
-    assert "confuse the network less than clean images do" in str(found["verdict"])
-    assert len(found["flagged"]) > 30  # type: ignore[arg-type]
+    assert found.p_value < 1e-6
+    assert "confuse the network less than clean images do" in found.verdict
+    assert len(found.flagged) > 30
 
 
 def test_no_evidence_is_not_called_clean() -> None:
     """The verdict says what it does not say."""
     found = evaluated(0.0, 1)
-    assert str(found["verdict"]).startswith("No evidence")
-    assert any("No evidence is not clean" in limit for limit in found["limits"])  # type: ignore[attr-defined]
+    assert found.verdict.startswith("No evidence")
+    assert any("No evidence is not clean" in limit for limit in found.limits)
 
 
 def test_too_few_clean_images_are_refused_with_the_number_needed() -> None:
@@ -99,9 +101,9 @@ def test_a_collapse_is_the_share_of_other_images_sent_to_one_class() -> None:
     assert collapsed(before, before, 3)[1] == 0.0
 
 
-def probe(share: float, placebos: list[float]) -> dict[str, object]:
+def probe(share: float, placebos: list[float]) -> TriedTrigger:
     """One trigger tried."""
-    return {"trigger": "badnets", "target": "bee", "share": share, "placebo_shares": placebos}
+    return TriedTrigger("badnets", "bee", share, tuple(placebos))
 
 
 def test_a_trigger_is_evidence_only_where_placebos_do_not_do_as_much() -> None:
@@ -110,16 +112,14 @@ def test_a_trigger_is_evidence_only_where_placebos_do_not_do_as_much() -> None:
     assert placebo_p_value(0.9, [0.9] + [0.1] * 78) == 2 / 80
     harmless = probe(0.05, [0.04] * 79)
     working = probe_findings([probe(1.0, [0.3] * 79), harmless])
-    assert working["verdict"].startswith("Evidence of a backdoor: badnets sends 100% of other images to bee")
-    assert working["p_value"] == 2 / 80
+    assert working.verdict.startswith("Evidence of a backdoor: badnets sends 100% of other images to bee")
+    assert working.p_value == 2 / 80
     fragile = probe_findings([probe(0.95, [1.0] * 4 + [0.3] * 75), harmless])
-    assert fragile["verdict"].startswith(
-        "No evidence of a backdoor: badnets sends 95% of other images to bee, but so do"
-    )
-    assert fragile["p_value"] == 5 / 80
+    assert fragile.verdict.startswith("No evidence of a backdoor: badnets sends 95% of other images to bee, but so do")
+    assert fragile.p_value == 5 / 80
     small = probe_findings([probe(0.3, [0.1] * 79), harmless])
-    assert small["verdict"].startswith("No evidence that one of 2 known triggers works: badnets sends 30%")
-    assert small["p_value"] == 2 / 80
+    assert small.verdict.startswith("No evidence that one of 2 known triggers works: badnets sends 30%")
+    assert small.p_value == 2 / 80
 
 
 def test_limits_say_how_many_suspects_must_stand_out_to_be_named() -> None:

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from array_api_compat import array_namespace
-from scipy.stats import binomtest
 
 from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.exits.predictions import ExitPredictions
 
 CHANCE_LEVEL = 0.01  # of the test that a classifier has learned anything
+
+
+@dataclass(frozen=True)
+class ExitFigures:
+    """What one exit costs and achieves.
+
+    Attributes:
+        name: of the exit.
+        relative_cost: multiply-adds to reach it, divided by the backbone's.
+        accuracy: fraction, if all samples stopped there; None without labels.
+        correct_so_far: share of the samples that this exit or an earlier one classifies correctly; None without labels.
+    """
+
+    name: str
+    relative_cost: float
+    accuracy: float | None
+    correct_so_far: float | None
 
 
 def correctness(pred: ExitPredictions) -> Array:
@@ -80,6 +98,8 @@ def at_chance(pred: ExitPredictions, split: str) -> str | None:
     Returns:
         A sentence, or None: the exact binomial test of "no better" at level .01 refuses that.
     """
+    from scipy.stats import binomtest  # noqa: PLC0415 - `predict` shows tables where there is no SciPy
+
     counts = np.bincount(to_numpy(pred.labels).astype(np.int64))
     right = int(to_numpy(correctness(pred))[-1].sum())
     most = float(counts.max(initial=0)) / pred.samples

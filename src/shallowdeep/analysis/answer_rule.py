@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shallowdeep.analysis.bootstrap import Floats, intervals_of_counts
+from shallowdeep.analysis.bootstrap import Floats, Intervals, intervals_of_counts
 from shallowdeep.exits.confusion import confusion
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.exits.signals import softmax
@@ -34,6 +34,29 @@ class AnswerRule:
         return _combined(logits, self.exits, np.asarray(confusion(logits)) > self.threshold)
 
 
+@dataclass(frozen=True)
+class AnswerRuleFindings:
+    """What an answer rule gives on samples that had no part in fitting it.
+
+    Attributes:
+        rule: in words.
+        accuracy: fraction, by the rule.
+        final_accuracy: fraction, of the final exit.
+        gain: the first less the second.
+        changed: share of the samples answered otherwise than by the final exit.
+        chosen_on: the split that the rule was fitted on.
+        intervals: of the gain.
+    """
+
+    rule: str
+    accuracy: float
+    final_accuracy: float
+    gain: float
+    changed: float
+    chosen_on: str
+    intervals: Intervals
+
+
 def fit_answer_rule(tune: ExitPredictions) -> AnswerRule:
     """Return the rule with the highest accuracy on ``tune``; of equal ones that with fewer exits, then less changed.
 
@@ -51,7 +74,7 @@ def fit_answer_rule(tune: ExitPredictions) -> AnswerRule:
     return best
 
 
-def evaluate_answer_rule(rule: AnswerRule, pred: ExitPredictions, resamples: int, seed: int = 0) -> dict[str, Any]:
+def evaluate_answer_rule(rule: AnswerRule, pred: ExitPredictions, resamples: int, seed: int = 0) -> AnswerRuleFindings:
     """Return what a rule gives on a split that had no part in fitting it.
 
     Args:
@@ -59,10 +82,6 @@ def evaluate_answer_rule(rule: AnswerRule, pred: ExitPredictions, resamples: int
         pred: NumPy predictions.
         resamples: for the interval of the gain; 0 for none.
         seed: of the resampling.
-
-    Returns:
-        ``rule`` in words, ``accuracy``, ``final_accuracy``, ``gain`` (their difference), ``changed`` (share answered
-        otherwise than by the final exit), ``chosen_on`` and ``intervals``.
     """
     final, mixed = pred.logits[-1].argmax(axis=-1), rule.answers(pred.logits)
     before, after = final == pred.labels, mixed == pred.labels
@@ -71,15 +90,15 @@ def evaluate_answer_rule(rule: AnswerRule, pred: ExitPredictions, resamples: int
     def gain(counts: Floats) -> Mapping[str, Floats]:
         return {"gain": (counts[:, 2] - counts[:, 0]) / pred.samples}
 
-    return {
-        "rule": _in_words(rule, pred.exits),
-        "accuracy": float(after.mean()),
-        "final_accuracy": float(before.mean()),
-        "gain": float(after.mean() - before.mean()),
-        "changed": float((final != mixed).mean()),
-        "chosen_on": "tune",
-        "intervals": intervals_of_counts(cells, gain, resamples, seed),
-    }
+    return AnswerRuleFindings(
+        rule=_in_words(rule, pred.exits),
+        accuracy=float(after.mean()),
+        final_accuracy=float(before.mean()),
+        gain=float(after.mean() - before.mean()),
+        changed=float((final != mixed).mean()),
+        chosen_on="tune",
+        intervals=intervals_of_counts(cells, gain, resamples, seed),
+    )
 
 
 def _in_words(rule: AnswerRule, exits: int) -> str:

@@ -11,23 +11,27 @@ LEVEL = 0.95
 _CHUNK = 50  # resamples at a time, so that counts take little memory
 
 Floats = NDArray[np.float64]
-Intervals = dict[str, list[float]]
+Interval = tuple[float, float]
+"""The lowest and the highest value."""
+
+Intervals = Mapping[str, Interval]
+"""By the name of the figure; one that has no interval is left out."""
 
 
-def interval(values: Floats) -> list[float] | None:
-    """Return the central 95 % of resampled figures as [low, high].
+def interval(values: Floats) -> Interval | None:
+    """Return the central 95 % of resampled figures.
 
     Args:
         values: (R,) one figure a resample; those that are not finite (a resample without errors, say) are left out.
 
     Returns:
-        Two numbers, or None where fewer than half of the resamples give a figure.
+        Low and high, or None where fewer than half of the resamples give a figure.
     """
     finite = values[np.isfinite(values)]
     if not len(values) or 2 * len(finite) < len(values):
         return None
     low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return [float(low), float(high)]
+    return float(low), float(high)
 
 
 def intervals_of_counts(

@@ -6,78 +6,101 @@ and MobileNet on CIFAR-10, CIFAR-100 and Tiny ImageNet after 100 epochs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shallowdeep.analysis.bootstrap import Intervals
+from shallowdeep.analysis.confusion_levels import ConfusionLevels
+from shallowdeep.analysis.overthinking import Destructive
+
+if TYPE_CHECKING:  # findings hold the claims about them
+    from shallowdeep.analysis.findings import Findings
 
 MOST, HALF = 0.5, (0.4, 0.6)
 RELIABLE = 0.8  # AUROC
 
 
-def claims(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the claims that these findings can speak to.
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper beside what was measured.
 
-    Args:
-        document: findings with ``wasteful``, ``destructive``, ``confusion`` and ``error_indicators``.
-
-    Returns:
-        ``claim``, ``paper``, ``measured`` (texts) and ``agrees``: by the rule that stands in the claim; None where that
-        cannot be said.
+    Attributes:
+        claim: a sentence, with the rule by which it is said to agree.
+        paper: what is reported there, in words.
+        measured: what was found here, in words.
+        agrees: whether it does by that rule; None where that cannot be said.
     """
-    found = []
-    waste, lost = document["wasteful"], document["destructive"]
+
+    claim: str
+    paper: str
+    measured: str
+    agrees: bool | None
+
+
+def claims(found: Findings) -> tuple[Claim, ...]:
+    """Return the claims that these findings can speak to; what ``found.paper`` holds is not read."""
+    made = []
+    waste, lost = found.wasteful, found.destructive
     if waste is not None:
-        found += [
-            _claim(
+        made += [
+            Claim(
                 "Most samples (over half) are right before the last exit",
                 "up to 95 % of samples",
-                f"{percent(waste['share'])} of samples{_between(waste, 'share')}",
-                agrees=waste["share"] > MOST,
+                f"{percent(waste.share)} of samples{_between(waste.intervals, 'share')}",
+                agrees=waste.share > MOST,
             ),
-            _claim(
+            Claim(
                 "Stopping at the first right exit would save over half of the cost",
                 "over 50 % saved on CIFAR, 25 % on Tiny ImageNet, up to 75 %",
-                f"{percent(1 - waste['oracle_cost'])} saved by the oracle",
-                agrees=waste["oracle_cost"] < MOST,
+                f"{percent(1 - waste.oracle_cost)} saved by the oracle",
+                agrees=waste.oracle_cost < MOST,
             ),
         ]
-    if lost is not None and lost["share_of_errors"] is not None:
-        share = lost["share_of_errors"]
-        found += [
-            _claim(
-                "About half (40 to 60 %) of the final exit's errors were right at an earlier exit",
-                "about 50 % of misclassifications, at most",
-                f"{percent(share)} of {lost['errors']:,} errors{_between(lost, 'share_of_errors')}",
-                agrees=HALF[0] <= share <= HALF[1],
-            ),
-            _claim(
-                "They are more than chance gives, were each exit's answers shuffled among the errors",
-                "not reported",
-                f"{percent(share)} against {percent(lost['chance'])} (and {percent(lost['chance_together'])} with "
-                "whole trajectories shuffled, which keeps how exits agree)",
-                agrees=_beyond_chance(lost),
-            ),
-        ]
-    indicators = document["error_indicators"]
-    if indicators is not None and "confusion" in indicators:
-        level, softmax = (indicators[name]["auroc"] for name in ("confusion", "max-softmax"))
-        found.append(
-            _claim(
+    if lost is not None:
+        made += _destructive(lost)
+    indicators, confusion = found.error_indicators, found.confusion
+    if indicators is not None and confusion is not None:
+        level, softmax = indicators["confusion"], indicators["max-softmax"]
+        made += [
+            Claim(
                 f"Confusion indicates errors reliably (AUROC of {RELIABLE} and more)",
                 "histograms of right and wrong lie apart; fewer outliers than by softmax confidence",
-                f"AUROC {level:.3f}{_plain_between(indicators['confusion'], 'auroc')}; max softmax {softmax:.3f}",
-                agrees=level >= RELIABLE,
-            )
-        )
-        found.append(_better_than_softmax(document["confusion"]))
-    return found
+                f"AUROC {level.auroc:.3f}{_plain_between(level.intervals, 'auroc')}; max softmax {softmax.auroc:.3f}",
+                agrees=level.auroc >= RELIABLE,
+            ),
+            *_better_than_softmax(confusion),
+        ]
+    return tuple(made)
 
 
-def _beyond_chance(lost: Mapping[str, Any]) -> bool | None:
+def _destructive(lost: Destructive) -> list[Claim]:
+    """Return the claims on destructive overthinking; none without errors."""
+    share, chance, together = lost.share_of_errors, lost.chance, lost.chance_together
+    if share is None or chance is None or together is None:
+        return []
+    return [
+        Claim(
+            "About half (40 to 60 %) of the final exit's errors were right at an earlier exit",
+            "about 50 % of misclassifications, at most",
+            f"{percent(share)} of {lost.errors:,} errors{_between(lost.intervals, 'share_of_errors')}",
+            agrees=HALF[0] <= share <= HALF[1],
+        ),
+        Claim(
+            "They are more than chance gives, were each exit's answers shuffled among the errors",
+            "not reported",
+            f"{percent(share)} against {percent(chance)} (and {percent(together)} with "
+            "whole trajectories shuffled, which keeps how exits agree)",
+            agrees=_beyond_chance(lost.intervals, chance),
+        ),
+    ]
+
+
+def _beyond_chance(intervals: Intervals, chance: float) -> bool | None:
     """Return whether the share's interval lies above the chance level; False below it, None across or without one."""
-    bounds, chance = lost["intervals"].get("share_of_errors"), lost["chance"]
+    bounds = intervals.get("share_of_errors")
     if bounds is None or bounds[0] <= chance <= bounds[1]:
         return None
-    return bool(bounds[0] > chance)
+    return bounds[0] > chance
 
 
 def percent(fraction: float) -> str:
@@ -85,26 +108,31 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
-def _better_than_softmax(confusion: Mapping[str, Any]) -> dict[str, Any]:
-    ours = confusion["right_above_wrong_mean"], confusion["wrong_below_right_mean"]
-    theirs = confusion["softmax_right_below_wrong_mean"], confusion["softmax_wrong_above_right_mean"]
-    return _claim(
-        "It leaves fewer outliers than softmax confidence: right answers beyond the wrong ones' mean, and the reverse",
-        "fewer of both",
-        f"{ours[0]:,} and {ours[1]:,} by confusion, {theirs[0]:,} and {theirs[1]:,} by softmax confidence",
-        agrees=ours[0] < theirs[0] and ours[1] < theirs[1],
+def _better_than_softmax(confusion: ConfusionLevels) -> list[Claim]:
+    """Return the claim on outliers; none where right or wrong answers are missing."""
+    right, wrong = confusion.right_above_wrong_mean, confusion.wrong_below_right_mean
+    softmax_right, softmax_wrong = (
+        confusion.softmax_right_below_wrong_mean,
+        confusion.softmax_wrong_above_right_mean,
     )
+    if right is None or wrong is None or softmax_right is None or softmax_wrong is None:
+        return []
+    return [
+        Claim(
+            "It leaves fewer outliers than softmax confidence: right answers beyond the wrong ones' mean, and the "
+            "reverse",
+            "fewer of both",
+            f"{right:,} and {wrong:,} by confusion, {softmax_right:,} and {softmax_wrong:,} by softmax confidence",
+            agrees=right < softmax_right and wrong < softmax_wrong,
+        )
+    ]
 
 
-def _claim(claim: str, paper: str, measured: str, *, agrees: bool | None) -> dict[str, Any]:
-    return {"claim": claim, "paper": paper, "measured": measured, "agrees": agrees}
-
-
-def _between(block: Mapping[str, Any], name: str) -> str:
-    bounds = block["intervals"].get(name)
+def _between(intervals: Intervals, name: str) -> str:
+    bounds = intervals.get(name)
     return "" if bounds is None else f" ({100 * bounds[0]:.1f} to {100 * bounds[1]:.1f})"
 
 
-def _plain_between(block: Mapping[str, Any], name: str) -> str:
-    bounds = block["intervals"].get(name)
+def _plain_between(intervals: Intervals, name: str) -> str:
+    bounds = intervals.get(name)
     return "" if bounds is None else f" ({bounds[0]:.3f} to {bounds[1]:.3f})"

@@ -10,41 +10,56 @@ Source: Hendrycks and Gimpel, ICLR 2017 (AUROC); Geifman and El-Yaniv, "Selectiv
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from shallowdeep.analysis.bootstrap import Floats, interval, weights
+from shallowdeep.analysis.bootstrap import Floats, Intervals, interval, weights
 from shallowdeep.errors import DataError
 
 METRICS = ("auroc", "fpr95", "aurc", "augrc")
 TRUE_POSITIVES = 0.95
 
 
-def detection(scores: ArrayLike, errors: ArrayLike) -> dict[str, float]:
-    """Return the four figures of one score.
+@dataclass(frozen=True)
+class Detection:
+    """How well one score tells errors from right answers.
+
+    Attributes:
+        auroc: area under the ROC curve; larger is better, 0.5 is chance.
+        fpr95: share of the right answers flagged where 95 % of the errors are; smaller is better.
+        aurc: mean error rate among the samples trusted most, over all coverages; a fraction, smaller is better.
+        augrc: mean over all coverages of errors trusted, as a share of all samples; smaller is better.
+        intervals: 95 % bootstrap intervals of these figures.
+    """
+
+    auroc: float
+    fpr95: float
+    aurc: float
+    augrc: float
+    intervals: Intervals = field(default_factory=dict)
+
+
+def detection(scores: ArrayLike, errors: ArrayLike) -> Detection:
+    """Return the four figures of one score, without intervals.
 
     Args:
         scores: (N,) floating, larger = likelier an error.
         errors: (N,) bool, whether each sample is answered wrongly.
 
-    Returns:
-        ``auroc`` (larger is better; .5 is chance), ``fpr95`` (share of the right answers flagged where 95 % of the
-        errors are; smaller is better), ``aurc`` (mean error rate among the samples trusted most, over all coverages)
-        and ``augrc`` (mean over all coverages of errors trusted, as a share of all samples); the latter two as
-        fractions, smaller is better.
-
     Raises:
         DataError: shapes do not go together, scores that are not finite, or errors that are all alike.
     """
     ranked = Ranking(scores, errors)
-    return {name: float(values[0]) for name, values in ranked.figures(np.ones((1, ranked.samples))).items()}
+    figures = {name: float(values[0]) for name, values in ranked.figures(np.ones((1, ranked.samples))).items()}
+    return Detection(figures["auroc"], figures["fpr95"], figures["aurc"], figures["augrc"])
 
 
 def detection_intervals(
     scores: Mapping[str, ArrayLike], errors: ArrayLike, resamples: int, seed: int = 0
-) -> dict[str, dict[str, list[float]]]:
+) -> dict[str, Intervals]:
     """Return bootstrap intervals of the figures of several scores, all on the same resamples.
 
     Args:
@@ -54,7 +69,7 @@ def detection_intervals(
         seed: of the draws.
 
     Returns:
-        By name of the score and of the figure, [low, high].
+        By name of the score.
 
     Raises:
         DataError: as `detection`.
@@ -150,7 +165,7 @@ def _or_nan(totals: Floats) -> Floats:
     return np.where(totals > 0, totals, np.nan)
 
 
-def _bounds(by_metric: Mapping[str, Sequence[Floats]]) -> dict[str, list[float]]:
+def _bounds(by_metric: Mapping[str, Sequence[Floats]]) -> Intervals:
     """Return intervals of what resamples gave."""
     found = {metric: interval(np.concatenate(values)) for metric, values in by_metric.items() if values}
     return {metric: bounds for metric, bounds in found.items() if bounds is not None}

@@ -88,7 +88,7 @@ def best_power(logits: Logits, errors: NDArray[np.bool_]) -> float:
     Raises:
         DataError: the errors are all alike.
     """
-    return min(POWERS, key=lambda power: detection(maxlogit_pnorm(logits, power), errors)["aurc"])
+    return min(POWERS, key=lambda power: detection(maxlogit_pnorm(logits, power), errors).aurc)
 
 
 PLAIN: dict[str, Callable[[Logits], Scores]] = {

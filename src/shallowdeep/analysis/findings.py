@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shallowdeep.analysis.accuracy import at_chance, correct_so_far, exit_accuracies
-from shallowdeep.analysis.answer_rule import evaluate_answer_rule, fit_answer_rule
-from shallowdeep.analysis.claims import claims
-from shallowdeep.analysis.confusion_levels import confusion_levels, confusion_scores
-from shallowdeep.analysis.error_detection import METRICS, detection, detection_intervals
+from shallowdeep.analysis.accuracy import ExitFigures, at_chance, correct_so_far, exit_accuracies
+from shallowdeep.analysis.answer_rule import AnswerRuleFindings, evaluate_answer_rule, fit_answer_rule
+from shallowdeep.analysis.claims import Claim, claims
+from shallowdeep.analysis.confusion_levels import ConfusionLevels, confusion_levels, confusion_scores
+from shallowdeep.analysis.error_detection import Detection, detection, detection_intervals
 from shallowdeep.analysis.error_indicators import DEFAULT_POWER, best_power, indicator_scores
-from shallowdeep.analysis.overthinking import RESAMPLES, destructive, per_class, wasteful
+from shallowdeep.analysis.overthinking import (
+    RESAMPLES,
+    ClassFindings,
+    Destructive,
+    Wasteful,
+    destructive,
+    per_class,
+    wasteful,
+)
 from shallowdeep.analysis.recorded import Recorded
-from shallowdeep.analysis.trajectories import classes_confused, trajectories
+from shallowdeep.analysis.trajectories import ClassPair, Trajectories, classes_confused, trajectories
 from shallowdeep.analysis.trajectory_predictor import FOLDS, TrajectoryPredictor
+from shallowdeep.documents import plain
 from shallowdeep.errors import DataError
 from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.predictions import ExitPredictions
@@ -26,22 +35,21 @@ from shallowdeep.exits.predictions import ExitPredictions
 
 @dataclass(frozen=True)
 class Findings:
-    """What predictions show; plain numbers, strings, lists and None, none infinite or not a number.
+    """What predictions show; no number is infinite or not a number.
 
     Attributes:
         samples: N.
         labelled: whether true labels are known; without, blocks that need them are None.
         classes: C names.
-        exits: of each ``name``, ``relative_cost``, ``accuracy``, ``correct_so_far``.
+        exits: what each costs and achieves.
         cumulative_accuracy: share of samples that some exit has right.
-        wasteful: right before the last exit: ``share`` ...
-        destructive: right early, wrong at the end: ``share_of_errors`` ...
+        wasteful: right before the last exit.
+        destructive: right early, wrong at the end.
         trajectories: kinds of paths that answers take from exit to exit.
-        classes_confused: pairs of classes that samples move between.
+        classes_confused: wrong answers that samples pass through, the commonest first.
         per_class: accuracy, waste and confusion of each class.
         confusion: how far exits disagree, on right and on wrong answers.
-        error_indicators: by name, ``auroc``, ``aurc``, ``augrc``, ``fpr95`` and their ``intervals``; positive is a
-            misclassification.
+        error_indicators: how well each tells errors of the final exit, by name.
         best_indicator: the name of the one with the highest AUROC.
         answer_rule: what answering by another exit than the last would give; None without ``tune``.
         paper: the paper's claims beside what is found here.
@@ -52,30 +60,30 @@ class Findings:
         >>> logits = np.zeros((2, 2, 2), np.float32)
         >>> logits[:, 0, 0] = logits[0, 1, 0] = logits[1, 1, 1] = 5  # the second image is right early, wrong at the end
         >>> predictions = shallowdeep.ExitPredictions(logits, np.array([0, 0]), np.array([0.5, 1.0]))
-        >>> shallowdeep.analyze(predictions, resamples=0).destructive["share_of_errors"]
+        >>> shallowdeep.analyze(predictions, resamples=0).destructive.share_of_errors
         1.0
     """
 
     samples: int
     labelled: bool
-    classes: list[str]
-    exits: list[dict[str, Any]]
+    classes: tuple[str, ...]
+    exits: tuple[ExitFigures, ...]
     cumulative_accuracy: float | None
-    wasteful: dict[str, Any] | None
-    destructive: dict[str, Any] | None
-    trajectories: dict[str, Any]
-    classes_confused: list[dict[str, Any]] | None
-    per_class: list[dict[str, Any]] | None
-    confusion: dict[str, Any] | None
-    error_indicators: dict[str, Any] | None
+    wasteful: Wasteful | None
+    destructive: Destructive | None
+    trajectories: Trajectories
+    classes_confused: tuple[ClassPair, ...] | None
+    per_class: tuple[ClassFindings, ...] | None
+    confusion: ConfusionLevels | None
+    error_indicators: Mapping[str, Detection] | None
     best_indicator: str | None
-    answer_rule: dict[str, Any] | None
-    paper: list[dict[str, Any]]
-    notes: list[str]
+    answer_rule: AnswerRuleFindings | None
+    paper: tuple[Claim, ...]
+    notes: tuple[str, ...]
 
     def to_json(self) -> str:
         """Return all of it as one JSON document."""
-        return json.dumps(asdict(self), indent=2, allow_nan=False)
+        return json.dumps(plain(self), indent=2, allow_nan=False)
 
 
 def findings_of(
@@ -106,7 +114,7 @@ def findings_of(
     notes = _notes(recorded, tune, statistics)
     accuracies = exit_accuracies(pred).tolist() if labelled else [None] * pred.exits
     so_far = correct_so_far(pred).tolist() if labelled else [None] * pred.exits
-    names = zip(recorded.exit_names, pred.costs, accuracies, so_far, strict=True)
+    rows = zip(recorded.exit_names, pred.costs, accuracies, so_far, strict=True)
     right = pred.logits[-1].argmax(axis=-1) == pred.labels if labelled else None
     levels = confusion_scores(pred.logits, statistics) if pred.exits > 1 else None
     indicators, best = _indicators(pred, right, tune, notes, resamples=resamples, seed=seed)
@@ -116,11 +124,8 @@ def findings_of(
     found = Findings(
         samples=pred.samples,
         labelled=labelled,
-        classes=list(recorded.class_names),
-        exits=[
-            {"name": name, "relative_cost": cost, "accuracy": accuracy, "correct_so_far": reached}
-            for name, cost, accuracy, reached in names
-        ],
+        classes=recorded.class_names,
+        exits=tuple(ExitFigures(*row) for row in rows),
         cumulative_accuracy=so_far[-1],
         wasteful=wasteful(pred, resamples, seed) if labelled else None,
         destructive=destructive(pred, resamples, seed) if labelled else None,
@@ -131,10 +136,10 @@ def findings_of(
         error_indicators=indicators,
         best_indicator=best,
         answer_rule=rule,
-        paper=[],
-        notes=notes,
+        paper=(),
+        notes=tuple(notes),
     )
-    return replace(found, paper=claims(asdict(found)))
+    return replace(found, paper=claims(found))
 
 
 def _indicators(
@@ -145,7 +150,7 @@ def _indicators(
     *,
     resamples: int,
     seed: int,
-) -> tuple[dict[str, Any] | None, str | None]:
+) -> tuple[dict[str, Detection] | None, str | None]:
     """Return the figures of every indicator and the name of the best; adds to the notes what is missing and why."""
     if right is None:
         return None, None
@@ -158,10 +163,8 @@ def _indicators(
     if predictor is not None:
         scores["trajectory"] = predictor.scores(pred.logits)
     intervals = detection_intervals(scores, ~right, resamples, seed)
-    found: dict[str, Any] = {
-        name: {**detection(values, ~right), "intervals": intervals[name]} for name, values in scores.items()
-    }
-    return found, max(found, key=lambda name: float(found[name][METRICS[0]]))
+    found = {name: replace(detection(values, ~right), intervals=intervals[name]) for name, values in scores.items()}
+    return found, max(found, key=lambda name: found[name].auroc)
 
 
 def _fitted(tune: ExitPredictions | None, notes: list[str]) -> tuple[float, TrajectoryPredictor | None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,22 +31,84 @@ Pixels = NDArray[np.uint8]
 FetchesPixels = Callable[[Indices], Pixels]
 """Images of some samples, given by (n,) integers in [0, N): (n, S, S, 3) uint8."""
 
-Maps = list[dict[str, Any]]
-
 _CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class ExitAnswer:
+    """What one exit answers for a sample.
+
+    Attributes:
+        exit: its name.
+        answer: name of the class.
+        right: whether that is the label; None where it is not known.
+        confidence: max softmax, in [0, 1]; None where it is not known.
+    """
+
+    exit: str
+    answer: str
+    right: bool | None
+    confidence: float | None
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Where the network looks, laid over a sample's image.
+
+    Attributes:
+        caption: at which exit, and for which answer.
+        image: PNG bytes.
+    """
+
+    caption: str
+    image: bytes
+
+
+@dataclass(frozen=True)
+class GallerySample:
+    """One sample of a gallery.
+
+    Attributes:
+        image: PNG or JPEG bytes; None where there are none.
+        label: name of the true class; None where it is not known.
+        answers: E of them, in the order of the exits.
+        maps: none, or one for each exit that is explained.
+        caption: what is to be seen.
+    """
+
+    image: bytes | None
+    label: str | None
+    answers: tuple[ExitAnswer, ...]
+    maps: tuple[HeatMap, ...]
+    caption: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Samples that show one thing.
+
+    Attributes:
+        title: a few words.
+        text: one sentence.
+        kind: ``destructive``, ``wasteful`` or ``simple-complex``.
+        samples: what is shown.
+    """
+
+    title: str
+    text: str
+    kind: str
+    samples: tuple[GallerySample, ...]
 
 
 class Galleries(NamedTuple):
     """What is to be shown, and why it is less than could be.
 
     Args:
-        galleries: each with ``title``, ``text`` (one sentence), ``kind`` (destructive, wasteful, simple-complex) and
-            ``samples``: ``image`` (PNG bytes or None), ``label``, ``answers`` (E of ``exit``, ``answer``, ``right``,
-            ``confidence``), ``maps`` (``caption`` and ``image``, PNG bytes) and ``caption``.
+        galleries: those that have samples.
         note: a sentence on maps that could not be made, or None.
     """
 
-    galleries: list[dict[str, Any]]
+    galleries: tuple[Gallery, ...]
     note: str | None
 
 
@@ -79,7 +142,7 @@ def galleries(
     shown = _Shown(pred, images, class_names, exit_names)
     destructive, note = _destructive(shown, count, network, preprocessing)
     found = [destructive, _wasteful(shown, count), _simple_and_complex(shown, count)]
-    return Galleries([gallery for gallery in found if gallery["samples"]], note)
+    return Galleries(tuple(gallery for gallery in found if gallery.samples), note)
 
 
 class _Shown:
@@ -109,32 +172,36 @@ class _Shown:
         return pixels
 
     def entries(
-        self, samples: Indices, captions: Sequence[str], pixels: Pixels | None, maps: Sequence[Maps] | None = None
-    ) -> list[dict[str, Any]]:
+        self,
+        samples: Indices,
+        captions: Sequence[str],
+        pixels: Pixels | None,
+        maps: Sequence[Sequence[HeatMap]] | None = None,
+    ) -> tuple[GallerySample, ...]:
         """A gallery's ``samples``."""
-        return [
-            {
-                "image": None if pixels is None else _png(pixels[place]),
-                "label": self.class_names[self.labels[sample]],
-                "answers": [self._answer(exit_, sample) for exit_ in range(self.pred.exits)],
-                "maps": [] if maps is None else maps[place],
-                "caption": captions[place],
-            }
+        return tuple(
+            GallerySample(
+                image=None if pixels is None else _png(pixels[place]),
+                label=self.class_names[self.labels[sample]],
+                answers=tuple(self._answer(exit_, sample) for exit_ in range(self.pred.exits)),
+                maps=() if maps is None else tuple(maps[place]),
+                caption=captions[place],
+            )
             for place, sample in enumerate(samples)
-        ]
+        )
 
-    def _answer(self, exit_: int, sample: int) -> dict[str, Any]:
-        return {
-            "exit": self.exit_names[exit_],
-            "answer": self.class_names[self.answers[exit_, sample]],
-            "right": bool(self.correct[exit_, sample]),
-            "confidence": float(self.confidence[exit_, sample]),
-        }
+    def _answer(self, exit_: int, sample: int) -> ExitAnswer:
+        return ExitAnswer(
+            exit=self.exit_names[exit_],
+            answer=self.class_names[self.answers[exit_, sample]],
+            right=bool(self.correct[exit_, sample]),
+            confidence=float(self.confidence[exit_, sample]),
+        )
 
 
 def _destructive(
     shown: _Shown, count: int, network: ShallowDeepNetwork | None, preprocessing: Preprocessing | None
-) -> tuple[dict[str, Any], str | None]:
+) -> tuple[Gallery, str | None]:
     """The gallery of samples that an early exit had right and the final one has wrong, and the note on its maps."""
     samples = destructive_samples(shown.pred, count)
     total = int(((shown.right_at >= 0) & ~shown.correct[-1]).sum())
@@ -145,30 +212,30 @@ def _destructive(
         f"Right at {shown.exit_names[k]}, {shown.class_names[answer]} at the end"
         for k, answer in zip(shown.right_at[samples], shown.answers[-1, samples], strict=True)
     ]
-    gallery = {
-        "title": "Right early, wrong at the end",
-        "text": f"Of {total:,} samples that an early exit had right and the final exit has wrong, "
+    gallery = Gallery(
+        title="Right early, wrong at the end",
+        text=f"Of {total:,} samples that an early exit had right and the final exit has wrong, "
         "the ones it was surest of, at most a third of them of one class.",
-        "kind": "destructive",
-        "samples": shown.entries(samples, captions, pixels, maps),
-    }
+        kind="destructive",
+        samples=shown.entries(samples, captions, pixels, maps),
+    )
     return gallery, note
 
 
-def _wasteful(shown: _Shown, count: int) -> dict[str, Any]:
+def _wasteful(shown: _Shown, count: int) -> Gallery:
     """The gallery of samples that the first exit and the final one have right."""
     samples = wasteful_samples(shown.pred, count)
     total, first = int((shown.correct[0] & shown.correct[-1]).sum()), shown.exit_names[0]
-    return {
-        "title": "Right at once, and computed to the end",
-        "text": f"Of {total:,} samples that {first} has right at {100 * float(shown.pred.costs[0]):.0f} % of the "
+    return Gallery(
+        title="Right at once, and computed to the end",
+        text=f"Of {total:,} samples that {first} has right at {100 * float(shown.pred.costs[0]):.0f} % of the "
         "backbone's cost, and the final exit too, the surest of each class.",
-        "kind": "wasteful",
-        "samples": shown.entries(samples, [f"Right at {first} and at the end"] * len(samples), shown.pixels(samples)),
-    }
+        kind="wasteful",
+        samples=shown.entries(samples, [f"Right at {first} and at the end"] * len(samples), shown.pixels(samples)),
+    )
 
 
-def _simple_and_complex(shown: _Shown, count: int) -> dict[str, Any]:
+def _simple_and_complex(shown: _Shown, count: int) -> Gallery:
     """The gallery of one class's samples that the first exit has right, and that a late exit is the first to."""
     half = max(1, count // 2)
     pair = simple_and_complex(shown.pred, half)
@@ -176,13 +243,13 @@ def _simple_and_complex(shown: _Shown, count: int) -> dict[str, Any]:
     name = "" if pair.label is None else shown.class_names[pair.label]
     firsts = shown.correct[:, samples].argmax(axis=0)
     captions = [f"{'Complex' if k else 'Simple'}: first right at {shown.exit_names[k]}" for k in firsts]
-    return {
-        "title": f"Simple and complex: {name}",
-        "text": f"Samples of {name} that {shown.exit_names[0]} has right, and samples of it that no exit has right "
+    return Gallery(
+        title=f"Simple and complex: {name}",
+        text=f"Samples of {name} that {shown.exit_names[0]} has right, and samples of it that no exit has right "
         "before one of the last.",
-        "kind": "simple-complex",
-        "samples": shown.entries(samples, captions, shown.pixels(samples)),
-    }
+        kind="simple-complex",
+        samples=shown.entries(samples, captions, shown.pixels(samples)),
+    )
 
 
 def _maps(
@@ -191,12 +258,12 @@ def _maps(
     samples: Indices,
     pixels: Pixels,
     preprocessing: Preprocessing,
-) -> tuple[list[Maps], str | None]:
+) -> tuple[list[list[HeatMap]], str | None]:
     """Maps of each sample at the early exit that was right and at the final one, and the note on those refused."""
     device = next(network.parameters()).device
     inputs = preprocessing.normalize(torch.tensor(pixels, device=device).permute(0, 3, 1, 2))
     last, right_at = shown.pred.exits - 1, shown.right_at[samples]
-    found: list[Maps] = [[] for _ in samples]
+    found: list[list[HeatMap]] = [[] for _ in samples]
     refused: dict[str, str] = {}
     for exit_ in [*np.unique(right_at), last]:
         places = np.arange(len(samples)) if exit_ == last else np.flatnonzero(right_at == exit_)
@@ -209,7 +276,7 @@ def _maps(
             continue
         for place, answer, heat in zip(places, answers, heats.cpu().numpy(), strict=True):
             caption = f"at {where}, for {shown.class_names[answer]!r}"
-            found[place].append({"caption": caption, "image": _png(overlay(pixels[place], heat))})
+            found[place].append(HeatMap(caption, _png(overlay(pixels[place], heat))))
     if not refused:
         return found, None
     which = f" at {', '.join(refused)}" if any(found) else ""

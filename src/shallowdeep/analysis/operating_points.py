@@ -20,7 +20,7 @@ ACCURACY_LOSS = 0.01
 class OperatingPoint:
     """One objective, the threshold chosen for it on ``tune``, and what that does on the split shown.
 
-    Args:
+    Attributes:
         rule: the objective, such as ``"cost <= 25 %"`` or ``"points lost <= 1"``.
         threshold: chosen on ``tune`` alone; None, with all that follows, where no threshold fits there.
         tune_accuracy: fraction, on the split the threshold was chosen on (so a little flattering).

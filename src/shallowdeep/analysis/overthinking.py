@@ -9,18 +9,107 @@ Source: Kaya, Hong, Dumitras, "Shallow-Deep Networks", ICML 2019, sections 5 and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shallowdeep.analysis.accuracy import correctness
-from shallowdeep.analysis.bootstrap import Floats, intervals_of_counts
+from shallowdeep.analysis.bootstrap import Floats, Intervals, intervals_of_counts
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.exits.signals import max_probability
 
 RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Wasteful:
+    """Figures of wasteful overthinking: right at some exit before the last.
+
+    Attributes:
+        share: of the samples, right at some exit before the last.
+        and_final_right: share of the samples, right early and at the end.
+        oracle_cost: mean relative cost if each sample stopped at its first right exit, or at the end if none is right.
+        oracle_accuracy: fraction that some exit is right about.
+        first_right: E counts of samples, by the first exit that is right.
+        never_right: count of samples that no exit is right about.
+        intervals: of the first four.
+    """
+
+    share: float
+    and_final_right: float
+    oracle_cost: float
+    oracle_accuracy: float
+    first_right: tuple[int, ...]
+    never_right: int
+    intervals: Intervals
+
+
+@dataclass(frozen=True)
+class Quartiles:
+    """The middle half of some values.
+
+    Attributes:
+        low: the first quartile.
+        median: the second.
+        high: the third.
+    """
+
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Destructive:
+    """Figures of destructive overthinking: right at an earlier exit, wrong at the end.
+
+    Attributes:
+        errors: count of the final exit's.
+        share_of_errors: fraction of them that an earlier exit had right; None without errors.
+        chance: what `chance_level` gives for that; None without errors.
+        chance_together: what `chance_level_together` gives; None without errors.
+        accuracy_gain: fraction that an ideal stopping rule would add to the accuracy.
+        last_right_at: E-1 counts of destructive samples, by the last early exit that was right.
+        confidence_when_right: max softmax at that exit; None without destructive samples.
+        final_confidence: max softmax of the same samples at the final exit; None without them.
+        intervals: of ``share_of_errors`` and ``accuracy_gain``.
+    """
+
+    errors: int
+    share_of_errors: float | None
+    chance: float | None
+    chance_together: float | None
+    accuracy_gain: float
+    last_right_at: tuple[int, ...]
+    confidence_when_right: Quartiles | None
+    final_confidence: Quartiles | None
+    intervals: Intervals
+
+
+@dataclass(frozen=True)
+class ClassFindings:
+    """Overthinking in one class; what a class without samples or errors has no value for is None.
+
+    Attributes:
+        class_: its name.
+        samples: count of those of the class.
+        accuracy: fraction, of the final exit.
+        wasteful: fraction of the class's samples that an exit before the last has right; None for a single exit.
+        destructive: fraction of the class's errors that an earlier exit had right; None for a single exit.
+        oracle_cost: mean relative cost of stopping at the first right exit; None for a single exit.
+        mean_confusion: over the class's samples; None where confusion is not known.
+    """
+
+    class_: str
+    samples: int
+    accuracy: float | None
+    wasteful: float | None
+    destructive: float | None
+    oracle_cost: float | None
+    mean_confusion: float | None
 
 
 def first_right(correct: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -67,19 +156,13 @@ def cross_table(correct: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.bincount(cells, minlength=2 * (exits + 1)).reshape(exits + 1, 2)
 
 
-def wasteful(pred: ExitPredictions, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any] | None:
-    """Return the figures of wasteful overthinking.
+def wasteful(pred: ExitPredictions, resamples: int = RESAMPLES, seed: int = 0) -> Wasteful | None:
+    """Return the figures of wasteful overthinking; None for a single exit.
 
     Args:
         pred: predictions of all exits on one split.
         resamples: for intervals; 0 for none.
         seed: of the resampling.
-
-    Returns:
-        ``share`` right at some exit before the last, ``and_final_right`` (of all samples, right early and at the end),
-        ``oracle_cost`` (mean relative cost if each stopped at its first right exit, and went to the end where none
-        is), ``oracle_accuracy``, ``first_right`` (E counts), ``never_right`` (a count) and ``intervals``; None for a
-        single exit.
     """
     if pred.exits == 1:
         return None
@@ -90,28 +173,21 @@ def wasteful(pred: ExitPredictions, resamples: int = RESAMPLES, seed: int = 0) -
         return _wasteful_figures(counts.reshape(len(counts), -1, 2), costs)
 
     values = {name: float(value[0]) for name, value in figures(table.reshape(1, -1).astype(np.float64)).items()}
-    return {
+    return Wasteful(
         **values,
-        "first_right": table.sum(axis=1)[:-1].tolist(),
-        "never_right": int(table[-1].sum()),
-        "intervals": intervals_of_counts(table.ravel(), figures, resamples, seed),
-    }
+        first_right=tuple(table.sum(axis=1)[:-1].tolist()),
+        never_right=int(table[-1].sum()),
+        intervals=intervals_of_counts(table.ravel(), figures, resamples, seed),
+    )
 
 
-def destructive(pred: ExitPredictions, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any] | None:
-    """Return the figures of destructive overthinking.
+def destructive(pred: ExitPredictions, resamples: int = RESAMPLES, seed: int = 0) -> Destructive | None:
+    """Return the figures of destructive overthinking; None for a single exit.
 
     Args:
         pred: predictions of all exits on one split.
         resamples: for intervals; 0 for none.
         seed: of the resampling.
-
-    Returns:
-        ``errors`` of the final exit, ``share_of_errors`` that an earlier exit had right, its chance levels ``chance``
-        and ``chance_together`` (see `chance_level`; all None without errors), ``accuracy_gain`` (what an ideal
-        stopping rule would add), ``last_right_at`` (E-1 counts, by the last early exit that was right),
-        ``confidence_when_right`` (there) and ``final_confidence`` (quartiles ``low``, ``median``, ``high`` of max
-        softmax, None without such samples), and ``intervals``; None for a single exit.
     """
     if pred.exits == 1:
         return None
@@ -126,17 +202,17 @@ def destructive(pred: ExitPredictions, resamples: int = RESAMPLES, seed: int = 0
     lost = np.flatnonzero(correct[:-1].any(axis=0) & ~correct[-1])
     last = last_early_right(correct[:, lost])
     logits = to_numpy(pred.logits)
-    return {
-        "errors": errors,
-        "share_of_errors": values["share_of_errors"] if errors else None,
-        "chance": chance_level(pred) if errors else None,
-        "chance_together": chance_level_together(pred) if errors else None,
-        "accuracy_gain": values["accuracy_gain"],
-        "last_right_at": np.bincount(last, minlength=pred.exits - 1).tolist(),
-        "confidence_when_right": quartiles(max_probability(logits[last, lost])),
-        "final_confidence": quartiles(max_probability(logits[-1, lost])),
-        "intervals": intervals_of_counts(table.ravel(), figures, resamples, seed),
-    }
+    return Destructive(
+        errors=errors,
+        share_of_errors=values["share_of_errors"] if errors else None,
+        chance=chance_level(pred) if errors else None,
+        chance_together=chance_level_together(pred) if errors else None,
+        accuracy_gain=values["accuracy_gain"],
+        last_right_at=tuple(np.bincount(last, minlength=pred.exits - 1).tolist()),
+        confidence_when_right=quartiles(max_probability(logits[last, lost])),
+        final_confidence=quartiles(max_probability(logits[-1, lost])),
+        intervals=intervals_of_counts(table.ravel(), figures, resamples, seed),
+    )
 
 
 def chance_level(pred: ExitPredictions) -> float:
@@ -182,18 +258,15 @@ def chance_level_together(pred: ExitPredictions) -> float:
     return float(np.mean(given.mean(axis=0)[labels[errors]]))
 
 
-def per_class(pred: ExitPredictions, names: Sequence[str], confusions: Floats | None = None) -> list[dict[str, Any]]:
-    """Return overthinking class by class.
+def per_class(
+    pred: ExitPredictions, names: Sequence[str], confusions: Floats | None = None
+) -> tuple[ClassFindings, ...]:
+    """Return overthinking class by class, in the order of the names.
 
     Args:
         pred: predictions of all exits on one split.
         names: C of them.
         confusions: (N,), or None for none.
-
-    Returns:
-        For each class ``class``, ``samples``, ``accuracy`` (of the final exit), ``wasteful``, ``destructive`` (share of
-        its errors), ``oracle_cost`` and ``mean_confusion``; what a class without samples or errors has no value for is
-        None.
     """
     correct, labels = to_numpy(correctness(pred)), to_numpy(pred.labels)
     costs = np.asarray(pred.costs)
@@ -203,24 +276,26 @@ def per_class(pred: ExitPredictions, names: Sequence[str], confusions: Floats | 
         table = cross_table(correct[:, mine])[None].astype(np.float64)
         found, one_exit = int(mine.sum()), pred.exits == 1
         lost, waste = _destructive_figures(table), _wasteful_figures(table, costs)
-        rows.append({
-            "class": name,
-            "samples": found,
-            "accuracy": float(correct[-1, mine].mean()) if found else None,
-            "wasteful": None if one_exit else _number(waste["share"]),
-            "destructive": None if one_exit else _number(lost["share_of_errors"]),
-            "oracle_cost": None if one_exit else _number(waste["oracle_cost"]),
-            "mean_confusion": float(confusions[mine].mean()) if confusions is not None and found else None,
-        })  # fmt: skip
-    return rows
+        rows.append(
+            ClassFindings(
+                class_=name,
+                samples=found,
+                accuracy=float(correct[-1, mine].mean()) if found else None,
+                wasteful=None if one_exit else _number(waste["share"]),
+                destructive=None if one_exit else _number(lost["share_of_errors"]),
+                oracle_cost=None if one_exit else _number(waste["oracle_cost"]),
+                mean_confusion=float(confusions[mine].mean()) if confusions is not None and found else None,
+            )
+        )
+    return tuple(rows)
 
 
-def quartiles(values: NDArray[Any]) -> dict[str, float] | None:
-    """Return ``low``, ``median`` and ``high`` quartile of some values (n,); None without any."""
+def quartiles(values: NDArray[Any]) -> Quartiles | None:
+    """Return the quartiles of some values (n,); None without any."""
     if not len(values):
         return None
     low, median, high = np.quantile(np.asarray(values, dtype=np.float64), [0.25, 0.5, 0.75])
-    return {"low": float(low), "median": float(median), "high": float(high)}
+    return Quartiles(float(low), float(median), float(high))
 
 
 def _wasteful_figures(table: Floats, costs: Floats) -> dict[str, Floats]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,47 @@ from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.predictions import ExitPredictions
 
 STABLE, WRONG_TO_RIGHT, RIGHT_TO_WRONG, FLICKERING = range(4)
-NAMES = ("stable", "wrong_to_right", "right_to_wrong", "flickering")
 MOST_PAIRS = 10
 
 Answers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """How answers change from exit to exit; fractions of the samples, unless said otherwise.
+
+    Attributes:
+        stable: one answer throughout.
+        changing: the rest.
+        mean_switches: how often an answer changes, a mean over the samples.
+        wrong_to_right: wrong, then right from some exit on; None without labels.
+        right_to_wrong: right, then wrong from some exit on; None without labels.
+        flickering: neither stable nor one of these two; None without labels.
+    """
+
+    stable: float
+    changing: float
+    mean_switches: float
+    wrong_to_right: float | None
+    right_to_wrong: float | None
+    flickering: float | None
+
+
+@dataclass(frozen=True)
+class ClassPair:
+    """A wrong answer that samples of one class pass through.
+
+    Attributes:
+        label: name of their class.
+        answer: name of the class that some exit before the last gives instead.
+        samples: count of those that this happens to.
+        then_right: how many of them the final exit has right.
+    """
+
+    label: str
+    answer: str
+    samples: int
+    then_right: int
 
 
 def switches(answers: Answers) -> Answers:
@@ -53,40 +91,38 @@ def kinds(answers: Answers, labels: NDArray[Any]) -> Answers:
     return found
 
 
-def trajectories(logits: NDArray[Any], labels: NDArray[Any] | None) -> dict[str, float | None]:
+def trajectories(logits: NDArray[Any], labels: NDArray[Any] | None) -> Trajectories:
     """Return shares of the kinds of trajectories.
 
     Args:
         logits: (E, N, C) floating, unnormalised.
         labels: (N,) integers, or None where they are not known.
-
-    Returns:
-        ``stable``, ``changing`` (the rest), ``mean_switches``, and ``wrong_to_right``, ``right_to_wrong``,
-        ``flickering``, which are None without labels; fractions of the samples.
     """
     answers = logits.argmax(axis=-1)
     changed = switches(answers)
     stable = float((changed == 0).mean())
-    found: dict[str, float | None] = {
-        "stable": stable, "changing": 1 - stable, "mean_switches": float(changed.mean()), **dict.fromkeys(NAMES[1:])
-    }  # fmt: skip
-    if labels is not None:
-        kind = kinds(answers, labels)
-        found.update({name: float((kind == number).mean()) for number, name in enumerate(NAMES) if number})
-    return found
+    kind = None if labels is None else kinds(answers, labels)
+
+    def share(wanted: int) -> float | None:
+        return None if kind is None else float((kind == wanted).mean())
+
+    return Trajectories(
+        stable=stable,
+        changing=1 - stable,
+        mean_switches=float(changed.mean()),
+        wrong_to_right=share(WRONG_TO_RIGHT),
+        right_to_wrong=share(RIGHT_TO_WRONG),
+        flickering=share(FLICKERING),
+    )
 
 
-def classes_confused(pred: ExitPredictions, names: Sequence[str], most: int = MOST_PAIRS) -> list[dict[str, Any]]:
-    """Return the wrong answers that samples pass through most.
+def classes_confused(pred: ExitPredictions, names: Sequence[str], most: int = MOST_PAIRS) -> tuple[ClassPair, ...]:
+    """Return the wrong answers that samples pass through most, the commonest first.
 
     Args:
         pred: predictions of all exits on one split.
         names: C of them.
         most: pairs to return.
-
-    Returns:
-        The commonest pairs: ``label``, ``answer`` (another class, given by some exit before the last), ``samples`` that
-        this happens to, and ``then_right``, how many of these the final exit gets right; commonest first.
     """
     answers, labels = to_numpy(pred.logits).argmax(axis=-1), to_numpy(pred.labels).astype(np.int64)
     count, classes = pred.samples, pred.classes
@@ -98,12 +134,7 @@ def classes_confused(pred: ExitPredictions, names: Sequence[str], most: int = MO
     pairs, place, samples = np.unique(labels[who] * classes + answer, return_inverse=True, return_counts=True)
     mended = np.bincount(place[answers[-1, who] == labels[who]], minlength=len(pairs))
     order = np.argsort(-samples, kind="stable")[:most]
-    return [
-        {
-            "label": names[pairs[row] // classes],
-            "answer": names[pairs[row] % classes],
-            "samples": int(samples[row]),
-            "then_right": int(mended[row]),
-        }
+    return tuple(
+        ClassPair(names[pairs[row] // classes], names[pairs[row] % classes], int(samples[row]), int(mended[row]))
         for row in order
-    ]
+    )

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from shallowdeep.bench.worker import ENGINE, STATIC
 from shallowdeep.bench.workers import (
     TRIALS,
+    PairedRatio,
     Process,
     batches_a_turn,
     best_pool,
@@ -24,7 +25,7 @@ from shallowdeep.bench.workers import (
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.inference.backends.registry import backend_module
 from shallowdeep.inference.bundle import Bundle
-from shallowdeep.machine import this_machine
+from shallowdeep.machine import Machine, this_machine
 from shallowdeep.progress import SILENT, Bar, Progress
 
 BATCH_SIZES = (1, 8, 32, 64, 256)
@@ -33,6 +34,98 @@ _SEGMENT_REPEATS = 5
 _CONTENDER = ("-m", "shallowdeep.bench.worker")
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pools:
+    """The pool of threads that suits each side best.
+
+    Attributes:
+        engine: its name, as the backend calls it.
+        static: likewise.
+    """
+
+    engine: str
+    static: str
+
+
+@dataclass(frozen=True)
+class BatchTiming:
+    """Engine against static network at one batch size; times are medians over rounds.
+
+    Attributes:
+        batch_size: images in a batch.
+        static_ms: milliseconds a batch of the static network.
+        engine_ms: milliseconds a batch of the engine.
+        speedup: static over engine.
+        ideal_speedup: of the static network stopped where each image stops, by the segments' time.
+        ideal_speedup_macs: the same by multiply-adds.
+        of_ideal: share of the ideal speed-up that is reached.
+        relative_cost: mean over the images timed.
+        exit_shares: share of the images timed that leave at each exit, E of them.
+        overhead_share: share of the engine's time outside calls of segments.
+        segment_ms: milliseconds of each segment on whole batches.
+        pools: of threads.
+    """
+
+    batch_size: int
+    static_ms: float
+    engine_ms: float
+    speedup: PairedRatio
+    ideal_speedup: float
+    ideal_speedup_macs: float
+    of_ideal: float
+    relative_cost: float
+    exit_shares: tuple[float, ...]
+    overhead_share: float
+    segment_ms: tuple[float, ...]
+    pools: Pools
+
+
+@dataclass(frozen=True)
+class PeakMemory:
+    """Most bytes that both sides have had resident; 0 where the system does not tell.
+
+    Attributes:
+        engine_bytes: of the engine's process.
+        static_bytes: of the static network's.
+        engine_growth_bytes: by how much the engine's grew since it was ready.
+        static_growth_bytes: likewise.
+        ratio: engine over static; None where it is not known.
+    """
+
+    engine_bytes: int
+    static_bytes: int
+    engine_growth_bytes: int
+    static_growth_bytes: int
+    ratio: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What ``bench`` finds.
+
+    Attributes:
+        bundle: its path.
+        data: name of the dataset that the images are from.
+        backend: that runs both sides.
+        model: name of the network.
+        images: how many were to choose from.
+        rounds: of turns, for each batch size.
+        machine: that it was measured on.
+        batches: one a batch size, in the order asked for.
+        peak_memory: at the largest batch size.
+    """
+
+    bundle: str
+    data: str
+    backend: str
+    model: str
+    images: int
+    rounds: int
+    machine: Machine
+    batches: tuple[BatchTiming, ...]
+    peak_memory: PeakMemory
 
 
 def workers(bundle: Bundle, side: str, images: Path, threads: int) -> list[Process]:
@@ -47,11 +140,12 @@ def compare(
     bundle: Bundle,
     images: NDArray[np.float32],
     *,
+    data: str,
     batch_sizes: Sequence[int] = BATCH_SIZES,
     rounds: int = ROUNDS,
     threads: int,
     progress: Progress = SILENT,
-) -> dict[str, Any]:
+) -> Comparison:
     """Time a bundle's engine against its static network.
 
     In every round each runs the same batches once, in alternating order; which pool of threads suits each best is
@@ -61,13 +155,11 @@ def compare(
     Args:
         bundle: with its static network.
         images: (N, 3, S, S) normalised; real ones, since they decide who leaves where.
+        data: name of the dataset that they are from.
         batch_sizes: to measure.
         rounds: for each.
         threads: of each worker.
         progress: told how many rounds are done.
-
-    Returns:
-        The ``bench`` document.
 
     Raises:
         ConfigurationError: the bundle has no static network, or there are no images.
@@ -90,16 +182,19 @@ def compare(
             sides = _Sides(bundle, engines, statics, exits)
             with progress.start("timing", "rounds", rounds * len(batch_sizes)) as bar:
                 measured = [_at_size(sides, size, rounds, bar) for size in batch_sizes]
-            memory = _memory(*max(measured, key=lambda one: one.size)[1:3])
-    return {
-        "backend": bundle.backend,
-        "model": bundle.model,
-        "images": len(images),
-        "rounds": rounds,
-        "machine": this_machine(threads),
-        "batches": [one.document for one in measured],
-        "peak_memory": memory,
-    }
+            largest = max(measured, key=lambda one: one.timing.batch_size)
+            memory = _memory(largest.engine, largest.static)
+    return Comparison(
+        bundle=str(bundle.path),
+        data=data,
+        backend=bundle.backend,
+        model=bundle.model,
+        images=len(images),
+        rounds=rounds,
+        machine=this_machine(threads),
+        batches=tuple(one.timing for one in measured),
+        peak_memory=memory,
+    )
 
 
 @dataclass(frozen=True)
@@ -115,10 +210,9 @@ class _Sides:
 class _AtSize(NamedTuple):
     """What one batch size gave, and the processes that ran it."""
 
-    size: int
     engine: Process
     static: Process
-    document: dict[str, Any]
+    timing: BatchTiming
 
 
 class Ideal(NamedTuple):
@@ -174,30 +268,30 @@ def _at_size(sides: _Sides, size: int, rounds: int, bar: Bar) -> _AtSize:
         float(spans.sum()) if whole else float(np.median(times[STATIC])),
     )
     speedup = paired_ratio(times[STATIC], times[ENGINE])
-    document = {
-        "batch_size": size,
-        "static_ms": 1e3 * float(np.median(times[STATIC])),
-        "engine_ms": 1e3 * float(np.median(times[ENGINE])),
-        "speedup": speedup,
-        "ideal_speedup": ideal.by_time,
-        "ideal_speedup_macs": ideal.by_macs,
-        "of_ideal": speedup["median"] / ideal.by_time,
-        "relative_cost": ideal.relative_cost,
-        "exit_shares": [float(np.mean(timed == exit_)) for exit_ in range(bundle.policy.exits)],
-        "overhead_share": float(np.median(overhead)),
-        "segment_ms": (1e3 * spans).tolist(),
-        "pools": {"engine": engine.pool, "static": static.pool},
-    }
-    return _AtSize(size, engine, static, document)
+    timing = BatchTiming(
+        batch_size=size,
+        static_ms=1e3 * float(np.median(times[STATIC])),
+        engine_ms=1e3 * float(np.median(times[ENGINE])),
+        speedup=speedup,
+        ideal_speedup=ideal.by_time,
+        ideal_speedup_macs=ideal.by_macs,
+        of_ideal=speedup.median / ideal.by_time,
+        relative_cost=ideal.relative_cost,
+        exit_shares=tuple(float(np.mean(timed == exit_)) for exit_ in range(bundle.policy.exits)),
+        overhead_share=float(np.median(overhead)),
+        segment_ms=tuple((1e3 * spans).tolist()),
+        pools=Pools(engine.pool, static.pool),
+    )
+    return _AtSize(engine, static, timing)
 
 
-def _memory(engine: Process, static: Process) -> dict[str, Any]:
+def _memory(engine: Process, static: Process) -> PeakMemory:
     """Most bytes that both sides have had resident, and by how much they grew since they were ready."""
     mine, theirs = engine.order("memory"), static.order("memory")
-    return {
-        "engine_bytes": mine["peak"],
-        "static_bytes": theirs["peak"],
-        "engine_growth_bytes": mine["peak"] - mine["opened"],
-        "static_growth_bytes": theirs["peak"] - theirs["opened"],
-        "ratio": mine["peak"] / theirs["peak"] if theirs["peak"] else None,
-    }
+    return PeakMemory(
+        engine_bytes=mine["peak"],
+        static_bytes=theirs["peak"],
+        engine_growth_bytes=mine["peak"] - mine["opened"],
+        static_growth_bytes=theirs["peak"] - theirs["opened"],
+        ratio=mine["peak"] / theirs["peak"] if theirs["peak"] else None,
+    )

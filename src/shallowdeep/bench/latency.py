@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib.util
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shallowdeep.bench.workers import paired_ratio
+from shallowdeep.bench.workers import PairedRatio, paired_ratio
 from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.exits.policy import Policy
 from shallowdeep.inference.engine import EarlyExitEngine
-from shallowdeep.machine import this_machine
+from shallowdeep.machine import Machine, this_machine
 from shallowdeep.progress import Bar
 
 if TYPE_CHECKING:
@@ -42,16 +42,33 @@ class Timing:
         on_cpu = next(self.network.parameters()).device.type == "cpu"
         return "onnxruntime" if on_cpu and importlib.util.find_spec("onnxruntime") else "torch"
 
-    def machine(self) -> dict[str, Any]:
+    def machine(self) -> Machine:
         """What figures are measured on, and when."""
         import torch  # noqa: PLC0415 - for its number of threads and the name of a GPU
 
         device = next(self.network.parameters()).device
-        gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
-        return {**this_machine(torch.get_num_threads()), **gpu}
+        gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+        return this_machine(torch.get_num_threads(), gpu)
 
 
-def latency(timing: Timing, policy: Policy, clean: Array, adversarial: Array) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Latency:
+    """How long the engine takes for a batch of each kind of input.
+
+    Attributes:
+        batch_size: of the inputs.
+        clean_ms: milliseconds a batch of clean inputs, median over rounds.
+        attacked_ms: the same of adversarial inputs.
+        ratio: attacked over clean.
+    """
+
+    batch_size: int
+    clean_ms: float
+    attacked_ms: float
+    ratio: PairedRatio
+
+
+def latency(timing: Timing, policy: Policy, clean: Array, adversarial: Array) -> tuple[Latency, ...]:
     """Return how long a batch of each takes.
 
     Args:
@@ -61,8 +78,7 @@ def latency(timing: Timing, policy: Policy, clean: Array, adversarial: Array) ->
         adversarial: likewise, the same images changed.
 
     Returns:
-        For each batch size that N allows: ``batch_size``, ``clean_ms``, ``attacked_ms`` (medians over rounds) and
-        ``ratio`` (attacked over clean, of the same round: ``median``, ``low``, ``high``).
+        One for each batch size that N allows.
     """
     engine = EarlyExitEngine(timing.network, policy, timing.backend)
     inputs = [
@@ -79,14 +95,14 @@ def latency(timing: Timing, policy: Policy, clean: Array, adversarial: Array) ->
             timing.bar.advance(1 if number else 0)
         clean_times, attacked_times = times[0][1:], times[1][1:]  # the first round warms up
         found.append(
-            {
-                "batch_size": size,
-                "clean_ms": 1e3 * float(np.median(clean_times)),
-                "attacked_ms": 1e3 * float(np.median(attacked_times)),
-                "ratio": paired_ratio(attacked_times, clean_times),
-            }
+            Latency(
+                batch_size=size,
+                clean_ms=1e3 * float(np.median(clean_times)),
+                attacked_ms=1e3 * float(np.median(attacked_times)),
+                ratio=paired_ratio(attacked_times, clean_times),
+            )
         )
-    return found
+    return tuple(found)
 
 
 def _seconds(engine: EarlyExitEngine, images: Array, size: int, number: int) -> float:

@@ -63,6 +63,21 @@ class Process:
         return json.loads(line)
 
 
+@dataclass(frozen=True)
+class PairedRatio:
+    """Ratio of two times measured in turns, in the same rounds.
+
+    Attributes:
+        median: over the rounds.
+        low: end of a 95 % bootstrap interval of the median, over rounds.
+        high: its other end.
+    """
+
+    median: float
+    low: float
+    high: float
+
+
 def start(pool: str, command: Sequence[str], threads: int) -> Process:
     """Start a worker; its first answer says that it is ready."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
@@ -105,10 +120,10 @@ def best_pool(processes: Sequence[Process], size: int, count: int) -> Process:
     return processes[int(np.median(seconds, axis=0).argmin())]
 
 
-def paired_ratio(slower: Sequence[float], faster: Sequence[float]) -> dict[str, float]:
+def paired_ratio(slower: Sequence[float], faster: Sequence[float]) -> PairedRatio:
     """Median of the rounds' ratios slower/faster, with a 95 % bootstrap interval over rounds."""
     ratios = np.asarray(slower) / np.asarray(faster)
     generator = np.random.default_rng(0)
     medians = np.median(ratios[generator.integers(len(ratios), size=(RESAMPLES, len(ratios)))], axis=1)
     low, high = np.quantile(medians, [0.025, 0.975])
-    return {"median": float(np.median(ratios)), "low": float(low), "high": float(high)}
+    return PairedRatio(float(np.median(ratios)), float(low), float(high))

@@ -20,11 +20,12 @@ from scipy.special import bdtr
 from shallowdeep.calibration.certification import SHARED
 from shallowdeep.calibration.risk import DISAGREEMENT, LEAST_RISK, last_passing, samples_needed
 from shallowdeep.errors import ConfigurationError
-from shallowdeep.exits.abstention import CONFUSION, INDICATORS, Abstention, doubts
+from shallowdeep.exits.abstention import CONFUSION, INDICATORS, Abstention, AnswersGiven, doubts
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.confusion import ConfusionStatistics, confusion
 from shallowdeep.exits.policy import Decisions, Policy, decide
 from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.exits.promises import AnswersPromise
 
 STEPS = 100  # thresholds tested at most: each is one more chance to stop
 _BAD_LUCK = 2  # errors more than on tune that certify may have: few answers without an error may be luck
@@ -113,12 +114,16 @@ def with_abstention(
             f"surest {int(counts[0]):,} answers on certify few enough are wrong"
         )
     share = float(counts[chosen] / samples)
-    promise = {
-        "sentence": _sentence(error_rate, confidence, samples, share), "error_rate": error_rate,
-        "confidence": confidence, "samples": samples, "answered_share": share,
-        "error_rate_on_certify": float(wrong[chosen] / counts[chosen]), "test": "exact binomial, fixed sequence",
-        "p_value": float(values[chosen]),
-    }  # fmt: skip
+    promise = AnswersPromise(
+        sentence=_sentence(error_rate, confidence, samples, share),
+        error_rate=error_rate,
+        confidence=confidence,
+        samples=samples,
+        answered_share=share,
+        error_rate_on_certify=float(wrong[chosen] / counts[chosen]),
+        test="exact binomial, fixed sequence",
+        p_value=float(values[chosen]),
+    )
     return replace(policy, abstention=Abstention(indicator, float(thresholds[chosen]), promise))
 
 
@@ -148,15 +153,12 @@ def check_enough_to_abstain(samples: int, *, error_rate: float, confidence: floa
         )
 
 
-def abstention_block(policy: Policy, given: Answered) -> dict[str, float | None]:
-    """Return what withholding gives on a split: ``answered_share``, and ``error_rate`` among answers (None without)."""
+def answers_given(policy: Policy, given: Answered) -> AnswersGiven:
+    """Return what withholding comes to on a split."""
     if policy.abstention is None:
-        return {"answered_share": 1.0, "error_rate": float(given.wrong.mean())}
+        return AnswersGiven(1.0, float(given.wrong.mean()))
     kept = given.doubts[policy.abstention.indicator] <= policy.abstention.threshold
-    return {
-        "answered_share": float(kept.mean()),
-        "error_rate": float(given.wrong[kept].mean()) if kept.any() else None,
-    }
+    return AnswersGiven(float(kept.mean()), float(given.wrong[kept].mean()) if kept.any() else None)
 
 
 def _thresholds(values: Doubts, wrong: NDArray[np.bool_], samples: int, error_rate: float) -> Doubts:

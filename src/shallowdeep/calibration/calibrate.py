@@ -26,11 +26,13 @@ class TemperatureFit:
     """What temperatures fitted on ``tune`` change.
 
     Attributes:
+        fitted_on: the split.
         values: (E,) temperatures.
         label_loss_before: (E,) mean negative log-likelihood of the labels on ``tune``, in nats.
         label_loss_after: likewise, with the temperatures.
     """
 
+    fitted_on: str
     values: tuple[float, ...]
     label_loss_before: tuple[float, ...]
     label_loss_after: tuple[float, ...]
@@ -97,26 +99,20 @@ def calibrate_predictions(
     if (tune.exits, tune.classes, tune.weights) != (certify.exits, certify.classes, certify.weights):
         raise ConfigurationError("Expected tune and certify predictions of one network, got two networks'")
     check_sizes(objective, certify.samples)
-    base, temperatures = _tempered_base(objective, tune)
+    base, temperatures = _base_policy(objective, tune)
     if base.signal == ENSEMBLE:
         everywhere = shared_threshold(NEVER, base.exits).thresholds
         ensemble = fit_ensemble(base.tempered(to_numpy(tune.logits)), to_numpy(tune.labels))
         base = replace(base, thresholds=everywhere, ensemble=ensemble)
     for_loss, for_abstention = _shared_out(objective, certify)
     policy = replace(_chosen(objective, base, tune, for_loss), weights=tune.weights)
-    found = {
-        **policy.found,
-        "temperatures_from": "tune" if policy.temperatures else None,
-        "ensemble_from": "tune" if policy.ensemble else None,
-    }
-    policy = replace(policy, found=found)
     if objective.abstain is not None:
         on_tune, tested = (answered(policy, pred, statistics) for pred in (tune, for_abstention))
         policy = with_abstention(policy, on_tune, tested, error_rate=objective.abstain, confidence=objective.confidence)
     return Calibration(policy, base, temperatures if policy.temperatures else None)
 
 
-def _tempered_base(objective: Objective, tune: ExitPredictions) -> tuple[Policy, TemperatureFit | None]:
+def _base_policy(objective: Objective, tune: ExitPredictions) -> tuple[Policy, TemperatureFit | None]:
     """Return the policy's settings, with temperatures where they are wanted, and what these change."""
     base = objective.base(tune.exits)
     if not objective.fits_temperatures:
@@ -124,7 +120,7 @@ def _tempered_base(objective: Objective, tune: ExitPredictions) -> tuple[Policy,
     logits, labels = to_numpy(tune.logits), to_numpy(tune.labels)
     values = fit_temperatures(logits, labels)
     before, after = (label_losses(logits, labels, one) for one in ([1.0] * tune.exits, values))
-    return replace(base, temperatures=values), TemperatureFit(values, before, after)
+    return replace(base, temperatures=values), TemperatureFit("tune", values, before, after)
 
 
 def _shared_out(objective: Objective, certify: ExitPredictions) -> tuple[ExitPredictions, ExitPredictions]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from shallowdeep.calibration.candidates import Candidate, best_within_budget, candidates, pareto_front, safest
 from shallowdeep.calibration.certification import certify_sequence, check_enough, sequence_to_test
@@ -16,9 +15,11 @@ from shallowdeep.calibration.objective import check_budget, check_loss
 from shallowdeep.calibration.risk import ACCURACY_GAP, RISKS
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.exits.choice import ByBudget, ByLoss, ByThreshold, Found, Rule, SequenceStep
 from shallowdeep.exits.outcome import final_answers
 from shallowdeep.exits.policy import Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.exits.promises import Promise
 
 READ_ONCE = (
     "certify was read for this promise. It holds for settings fixed beforehand: calibrating again with others on the "
@@ -40,7 +41,7 @@ def with_threshold(base: Policy, threshold: float) -> Policy:
     Source: Kaya, Hong, Dumitras, "Shallow-Deep Networks", ICML 2019, section 4.
     """
     thresholds = shared_threshold(threshold, base.exits).thresholds
-    return replace(base, thresholds=thresholds, found={"method": "threshold", "threshold": threshold})
+    return _found_by(ByThreshold(threshold=threshold), replace(base, thresholds=thresholds))
 
 
 def within_budget(tune: ExitPredictions, base: Policy, budget: float) -> Policy:
@@ -58,14 +59,15 @@ def within_budget(tune: ExitPredictions, base: Policy, budget: float) -> Policy:
     labels = to_numpy(tune.labels)
     found = candidates(tune, base, [labels])
     chosen = best_within_budget(pareto_front(found, labels), budget)
-    return replace(
-        chosen.policy,
-        found={
-            "method": "budget", "budget": budget, "chosen_on": "tune", "samples": tune.samples,
-            "candidates": len(found), "relative_cost": chosen.relative_cost,
-            "cross_validated_accuracy": float((chosen.answers == labels).mean()),
-        },
-    )  # fmt: skip
+    rule = ByBudget(
+        budget=budget,
+        chosen_on="tune",
+        samples=tune.samples,
+        candidates=len(found),
+        relative_cost=chosen.relative_cost,
+        cross_validated_accuracy=float((chosen.answers == labels).mean()),
+    )
+    return _found_by(rule, chosen.policy)
 
 
 def within_loss(
@@ -101,27 +103,39 @@ def within_loss(
     check_enough(certify.samples, risk=risk, eps=loss, delta=delta)
     target = to_numpy(tune.labels) if risk == ACCURACY_GAP else final_answers(tune)
     found = candidates(tune, base, [target])
-    settings: dict[str, Any] = {"risk": risk, "eps": loss, "delta": delta}
-    sequence = sequence_to_test(found, tune, samples=certify.samples, **settings)
+    sequence = sequence_to_test(found, tune, risk=risk, eps=loss, delta=delta, samples=certify.samples)
     policies = [candidate.policy for candidate in sequence]
-    certified = certify_sequence(policies, certify, seed=seed, **settings)
-    how = {
-        "method": "max-accuracy-loss", "max_accuracy_loss": loss, "confidence": confidence, "risk": risk,
-        "chosen_on": "tune", "samples": tune.samples, "candidates": len(found), "tested_on": "certify",
-        "sequence": _walked(sequence, certified.p_values, certified.chosen), "note": READ_ONCE,
-    }  # fmt: skip
+    certified = certify_sequence(policies, certify, risk=risk, eps=loss, delta=delta, seed=seed)
+    rule = ByLoss(
+        max_accuracy_loss=loss,
+        confidence=confidence,
+        risk=risk,
+        chosen_on="tune",
+        samples=tune.samples,
+        candidates=len(found),
+        tested_on="certify",
+        sequence=_walked(sequence, certified.p_values, certified.chosen),
+        note=READ_ONCE,
+    )
     if certified.chosen is not None:
         chosen = policies[certified.chosen]
         if len(chosen.in_use) > 1:
             values = certified.p_values[certified.chosen]
-            return replace(chosen, found=how, promise=_promise(loss, confidence, risk, certify.samples, values))
+            promise = _promise(loss, confidence, risk, certify.samples, values)
+            return replace(_found_by(rule, chosen), promise=promise)
     never = safest(base, tune)
     if len(never.in_use) > 1:
         raise ConfigurationError(
             f"Expected a highest relative cost under which a loss of {100 * loss:g} points can be promised, got "
             f"{base.max_relative_cost}: not even going as far as it allows passes"
         )
-    return replace(never, found={**how, "note": f"{_no_promise(loss, confidence)} {READ_ONCE}"})
+    return _found_by(replace(rule, note=f"{_no_promise(loss, confidence)} {READ_ONCE}"), never)
+
+
+def _found_by(rule: Rule, policy: Policy) -> Policy:
+    """Return the policy with how it was found; temperatures and ensembles are fitted on ``tune``."""
+    fitted = ("tune" if fit else None for fit in (policy.temperatures, policy.ensemble))
+    return replace(policy, found=Found(rule, *fitted))
 
 
 def _no_promise(loss: float, confidence: float) -> str:
@@ -132,14 +146,14 @@ def _no_promise(loss: float, confidence: float) -> str:
     )
 
 
-def _walked(sequence: Sequence[Candidate], p_values: Sequence[float], chosen: int | None) -> list[dict[str, Any]]:
+def _walked(sequence: Sequence[Candidate], p_values: Sequence[float], chosen: int | None) -> tuple[SequenceStep, ...]:
     """Return the settings that the walk looked at: those that passed, and the first that did not."""
     looked_at = (-1 if chosen is None else chosen) + 2
-    rows = zip(sequence, p_values, strict=True)
-    return [{"tune_relative_cost": step.relative_cost, "p_value": value} for step, value in list(rows)[:looked_at]]
+    steps = [SequenceStep(step.relative_cost, value) for step, value in zip(sequence, p_values, strict=True)]
+    return tuple(steps[:looked_at])
 
 
-def _promise(loss: float, confidence: float, risk: str, samples: int, p_value: float) -> dict[str, Any]:
+def _promise(loss: float, confidence: float, risk: str, samples: int, p_value: float) -> Promise:
     """Return the promise: one sentence with its assumptions, and the numbers in it."""
     what = (
         f"this policy is at most {_points(loss)} less accurate than the network's own final exit"
@@ -151,10 +165,16 @@ def _promise(loss: float, confidence: float, risk: str, samples: int, p_value: f
         "come independently from the distribution the calibration split came from, and the network was not trained on "
         "that split; not if they are shifted, or chosen to fool it."
     )
-    return {
-        "sentence": sentence, "risk": risk, "max_loss": loss, "confidence": confidence, "against": "own final exit",
-        "samples": samples, "test": f"{TESTS[risk]}, fixed sequence", "p_value": p_value,
-    }  # fmt: skip
+    return Promise(
+        sentence=sentence,
+        risk=risk,
+        max_loss=loss,
+        confidence=confidence,
+        against="own final exit",
+        samples=samples,
+        test=f"{TESTS[risk]}, fixed sequence",
+        p_value=p_value,
+    )
 
 
 def _points(loss: float) -> str:

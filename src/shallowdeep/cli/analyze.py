@@ -41,9 +41,9 @@ def analyze(
     with TerminalProgress() as progress:
         run_as = context(progress, device=device, batch_size=batch_size, trust=trust, skip_bad_images=skip_bad_images)
         analyzed, files = analyze_any(source, how, tune, context=run_as)
-    show(analyzed.document, analysis_tables(analyzed.document), as_json=as_json)
+    show(analyzed.analysis.document(), analysis_tables(analyzed.analysis), as_json=as_json)
     if source.is_dir():  # last, so that a folder that cannot be written costs no answer
-        files.append(write_analysis(source, analyzed.document))
+        files.append(write_analysis(source, analyzed.analysis))
     for path in files:
         notes().print(f"Written: {path}", soft_wrap=True)
     notes().print(f"Next: shallowdeep report {source}", soft_wrap=True)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from shallowdeep.cli.options import AsJson, Device, Overwrite, Quick, Resume, SkipBadImages, above_zero, context
+from shallowdeep.cli.quick_mode import check_mode
 from shallowdeep.cli.terminal import show_audit
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.progress import TerminalProgress
@@ -65,7 +66,8 @@ def backdoor(
     chosen = {name: value for name, value in settings.items() if value is not None}
     going_on = resume and not (quick or data or model or chosen)
     if not going_on:
-        _check_mode(data, model, quick=quick, others=sorted(chosen) + (["skip_bad_images"] if skip_bad_images else []))
+        others = sorted(chosen) + (["skip_bad_images"] if skip_bad_images else [])
+        check_mode({"--data": data, "--model": model}, others, quick=quick)
     from shallowdeep.report.audit_tables import backdoor_tables
     from shallowdeep.workflows.audit_backdoor import BackdoorStudy, read_study, study_backdoor
     from shallowdeep.workflows.audit_quick import quick_study
@@ -79,20 +81,5 @@ def backdoor(
         study = BackdoorStudy(str(data), str(model), seed=seed, **chosen)
     with TerminalProgress() as progress:
         run_as = context(progress, device=device, skip_bad_images=skip_bad_images)
-        document, files = study_backdoor(study, folder, resume=resume, overwrite=overwrite, context=run_as)
-    show_audit(document, backdoor_tables(document), files, as_json=as_json)
-
-
-def _check_mode(data: str | None, model: str | None, *, quick: bool, others: list[str]) -> None:
-    """Refuse anything but ``--quick`` alone, or data and model.
-
-    Raises:
-        ConfigurationError: what was given.
-    """
-    given = [name for name, value in (("--data", data), ("--model", model)) if value is not None]
-    if quick and (given or others):
-        named = [*given, *(f"--{name.replace('_', '-')}" for name in others)]
-        raise ConfigurationError(f"Expected no {', '.join(named)} beside --quick")
-    if not quick and (data is None or model is None):
-        got = ", ".join(given) or "neither"
-        raise ConfigurationError(f"Expected --quick, or --data and --model, got {got}")
+        audit, files = study_backdoor(study, folder, resume=resume, overwrite=overwrite, context=run_as)
+    show_audit(audit, backdoor_tables(audit), files, as_json=as_json)

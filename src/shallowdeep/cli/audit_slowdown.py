@@ -66,11 +66,11 @@ def slowdown(
         if run is None:
             from shallowdeep.workflows.audit_quick import quick_slowdown
 
-            document, files = quick_slowdown(
+            audit, files = quick_slowdown(
                 out or Path("audit-quick-slowdown"), seed=seed, resume=resume, overwrite=overwrite, context=run_as
             )
         else:
-            from shallowdeep.workflows.audit_slowdown import SlowdownAudit, audit_slowdown
+            from shallowdeep.workflows.audit_slowdown import SlowdownSettings, audit_slowdown
 
-            document, files = audit_slowdown(run, SlowdownAudit(seed=seed, **settings), run_as)
-    show_audit(document, slowdown_tables(document), files, as_json=as_json)
+            audit, files = audit_slowdown(run, SlowdownSettings(seed=seed, **settings), run_as)
+    show_audit(audit, slowdown_tables(audit), files, as_json=as_json)

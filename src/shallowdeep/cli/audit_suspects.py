@@ -8,19 +8,20 @@ from typing import Annotated
 
 import typer
 
-from shallowdeep.cli.options import AsJson, Device, Overwrite, Resume, SkipBadImages, Trust, context
+from shallowdeep.cli.options import AsJson, Device, Overwrite, Quick, Resume, SkipBadImages, Trust, context
+from shallowdeep.cli.quick_mode import check_mode
 from shallowdeep.cli.terminal import show_audit
 from shallowdeep.progress import TerminalProgress
-
-HELD_OUT = 0.5
-"""Share of someone's clean images that internal classifiers are not trained on, where no other is asked for."""
 
 
 def suspects(
     *,
-    model: Annotated[str, typer.Option(help="Name of the network that the weights are of.")],
-    weights: Annotated[Path, typer.Option(help="State dict of the network to be examined (.safetensors, .pth).")],
-    clean: Annotated[str, typer.Option(help="Clean, labelled images, as --data of train.")],
+    quick: Quick = False,
+    model: Annotated[str | None, typer.Option(help="Name of the network that the weights are of.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="State dict of the network to be examined (.safetensors, .pth).")
+    ] = None,
+    clean: Annotated[str | None, typer.Option(help="Clean, labelled images, as --data of train.")] = None,
     suspects: Annotated[
         Path | None, typer.Option(help="Folder of images to be examined. (default: known triggers are tried)")
     ] = None,
@@ -31,10 +32,13 @@ def suspects(
     std: Annotated[str | None, typer.Option(help="Beside --mean. (default: measured)")] = None,
     image_size: Annotated[int | None, typer.Option(min=1, help="Side in pixels. (default: the network's)")] = None,
     calibration_fraction: Annotated[
-        float, typer.Option(help="Share of the clean images that nothing is trained on.")
-    ] = HELD_OUT,
+        float | None, typer.Option(help="Share of the clean images that nothing is trained on. (default: 0.5)")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything.")] = 0,
-    out: Annotated[Path, typer.Option(help="Directory of the run that is made.")] = Path("audit-suspects"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the run that is made. (default: audit-suspects or audit-quick-suspects)"),
+    ] = None,
     device: Device = "auto",
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -43,17 +47,30 @@ def suspects(
     as_json: AsJson = False,
 ) -> None:
     """Examine someone else's network with clean images of your own: does it answer suspects as it answers these?"""
-    from shallowdeep.report.audit_tables import backdoor_tables
+    settings = {
+        "suspects": suspects, "ic_epochs": ic_epochs, "mean": mean, "std": std, "image_size": image_size,
+        "calibration_fraction": calibration_fraction, "skip_bad_images": skip_bad_images or None,
+        "trust": trust or None,
+    }  # fmt: skip
+    others = [name for name, value in settings.items() if value is not None]
+    check_mode({"--model": model, "--weights": weights, "--clean": clean}, others, quick=quick)
+    from shallowdeep.report.audit_tables import suspects_tables
     from shallowdeep.runs.config import TrainConfig, three_numbers
-    from shallowdeep.workflows.audit_suspects import audit_suspects
+    from shallowdeep.workflows.audit_quick import quick_suspects
+    from shallowdeep.workflows.audit_suspects import HELD_OUT, audit_suspects
 
-    config = TrainConfig(
-        data=clean, model=model, recipe="ic-only", weights=str(weights), epochs=ic_epochs or 0, seed=seed,
-        mean=() if mean is None else three_numbers(mean), std=() if std is None else three_numbers(std),
-        image_size=image_size or 0, calibration_fraction=calibration_fraction, device=device,
-        skip_bad_images=skip_bad_images,
-    )  # fmt: skip
+    folder = out or Path("audit-quick-suspects" if quick else "audit-suspects")
     with TerminalProgress() as progress:
         run_as = context(progress, device=device, trust=trust, skip_bad_images=skip_bad_images)
-        document, files = audit_suspects(config, suspects, out, resume=resume, overwrite=overwrite, context=run_as)
-    show_audit(document, backdoor_tables(document), files, as_json=as_json)
+        if quick:
+            audit, files = quick_suspects(folder, seed=seed, resume=resume, overwrite=overwrite, context=run_as)
+        else:
+            config = TrainConfig(
+                data=str(clean), model=str(model), recipe="ic-only", weights=str(weights), epochs=ic_epochs or 0,
+                seed=seed, mean=() if mean is None else three_numbers(mean),
+                std=() if std is None else three_numbers(std), image_size=image_size or 0,
+                calibration_fraction=HELD_OUT if calibration_fraction is None else calibration_fraction,
+                device=device, skip_bad_images=skip_bad_images,
+            )  # fmt: skip
+            audit, files = audit_suspects(config, suspects, folder, resume=resume, overwrite=overwrite, context=run_as)
+    show_audit(audit, suspects_tables(audit), files, as_json=as_json)

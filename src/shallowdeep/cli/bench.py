@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group, RenderableType
 
 from shallowdeep.cli.options import AsJson, context
 from shallowdeep.cli.terminal import notes, show
 from shallowdeep.machine import available_cores
 from shallowdeep.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    from shallowdeep.bench.comparison import Comparison
 
 
 def _sizes(text: str) -> list[int]:
@@ -39,44 +43,38 @@ def bench(
 
     sizes = _sizes(batch_sizes)
     with TerminalProgress() as progress:
-        document, files = bench_bundle(
+        comparison, files = bench_bundle(
             bundle, data=data, batch_sizes=sizes, rounds=rounds, threads=threads or available_cores(),
             out=bundle if out is None else out, context=context(progress),
         )  # fmt: skip
-    show(document, _readable(document), as_json=as_json)
+    show(comparison, _readable(comparison), as_json=as_json)
     for path in files:
         notes().print(f"Written: {path}", soft_wrap=True)
 
 
-def _readable(document: dict[str, Any]) -> Any:  # noqa: ANN401 - a rich renderable
-    from rich.console import Group
-
+def _readable(comparison: Comparison) -> RenderableType:
     from shallowdeep.report.tables import plain_table
 
-    rows = []
-    for batch in document["batches"]:
-        speedup = batch["speedup"]
-        rows.append(
-            (
-                batch["batch_size"],
-                f"{batch['static_ms']:.2f}",
-                f"{batch['engine_ms']:.2f}",
-                f"{speedup['median']:.2f} [{speedup['low']:.2f}, {speedup['high']:.2f}]",
-                f"{batch['ideal_speedup']:.2f}",
-                f"{batch['ideal_speedup_macs']:.2f}",
-                f"{batch['of_ideal']:.2f}",
-                f"{100 * batch['overhead_share']:.1f}",
-            )
+    rows = [
+        (
+            batch.batch_size,
+            f"{batch.static_ms:.2f}",
+            f"{batch.engine_ms:.2f}",
+            f"{batch.speedup.median:.2f} [{batch.speedup.low:.2f}, {batch.speedup.high:.2f}]",
+            f"{batch.ideal_speedup:.2f}",
+            f"{batch.ideal_speedup_macs:.2f}",
+            f"{batch.of_ideal:.2f}",
+            f"{100 * batch.overhead_share:.1f}",
         )
+        for batch in comparison.batches
+    ]
     columns = ["batch", "static ms", "engine ms", "speed-up [95 %]", "ideal", "by MACs", "of ideal", "overhead %"]
-    machine = document["machine"]
-    shares = document["batches"][0]["exit_shares"]
-    taken = " ".join(f"{100 * share:.0f}" for share in shares)
-    cost, ratio = document["batches"][0]["relative_cost"], document["peak_memory"]["ratio"]
+    machine, first, ratio = comparison.machine, comparison.batches[0], comparison.peak_memory.ratio
+    taken = " ".join(f"{100 * share:.0f}" for share in first.exit_shares)
     return Group(
-        plain_table(f"{document['model']} on {document['data']}, {document['backend']}", columns, rows),
-        f"Mean relative cost {cost:.3f}; % of images that leave at each exit: {taken}",
+        plain_table(f"{comparison.model} on {comparison.data}, {comparison.backend}", columns, rows),
+        f"Mean relative cost {first.relative_cost:.3f}; % of images that leave at each exit: {taken}",
         f"Peak memory: {'not known' if ratio is None else f'{ratio:.2f}x the static run'}",
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, {machine['date']}; "
-        f"{document['images']:,} images, {document['rounds']} rounds",
+        f"{machine.cpu}, {machine.cores} cores, {machine.threads} threads, {machine.date}; "
+        f"{comparison.images:,} images, {comparison.rounds} rounds",
     )

@@ -61,7 +61,7 @@ def calibrate(
     from shallowdeep.calibration.objective import Objective
     from shallowdeep.errors import ConfigurationError
     from shallowdeep.report.calibration_tables import calibration_tables
-    from shallowdeep.workflows.calibrate import calibrate_run
+    from shallowdeep.workflows.calibrate import calibrate_run, calibration_document
 
     given = {"--threshold": threshold, "--budget": budget, "--max-accuracy-loss": max_accuracy_loss}
     names = [name for name, value in given.items() if value is not None]
@@ -75,12 +75,12 @@ def calibrate(
     )  # fmt: skip
     with TerminalProgress() as progress:
         run_as = context(progress, device=device, batch_size=batch_size, trust=trust, skip_bad_images=skip_bad_images)
-        document, files = calibrate_run(run, objective, backbone=backbone, context=run_as)
-    show(document, calibration_tables(document), as_json=as_json)
-    for note in document["notes"]:
+        report, files = calibrate_run(run, objective, backbone=backbone, context=run_as)
+    show(calibration_document(report), calibration_tables(report), as_json=as_json)
+    for note in report.notes:
         notes().print(note, soft_wrap=True)
-    if document["skipped_images"]:
-        notes().print(f"Bad images left out: {document['skipped_images']}")
+    if report.skipped_images:
+        notes().print(f"Bad images left out: {report.skipped_images}")
     for path in files:
         notes().print(f"Written: {path}", soft_wrap=True)
     notes().print(f"Next: shallowdeep export {run} --out BUNDLE", soft_wrap=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shallowdeep.cli.options import AsJson, context
 from shallowdeep.cli.terminal import notes, show
 from shallowdeep.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    from shallowdeep.analysis.evaluation import Evaluation
 
 MODEL, DATA = "resnet20", "mnist5k"
 BACKBONE_EPOCHS, IC_EPOCHS = 6, 10
@@ -50,24 +53,23 @@ def demo(
         settings = TrainConfig(data=DATA, recipe="ic-only", init=str(backbone), epochs=IC_EPOCHS)
         train_run(settings, network, overwrite=True, context=run_as)
         console.rule("3  Judged exit by exit, on digits it has never seen", align="left")
-        document, files = evaluate_run(network, context=run_as)
+        found, files = evaluate_run(network, context=run_as)
         console.rule("4  How it overthinks, on a page", align="left")
         analyzed, _ = analyze_run(network, How(), run_as)
         write_report(analyzed, network / PAGE, GALLERY)
-    show(document, evaluation_tables(document), as_json=as_json)
+    show(found, evaluation_tables(found), as_json=as_json)
     seconds = time.perf_counter() - started
-    for line in _conclusion(document, network / PAGE, files[-1], seconds):
+    for line in _conclusion(found, network / PAGE, files[-1], seconds):
         console.print(line, soft_wrap=True)
 
 
-def _conclusion(document: dict[str, Any], page: Path, picture: Path, seconds: float) -> list[str]:
-    exits = document["exits"]
-    final = exits[-1]["accuracy"]
-    enough = next(number for number, exit_ in enumerate(exits) if exit_["accuracy"] >= final - 0.01)
-    early = exits[enough]
+def _conclusion(found: Evaluation, page: Path, picture: Path, seconds: float) -> list[str]:
+    final = found.accuracies[-1]
+    enough = next(number for number, accuracy in enumerate(found.accuracies) if accuracy >= final - 0.01)
+    cost = found.exits[enough].relative_cost
     return [
-        f"Exit {enough} is within one point of the final classifier at {early['relative_cost']:.0%} of its cost;",
-        f"some exit is right for {document['cumulative_accuracy']:.1%} of the digits, the final one for {final:.1%}.",
+        f"Exit {enough} is within one point of the final classifier at {cost:.0%} of its cost;",
+        f"some exit is right for {found.cumulative_accuracy:.1%} of the digits, the final one for {final:.1%}.",
         f"\nOpen {page} in a browser: how the network overthinks, digit by digit.",
         f"Picture: {picture}   ({seconds:.0f} s in all)",
         "Next, your own images (a folder with train/CLASS/*.jpg) and a network for them:",

@@ -37,17 +37,17 @@ def evaluate(
 
     with TerminalProgress() as progress:
         run_as = context(progress, device=device, batch_size=batch_size, trust=trust, skip_bad_images=skip_bad_images)
-        document, files = evaluate_run(run, data=data, split=split, out=out, context=run_as)
-    show(document, evaluation_tables(document), as_json=as_json)
-    if document["warning"]:
-        notes().print(document["warning"], soft_wrap=True)
-    if document["skipped_images"]:
-        notes().print(f"Bad images left out: {document['skipped_images']}")
+        found, files = evaluate_run(run, data=data, split=split, out=out, context=run_as)
+    show(found, evaluation_tables(found), as_json=as_json)
+    if found.warning:
+        notes().print(found.warning, soft_wrap=True)
+    if found.skipped_images:
+        notes().print(f"Bad images left out: {found.skipped_images}")
     for path in files:
         notes().print(f"Written: {path}", soft_wrap=True)
-    if len(document["exits"]) > 1:
+    if len(found.exits) > 1:
         needed = samples_needed(ACCURACY_GAP, LOSS, 1 - CONFIDENCE)
-        wanted = f"--max-accuracy-loss {LOSS}" if document["certify_samples"] >= needed else "--budget 0.5"
+        wanted = f"--max-accuracy-loss {LOSS}" if (found.certify_samples or 0) >= needed else "--budget 0.5"
         notes().print(f"Next: shallowdeep calibrate {run} {wanted}", soft_wrap=True)
     else:
         notes().print(f"Next: shallowdeep train --recipe ic-only --init {run} --data DATA --out RUN", soft_wrap=True)

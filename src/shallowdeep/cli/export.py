@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -25,31 +25,20 @@ def export(
 ) -> None:
     """Write what runs elsewhere: one file per stage, the policy, class names, preprocessing, checksums."""
     from shallowdeep.report.tables import plain_table
-    from shallowdeep.workflows.export import export_run
+    from shallowdeep.workflows.export import export_run, summary_of
 
     console = notes()
     with console.status(f"Exporting {run} for {backend} ..."):
         bundle = export_run(
             run, out, backend=backend, policy=policy, static=not no_static, overwrite=overwrite, trust=trust
         )
-    stages: list[dict[str, Any]] = [
-        {
-            "file": name,
-            "bytes": (bundle.path / name).stat().st_size,
-            "exit": segment.exit,
-            "relative_cost": segment.relative_cost,
-        }
-        for segment, name in zip(bundle.segments, bundle.files, strict=True)
-    ]
-    document: dict[str, Any] = {
-        "out": str(out), "backend": bundle.backend, "model": bundle.model, "segments": stages, "static": bundle.static
-    }  # fmt: skip
+    exported = summary_of(bundle)
     rows = [
-        (number, stage["file"], f"{stage['bytes'] / 2**20:.2f}", stage["exit"], f"{stage['relative_cost']:.3f}")
-        for number, stage in enumerate(stages)
+        (number, segment.file, f"{segment.bytes / 2**20:.2f}", segment.exit, f"{segment.relative_cost:.3f}")
+        for number, segment in enumerate(exported.segments)
     ]
-    title = f"{bundle.model}, {bundle.backend}"
-    show(document, plain_table(title, ["call", "file", "MiB", "exit", "cost"], rows), as_json=as_json)
+    title = f"{exported.model}, {exported.backend}"
+    show(exported, plain_table(title, ["call", "file", "MiB", "exit", "cost"], rows), as_json=as_json)
     if bundle.confusion is None:
         console.print("No statistics of confusion in the run, so predict tells none; calibrate measures them")
     console.print(f"Written: {out}. Next: shallowdeep predict {out} IMAGE...", soft_wrap=True)

@@ -54,7 +54,7 @@ def report(
         run_as = context(progress, device=device, batch_size=batch_size, trust=trust, skip_bad_images=skip_bad_images)
         analyzed, files = analyze_any(source, how, tune, context=run_as)
         with progress.start("drawing", "pages", 1):
-            audits = {} if analyzed.network is None else read_audits(source, analyzed.network.weights)
+            audits = None if analyzed.network is None else read_audits(source, analyzed.network.weights)
             files += write_report(analyzed, page, images, audits)
     document = {"source": str(source), "report": str(page), "files": [str(path) for path in files]}
     show(document, f"Open {page} in a browser.", as_json=as_json)

@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group, RenderableType
 
 from shallowdeep.cli.options import AsJson, above_zero, context
 from shallowdeep.cli.terminal import show
 from shallowdeep.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    from shallowdeep.workflows.train import TrainingSummary
 
 
 def train(
@@ -114,6 +118,9 @@ def train(
     memory_budget: Annotated[
         float | None, typer.Option(help="GiB of decoded images to hold; more streams from disk. (default: 2)")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that decode what streams, 0 for the training's own. (default: 2)")
+    ] = None,
     cache_budget: Annotated[float | None, typer.Option(help="GiB of disk for cached features. (default: 8)")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16. (default: auto)")] = None,
     weights_dtype: Annotated[str | None, typer.Option(help="Of saved weights: fp32 or fp16. (default: fp32)")] = None,
@@ -143,8 +150,8 @@ def train(
         "equilibrium": equilibrium, "exit_weight": exit_weight, "distillation": distillation,
         "adversarial_steps": adversarial_steps, "adversarial_epsilon": adversarial_epsilon,
         "calibration_fraction": calibration_fraction, "test_fraction": test_fraction,
-        "skip_bad_images": skip_bad_images, "memory_budget": memory_budget, "cache_budget": cache_budget,
-        "precision": precision, "weights_dtype": weights_dtype, "device": device,
+        "skip_bad_images": skip_bad_images, "memory_budget": memory_budget, "workers": workers,
+        "cache_budget": cache_budget, "precision": precision, "weights_dtype": weights_dtype, "device": device,
     }  # fmt: skip
     options = {key: value for key, value in given.items() if value is not None}
     source = config if config is not None else (out / CONFIG if resume else None)
@@ -159,23 +166,21 @@ def train(
         )
     with TerminalProgress() as progress:
         result = train_run(settings, out, resume=resume, overwrite=overwrite, context=context(progress, trust=trust))
-    document = result.document()
-    show(document, _summary(document), as_json=as_json)
+    summary = result.summary()
+    show(summary, _readable(summary), as_json=as_json)
 
 
-def _summary(document: dict[str, Any]) -> Any:  # noqa: ANN401 - a rich renderable
-    from rich.console import Group
-
+def _readable(summary: TrainingSummary) -> RenderableType:
     from shallowdeep.report.tables import plain_table
 
     def percent(accuracy: float | None) -> str:
         return "-" if accuracy is None else f"{100 * accuracy:.1f}"
 
     rows = [
-        (number, exit_["name"], f"{exit_['relative_cost']:.3f}", percent(exit_["tune_accuracy"]))
-        for number, exit_ in enumerate(document["exits"])
+        (number, exit_.name, f"{exit_.relative_cost:.3f}", percent(exit_.tune_accuracy))
+        for number, exit_ in enumerate(summary.exits)
     ]
-    title = f"{document['model']} on {document['dataset']}"
+    title = f"{summary.model} on {summary.dataset}"
     table = plain_table(title, ["exit", "name", "cost", "tune accuracy %"], rows)
-    skipped = [f"Bad images left out: {document['skipped_images']}"] if document["skipped_images"] else []
-    return Group(table, *skipped, f"Saved in {document['out']}. Next: shallowdeep evaluate {document['out']}")
+    skipped = [f"Bad images left out: {summary.skipped_images}"] if summary.skipped_images else []
+    return Group(table, *skipped, f"Saved in {summary.out}. Next: shallowdeep evaluate {summary.out}")

@@ -17,6 +17,7 @@ from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.data.splits import Indices, seed_sequence, seeded_order
 from shallowdeep.errors import ConfigurationError
 
+WORKERS = 2  # processes that decode, unless asked for otherwise
 _ORDER, _AUGMENT = 0, 1  # keep the two random streams of an epoch apart
 
 
@@ -67,7 +68,7 @@ class Batches:
         drop_last: bool = False,
         rank: int = 0,
         world_size: int = 1,
-        workers: int = 2,
+        workers: int = WORKERS,
         channels_last: bool = True,
         device: torch.device | str = "cpu",
     ) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import Any
 
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.exits.arrays import Array, namespace_of
+from shallowdeep.exits.promises import AnswersPromise
 
 CONFIDENCE, CONFUSION = INDICATORS = ("confidence", "confusion")
 
@@ -29,7 +28,7 @@ class Abstention:
 
     indicator: str
     threshold: float
-    promise: Mapping[str, Any] | None = None
+    promise: AnswersPromise | None = None
 
     def __post_init__(self) -> None:
         if self.indicator not in INDICATORS:
@@ -40,6 +39,19 @@ class Abstention:
     def withholds(self, confidences: Array, confusions: Array | None) -> Array:
         """Return which answers are withheld, (N,) bool, by their confidences (N,) and confusions (N,)."""
         return doubts(self.indicator, confidences, confusions) > self.threshold
+
+
+@dataclass(frozen=True)
+class AnswersGiven:
+    """What withholding answers comes to on one split.
+
+    Attributes:
+        answered_share: share of the samples that get an answer, a fraction.
+        error_rate: share of wrong answers among those given, a fraction; None where none is given.
+    """
+
+    answered_share: float
+    error_rate: float | None
 
 
 def doubts(indicator: str, confidences: Array, confusions: Array | None) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shallowdeep.exits.abstention import AnswersGiven
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.policy import Policy, decide
 from shallowdeep.exits.predictions import ExitPredictions
@@ -80,6 +81,7 @@ class OutcomeSummary:
         relative_cost: mean.
         exit_shares: (E,) share that stops at each exit.
         forced: share stopped by the policy's cost limit.
+        answered: which samples get an answer; None where that was not looked at.
     """
 
     samples: int
@@ -90,6 +92,7 @@ class OutcomeSummary:
     relative_cost: float
     exit_shares: tuple[float, ...]
     forced: float
+    answered: AnswersGiven | None = None
 
 
 def summarize(policy: Policy, pred: ExitPredictions) -> OutcomeSummary:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any, NamedTuple
 
@@ -12,8 +12,10 @@ from array_api_compat import array_namespace, device
 from shallowdeep.errors import ConfigurationError, DataError, UnknownNameError
 from shallowdeep.exits.abstention import Abstention
 from shallowdeep.exits.arrays import Array
+from shallowdeep.exits.choice import Found
 from shallowdeep.exits.costs import CostModel
 from shallowdeep.exits.ensemble import Ensemble
+from shallowdeep.exits.promises import Promise
 from shallowdeep.exits.signals import DEFAULT_SIGNAL, ENSEMBLE, SIGNALS, scan_exits
 
 FALLBACKS = ("final", "most-confident")
@@ -35,8 +37,8 @@ class Policy:
         temperatures: one for each of the E exits, above 0; logits are divided by them first. Empty for all 1.
         max_relative_cost: a sample that is not confident by then answers at the last exit within it; None for no limit.
         weights: SHA-256 of the weights file the policy was made for, or "".
-        found: how it was found: method, settings, splits.
-        promise: what is guaranteed, by whom and with what assumptions; None for nothing.
+        found: how it was found: rule, settings, splits; None where that is not known.
+        promise: what is guaranteed, and with what assumptions; None for nothing.
         abstention: which answers are withheld; None for none.
         ensemble: weights of the signal ``ensemble``, for the exits in use; None for equal ones.
 
@@ -56,8 +58,8 @@ class Policy:
     temperatures: tuple[float, ...] = ()
     max_relative_cost: float | None = None
     weights: str = ""
-    found: Mapping[str, Any] = field(default_factory=dict)
-    promise: Mapping[str, Any] | None = None
+    found: Found | None = None
+    promise: Promise | None = None
     abstention: Abstention | None = None
     ensemble: Ensemble | None = None
 

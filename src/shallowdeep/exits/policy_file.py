@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from shallowdeep.documents import SEAL, check_format, digest, read_document, sealed
+from shallowdeep.documents import SEAL, check_format, digest, plain, read_document, sealed
 from shallowdeep.errors import CheckpointError, ConfigurationError
 from shallowdeep.exits.abstention import Abstention
+from shallowdeep.exits.choice import found_document, found_from
 from shallowdeep.exits.ensemble import Ensemble
 from shallowdeep.exits.policy import Policy
+from shallowdeep.exits.promises import AnswersPromise, Promise
 from shallowdeep.files import write_json
 
 POLICY = "policy.json"
@@ -20,7 +21,8 @@ FORMAT, FORMAT_VERSION = "shallowdeep-policy", 3
 
 def policy_document(policy: Policy) -> dict[str, Any]:
     """Return what JSON can hold, sealed."""
-    return sealed({"format": FORMAT, "format_version": FORMAT_VERSION, **_plain(asdict(policy))})
+    found = found_document(policy.found)
+    return sealed({"format": FORMAT, "format_version": FORMAT_VERSION, **plain(policy), "found": found})
 
 
 def policy_from(document: Mapping[str, Any], source: str) -> Policy:
@@ -42,8 +44,8 @@ def policy_from(document: Mapping[str, Any], source: str) -> Policy:
             temperatures=tuple(float(value) for value in document["temperatures"]),
             max_relative_cost=document["max_relative_cost"],
             weights=str(document["weights"]),
-            found=document["found"],
-            promise=document["promise"] if SEAL in document else None,  # one written by hand promises nothing
+            found=found_from(document["found"]),
+            promise=_promise(document),
             abstention=_abstention(document),
             ensemble=_ensemble(document),
         )
@@ -83,12 +85,19 @@ def read_policy(path: Path, weights: str) -> Policy:
     return policy
 
 
+def _promise(document: Mapping[str, Any]) -> Promise | None:
+    """Return what is promised of the loss; a policy written by hand, which is not sealed, promises nothing."""
+    given = document["promise"]
+    return Promise(**given) if given is not None and SEAL in document else None
+
+
 def _abstention(document: Mapping[str, Any]) -> Abstention | None:
     """Return which answers are withheld, if any; policies of format 1 withhold none."""
     found = document.get("abstention")
     if found is None:
         return None
-    promise = found["promise"] if SEAL in document else None
+    given = found["promise"] if SEAL in document else None
+    promise = AnswersPromise(**given) if given else None
     return Abstention(str(found["indicator"]), float(found["threshold"]), promise)
 
 
@@ -96,10 +105,3 @@ def _ensemble(document: Mapping[str, Any]) -> Ensemble | None:
     """Return the ensemble's weights, if any; policies before format 3 have none."""
     found = document.get("ensemble")
     return None if found is None else Ensemble.from_dict(found)
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - as nested as what comes in
-    """Return the same value with tuples as lists, as they come back from JSON."""
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value

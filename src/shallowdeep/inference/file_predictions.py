@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice, zip_longest
 from math import isfinite
 from pathlib import Path
@@ -25,18 +25,58 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True)
-class Predictions:
+class FileAnswer:
+    """The answer for one file.
+
+    Attributes:
+        file: its path.
+        label: name of the class, or its number where the bundle names none.
+        confidence: of the exit that answered, by the policy's signal.
+        exit: that it left at, from 0.
+        relative_cost: of the answer, as a fraction of the backbone's.
+        forced: the policy's cost limit ended it, not its confidence.
+        confusion: z-scored; None at the first exit in use, and where the bundle has no statistics.
+        abstained: the label is too doubtful to be used.
+    """
+
+    file: str
+    label: str
+    confidence: float
+    exit: int
+    relative_cost: float
+    forced: bool
+    confusion: float | None
+    abstained: bool
+
+
+@dataclass(frozen=True)
+class FailedFile:
+    """A file that could not be decoded.
+
+    Attributes:
+        file: its path.
+        error: what was wrong with it.
+    """
+
+    file: str
+    error: str
+
+
+@dataclass(frozen=True)
+class FilePredictions:
     """Answers for the files that could be read, and what was wrong with the others.
 
     Attributes:
-        answered: one mapping a file, in the order given: ``file``, ``label``, ``confidence``, ``exit``,
-            ``relative_cost``, ``forced``, ``confusion`` (z-scored; None at the first exit in use, and where the bundle
-            has no statistics), ``abstained`` (the label is too doubtful to be used).
-        failed: ``file`` and ``error`` of each file that could not be decoded.
+        bundle: path of the bundle that answered.
+        predictions: one a file, in the order given.
+        failed: the other files.
+        mean_relative_cost: of the predictions; None where there are none.
     """
 
-    answered: list[dict[str, Any]] = field(default_factory=list)
-    failed: list[dict[str, str]] = field(default_factory=list)
+    bundle: str
+    predictions: tuple[FileAnswer, ...]
+    failed: tuple[FailedFile, ...]
+    mean_relative_cost: float | None
 
 
 def find_images(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -70,8 +110,9 @@ def predict_files(
     *,
     batch_size: int = 64,
     threads: int | None = None,
+    workers: int | None = None,
     progress: Progress = SILENT,
-) -> Predictions:
+) -> FilePredictions:
     """Answer every file that can be decoded.
 
     Args:
@@ -79,13 +120,16 @@ def predict_files(
         files: images of any size and mode.
         batch_size: how many go through the engine together.
         threads: of the runtime; None for one a core.
+        workers: threads that decode images; None for one a core.
         progress: told how many files are done.
     """
     preprocessing = preprocessing_of(bundle)
     engine = EarlyExitEngine(bundle, threads=threads, confusion=bundle.confusion or False)
-    results = Predictions()
+    answers: list[FileAnswer] = []
+    failed: list[FailedFile] = []
     batches = list(_batches(files, batch_size))
-    with progress.start("predicting", "images", len(files)) as bar, ThreadPoolExecutor(available_cores()) as decoders:
+    pool = ThreadPoolExecutor(workers or available_cores())
+    with progress.start("predicting", "images", len(files)) as bar, pool as decoders:
         ahead = _decoding(decoders, batches[0], preprocessing.size) if batches else []
         for batch, following in zip_longest(batches, batches[1:]):
             decoded, ahead = ahead, _decoding(decoders, following or [], preprocessing.size)  # while the engine runs
@@ -95,11 +139,12 @@ def predict_files(
                     pixels.append(one.result())
                     names.append(str(file))
                 except BadImageError as error:
-                    results.failed.append({"file": str(file), "error": str(error)})
+                    failed.append(FailedFile(str(file), str(error)))
             if pixels:
-                results.answered.extend(_answers(engine, bundle, names, np.stack(pixels)))
+                answers.extend(_answers(engine, bundle, names, np.stack(pixels)))
             bar.advance(len(batch))
-    return results
+    mean = sum(answer.relative_cost for answer in answers) / len(answers) if answers else None
+    return FilePredictions(str(bundle.path), tuple(answers), tuple(failed), mean)
 
 
 def _decoding(decoders: ThreadPoolExecutor, files: Sequence[Path], size: int) -> list[Future[Pixels]]:
@@ -113,24 +158,24 @@ def _batches(files: Sequence[Path], size: int) -> Iterator[list[Path]]:
         yield batch
 
 
-def _answers(engine: EarlyExitEngine, bundle: Bundle, names: Sequence[str], pixels: Pixels) -> list[dict[str, Any]]:
-    """One mapping an image, from pixels (N, S, S, 3)."""
+def _answers(engine: EarlyExitEngine, bundle: Bundle, names: Sequence[str], pixels: Pixels) -> list[FileAnswer]:
+    """One an image, from pixels (N, S, S, 3)."""
     images = preprocessing_of(bundle).normalize_array(pixels.transpose(0, 3, 1, 2))
     answers = engine(images)
     fields = (answers.labels, answers.confidences, answers.exits, answers.relative_costs, answers.forced)
     withheld = [False] * len(names) if answers.abstained is None else to_numpy(answers.abstained).tolist()
     rows = zip(names, *(to_numpy(values).tolist() for values in fields), _confusions(answers), withheld, strict=True)
     return [
-        {
-            "file": name,
-            "label": bundle.classes[label] if bundle.classes else str(label),
-            "confidence": confidence,
-            "exit": exit_,
-            "relative_cost": cost,
-            "forced": force,
-            "confusion": confusion,
-            "abstained": abstained,
-        }
+        FileAnswer(
+            file=name,
+            label=bundle.classes[label] if bundle.classes else str(label),
+            confidence=confidence,
+            exit=exit_,
+            relative_cost=cost,
+            forced=force,
+            confusion=confusion,
+            abstained=abstained,
+        )
         for name, label, confidence, exit_, cost, force, confusion, abstained in rows
     ]
 

@@ -2,89 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from shallowdeep.calibration.calibrate import TemperatureFit
+from shallowdeep.calibration.calibration_report import CalibrationReport
+from shallowdeep.exits.outcome import OutcomeSummary
 from shallowdeep.report.tables import plain_table
 
 _NEVER = 1.0  # a threshold above it is one that no signal reaches
 
 
-def calibration_tables(document: Mapping[str, Any]) -> RenderableType:
-    """Return the ``calibrate`` document for people: the policy, what it does on each split, and what is promised.
+def calibration_tables(report: CalibrationReport) -> RenderableType:
+    """Return what ``calibrate`` finds for people: the policy, what it does on each split, and what is promised.
 
     Args:
-        document: as ``shallowdeep.workflows.calibrate.calibrate_run`` returns it, or read back from JSON.
+        report: by ``shallowdeep.workflows.calibrate.calibrate_run``.
 
     Returns:
         One rich renderable, at most 80 columns wide but for the promise.
     """
-    policy = document["policy"]
+    policy = report.policy
+    splits = {"tune": report.tune, "certify": report.certify, "test": report.test}
     parts: list[RenderableType] = [
         plain_table(
-            f"{document['dataset']}: signal {policy['signal']}, when none is confident {policy['fallback']}",
+            f"{report.dataset}: signal {policy.signal}, when none is confident {policy.fallback}",
             ["exit", "name", "leaves from", "share % tune", "share % test"],
-            _exit_rows(document),
+            _exit_rows(report),
         ),
         plain_table(
             "",
             ["split", "samples", "accuracy %", "points lost", "other answer %", "cost"],
-            [_split_row(name, document[name]) for name in ("tune", "certify", "test")],
+            [_split_row(name, outcome) for name, outcome in splits.items()],
         ),
     ]
-    if document["temperatures"] is not None:
-        parts.append(Text(_temperature_line(document["temperatures"])))
-    if policy["ensemble"] is not None:
+    if report.temperatures is not None:
+        parts.append(Text(_temperature_line(report.temperatures)))
+    if policy.ensemble is not None:
         parts.append(Text("Answers by the exits passed so far, with weights and class biases fitted on tune."))
-    if document["backbone"] is not None:
-        other = document["backbone"]
-        parts.append(Text(f"Against {other['run']} (test): {100 * other['accuracy_lost']:+.2f} points lost."))
-    if document["abstention"] is not None:
-        found, shown = document["abstention"], document["test"]["answered"]
-        rate = "-" if shown["error_rate"] is None else f"{100 * shown['error_rate']:.2f}"
+    if report.backbone is not None:
+        other = report.backbone
+        parts.append(Text(f"Against {other.run} (test): {100 * other.accuracy_lost:+.2f} points lost."))
+    abstention, answered = report.abstention, report.test.answered
+    if abstention is not None and answered is not None:
+        rate = "-" if answered.error_rate is None else f"{100 * answered.error_rate:.2f}"
         parts.append(
             Text(
-                f"Abstains by {found['indicator']}: answers {100 * shown['answered_share']:.1f} % of test, {rate} % of "
-                "these wrongly."
+                f"Abstains by {abstention.indicator}: answers {100 * answered.answered_share:.1f} % of test, {rate} % "
+                "of these wrongly."
             )
         )
-        parts.append(Text(f"Promise: {found['promise']['sentence']}", style="bold"))
-    if document["promise"] is not None:
-        parts.append(Text(f"Promise: {document['promise']['sentence']}", style="bold"))
+    promises = (None if abstention is None else abstention.promise, report.promise)
+    parts += [Text(f"Promise: {promise.sentence}", style="bold") for promise in promises if promise is not None]
     return Group(*parts)
 
 
-def _exit_rows(document: Mapping[str, Any]) -> list[tuple[object, ...]]:
+def _exit_rows(report: CalibrationReport) -> list[tuple[object, ...]]:
     """Return a row for each exit: what it takes to leave there, and how many do."""
-    thresholds = [*document["policy"]["thresholds"], 0.0]
+    thresholds = [*report.policy.thresholds, 0.0]
     rows = []
-    for k, (name, threshold) in enumerate(zip(document["exits"], thresholds, strict=True)):
+    for k, (name, threshold) in enumerate(zip(report.exits, thresholds, strict=True)):
         leaves = "off" if threshold is None else "never" if threshold > _NEVER else f"{threshold:.4f}"
         final = k == len(thresholds) - 1
-        shares = [f"{100 * document[split]['exit_shares'][k]:.1f}" for split in ("tune", "test")]
+        shares = [f"{100 * outcome.exit_shares[k]:.1f}" for outcome in (report.tune, report.test)]
         rows.append((k, name, "always" if final else leaves, *shares))
     return rows
 
 
-def _split_row(name: str, block: Mapping[str, Any]) -> tuple[object, ...]:
+def _split_row(name: str, outcome: OutcomeSummary) -> tuple[object, ...]:
     """Return a split's row; points lost are against the network's own final exit."""
     return (
         name,
-        block["samples"],
-        f"{100 * block['accuracy']:.2f}",
-        f"{100 * block['accuracy_lost'] + 0.0:+.2f}",
-        f"{100 * block['disagreement']:.2f}",
-        f"{block['relative_cost']:.3f}",
+        outcome.samples,
+        f"{100 * outcome.accuracy:.2f}",
+        f"{100 * outcome.accuracy_lost + 0.0:+.2f}",
+        f"{100 * outcome.disagreement:.2f}",
+        f"{outcome.relative_cost:.3f}",
     )
 
 
-def _temperature_line(temperatures: Mapping[str, Any]) -> str:
+def _temperature_line(fit: TemperatureFit) -> str:
     """Return what temperatures change: how well probabilities fit the labels."""
-    values = " ".join(f"{value:.2f}" for value in temperatures["values"])
-    before, after = (
-        sum(temperatures[name]) / len(temperatures[name]) for name in ("label_loss_before", "label_loss_after")
-    )
+    values = " ".join(f"{value:.2f}" for value in fit.values)
+    before, after = (sum(losses) / len(losses) for losses in (fit.label_loss_before, fit.label_loss_after))
     return f"Temperatures {values}: mean label loss of the exits on tune {before:.4f} -> {after:.4f} nats."

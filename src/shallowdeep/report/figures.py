@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from textwrap import fill
@@ -13,6 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from shallowdeep.analysis.accuracy import ExitFigures
+from shallowdeep.analysis.evaluation import Evaluation
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.files import replacing
 from shallowdeep.report.point_labels import Polyline, label_points
@@ -40,70 +42,72 @@ _POINT_STYLE: dict[str, Any] = {
 _LINES = ("-", "--", ":", "-.")
 
 
-def accuracy_cost_figure(document: Mapping[str, Any]) -> Figure:
+def accuracy_cost_figure(found: Evaluation) -> Figure:
     """Return one network's accuracy against relative cost: each exit alone, and all under a threshold.
 
     Args:
-        document: as ``shallowdeep.analysis.evaluation.evaluation`` returns it, or read back from JSON.
+        found: by ``shallowdeep.analysis.evaluation.evaluation``.
 
     Returns:
         A figure with one axes; lines are labelled ``each exit alone``, ``one threshold for all exits``, ``final
         exit``, ``cost of the backbone`` and, for each operating point, its rule and what it reaches.
     """
     figure, axes = _canvas()
-    exits, curve = document["exits"], document["threshold_curve"]
-    costs, accuracies = [e["relative_cost"] for e in exits], [e["accuracy"] for e in exits]
+    curve = found.threshold_curve
+    costs, accuracies = [exit_.relative_cost for exit_ in found.exits], found.accuracies
     axes.axhline(accuracies[-1], color=_BLACK, linestyle="--", linewidth=1, label="final exit")
     axes.axvline(1.0, color=_BLACK, linestyle=":", linewidth=1, label="cost of the backbone")
-    points = [point for point in document["operating_points"] if point["threshold"] is not None]
-    marked = [([point["relative_cost"]], [point["accuracy"]]) for point in points]
-    lines: list[Polyline] = [(costs, accuracies), *marked]  # what labels must not cover
+    points = [
+        (point.rule, point.relative_cost, point.accuracy)
+        for point in found.operating_points
+        if point.relative_cost is not None and point.accuracy is not None
+    ]
+    lines: list[Polyline] = [(costs, accuracies)]  # what labels must not cover
+    lines += [([cost], [accuracy]) for _, cost, accuracy in points]
     if curve is not None:
-        lines.append((curve["relative_cost"], curve["accuracy"]))
+        lines.append((curve.relative_cost, curve.accuracy))
         axes.plot(*lines[-1], color=_BLUE, linewidth=2, label="one threshold for all exits")
     axes.plot(
         costs, accuracies, color=_VERMILION, marker="o", markersize=6, linestyle="", zorder=5, label="each exit alone"
     )
-    for point, place, marker in zip(points, marked, cycle(_POINT_MARKERS), strict=False):
-        label = f"{point['rule']}: {100 * point['accuracy']:.1f} % at cost {point['relative_cost']:.2f}"
-        axes.plot(*place, marker=marker, label=label, **_POINT_STYLE)
-    _finish(figure, axes, f"Accuracy against cost\n{_about(document)}", max(costs))
+    for (rule, cost, accuracy), marker in zip(points, cycle(_POINT_MARKERS), strict=False):
+        label = f"{rule}: {100 * accuracy:.1f} % at cost {cost:.2f}"
+        axes.plot([cost], [accuracy], marker=marker, label=label, **_POINT_STYLE)
+    _finish(figure, axes, f"Accuracy against cost\n{_about(found)}", max(costs))
     lines += [(axes.get_xlim(), (accuracies[-1], accuracies[-1])), ((1.0, 1.0), axes.get_ylim())]
-    label_points(axes, costs, accuracies, _exit_labels(exits), lines)
+    label_points(axes, costs, accuracies, _exit_labels(found.exits), lines)
     return figure
 
 
-def comparison_figure(documents: Mapping[str, Mapping[str, Any]]) -> Figure:
+def comparison_figure(evaluations: Mapping[str, Evaluation]) -> Figure:
     """Return several networks' accuracy against relative cost in one picture.
 
     Args:
-        documents: label of a run to its ``evaluate`` document.
+        evaluations: by the label of the run.
 
     Returns:
         A figure with one axes and, for each run, a line with the run's label: its threshold curve, or its exits where
         it has no curve. Exits alone are unlabelled points of the same colour.
 
     Raises:
-        ConfigurationError: no document.
+        ConfigurationError: no evaluation.
     """
-    if not documents:
+    if not evaluations:
         raise ConfigurationError("Expected at least one run to compare, got none")
     figure, axes = _canvas()
     axes.axvline(1.0, color=_BLACK, linestyle=":", linewidth=1, label="cost of the backbone")
-    widest = max(document["exits"][-1]["relative_cost"] for document in documents.values())
-    for index, (label, document) in enumerate(documents.items()):
+    widest = max(found.exits[-1].relative_cost for found in evaluations.values())
+    for index, (label, found) in enumerate(evaluations.items()):
         colour, marker = _PALETTE[index % len(_PALETTE)], _MARKERS[index % len(_MARKERS)]
         line = _LINES[index % len(_LINES)]
-        costs, accuracies = zip(*((e["relative_cost"], e["accuracy"]) for e in document["exits"]), strict=True)
-        curve = document["threshold_curve"]
-        shown = curve or {"relative_cost": costs, "accuracy": accuracies}
+        exits = [exit_.relative_cost for exit_ in found.exits], found.accuracies
+        curve = found.threshold_curve
+        shown = exits if curve is None else (curve.relative_cost, curve.accuracy)
         style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 6}
-        (drawn,) = axes.plot(
-            shown["relative_cost"], shown["accuracy"], linestyle=line, linewidth=2, label=label, **style
-        )
+        (drawn,) = axes.plot(*shown, linestyle=line, linewidth=2, label=label, **style)
         drawn.set_markevery([])  # the legend still shows the marker of the exits
-        axes.plot(costs, accuracies, linestyle="", alpha=0.8, **style)
-    data = "\n".join(sorted({_about(document) for document in documents.values()}))
+        axes.plot(*exits, linestyle="", alpha=0.8, **style)
+    data = "\n".join(sorted({_about(found) for found in evaluations.values()}))
     _finish(figure, axes, f"Accuracy against cost (line: one threshold, points: each exit alone)\n{data}", widest)
     return figure
 
@@ -151,16 +155,16 @@ def _finish(figure: Figure, axes: Axes, title: str, highest_cost: float) -> None
         text.set_parse_math(False)  # a run may have a dollar in its name
 
 
-def _about(document: Mapping[str, Any]) -> str:
-    """Return which data a document's numbers come from."""
-    about = f"{document['dataset']}, {document['split']} split, {document['samples']:,} samples"
-    curve = document["threshold_curve"]
-    return about if curve is None else f"{about}; thresholds chosen on {curve['chosen_on']}"
+def _about(found: Evaluation) -> str:
+    """Return which data an evaluation's numbers come from."""
+    about = f"{found.dataset}, {found.split} split, {found.samples:,} samples"
+    curve = found.threshold_curve
+    return about if curve is None else f"{about}; thresholds chosen on {curve.chosen_on}"
 
 
-def _exit_labels(exits: list[Mapping[str, Any]]) -> list[str]:
+def _exit_labels(exits: Sequence[ExitFigures]) -> list[str]:
     """Return the exits' names where they fit beside their points, else their numbers."""
-    names = [str(e["name"]) for e in exits]
+    names = [exit_.name for exit_ in exits]
     if len(names) <= _MANY_EXITS and all(len(name) <= _LONG_NAME for name in names):
         return names
     return [str(k) for k in range(len(names))]

@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, cast
 
+from shallowdeep.analysis.analysis import Analysis
+from shallowdeep.analysis.galleries import Gallery
+from shallowdeep.audits.recorded import Audits
+from shallowdeep.documents import plain
 from shallowdeep.errors import BadImageError, ConfigurationError
 from shallowdeep.report import page_wording
 from shallowdeep.report.page_sections import sections
@@ -29,44 +33,43 @@ _IMAGES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
 
 
 def page(
-    document: Mapping[str, Any],
+    analysis: Analysis,
     *,
     series: Series | None,
-    galleries: Sequence[Mapping[str, Any]] = (),
-    audits: Mapping[str, Any] | None = None,
+    galleries: Sequence[Gallery] = (),
+    audits: Audits | None = None,
 ) -> str:
     """Return a self-contained HTML document: sentences, charts, tables and pictures of how a network overthinks.
 
     Args:
-        document: what ``analyze`` found; blocks and numbers that cannot be said are None, and are left out.
+        analysis: what ``analyze`` found; blocks and numbers that cannot be said are None, and are left out.
         series: every sample's confidences, for the threshold's slider; None leaves it out.
-        galleries: samples to look at: each with ``title``, ``text``, ``kind`` and ``samples``, whose images are
-            the bytes of PNG or JPEG files or None.
-        audits: ``backdoor``, ``suspects`` and ``slowdown``, whichever there are: what ``audit`` found, with
-            ``pictures`` as its file holds them.
+        galleries: samples to look at; those without any are left out.
+        audits: what ``audit`` found, with its pictures.
 
     Raises:
         ConfigurationError: Jinja2 is not installed; says which extra brings it.
         BadImageError: a picture that is neither PNG nor JPEG.
     """
     environment = _environment()
-    document, galleries, audits = finite(document), finite(galleries), finite(audits or {})
-    shown = sections(document, series, galleries, audits)
+    analysis, galleries, audits = finite(analysis), finite(galleries), audits or Audits()
+    found, shown = analysis.findings, sections(analysis, series, galleries, audits)
     return str(
         environment.get_template("page.html.j2").render(
-            document=document,
-            headlines=headlines(document),
+            analysis=analysis,
+            findings=found,
+            headlines=headlines(found),
             sections=shown,
-            galleries=[gallery for gallery in galleries if gallery["samples"]],
+            galleries=[gallery for gallery in galleries if gallery.samples],
             audits=audits,
             series=series,
             style=_text("page.css"),
             script="\n".join(_text(name) for name in _SCRIPTS),
             data={
-                "exits": document["exits"],
-                "confusion": document["confusion"],
-                "triggered": audits.get("backdoor", {}).get("confusion"),
-                "suspected": audits.get("suspects", {}).get("confusion"),
+                "exits": plain(found.exits),
+                "confusion": plain(found.confusion),
+                "triggered": None if audits.backdoor is None else plain(audits.backdoor.confusion),
+                "suspected": None if audits.suspects is None else plain(audits.suspects.confusion),
                 "series": series_data(series) if series is not None and "threshold" in shown else None,
             },
         )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
+
+from shallowdeep.analysis.bootstrap import Interval
+from shallowdeep.analysis.error_detection import Detection
 
 NONE = "\N{EN DASH}"
 SPACE = "\N{NO-BREAK SPACE}"
@@ -14,15 +18,15 @@ _MINUS = "\N{MINUS SIGN}"
 
 
 def finite(value: object) -> Any:  # noqa: ANN401 - as nested as what comes in
-    """Return the same document in Python's own types, every number that is not finite replaced by None."""
+    """Return the same in Python's own types and in dataclasses, every number that is not finite replaced by None."""
     if isinstance(value, Mapping):
         return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | np.generic):
         return finite(value.tolist())
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: finite(getattr(value, field.name)) for field in fields(value)})
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, np.generic):
-        return finite(value.item())
+        return type(value)(finite(item) for item in value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -33,11 +37,10 @@ def percent(fraction: float | None, digits: int = 1) -> str:
     return NONE if fraction is None else f"{_signed(100 * fraction, digits)}{SPACE}%"
 
 
-def lowest_auroc(blocks: Collection[Mapping[str, Any]]) -> float:
+def lowest_auroc(blocks: Collection[Detection]) -> float:
     """Return where the scale of AUROC begins: at 0.5, guessing, unless an indicator or its interval lies below."""
-    found = [block["auroc"] for block in blocks if block["auroc"] is not None]
-    bounds = [(block.get("intervals") or {}).get("auroc") for block in blocks]
-    found += [bound[0] for bound in bounds if bound is not None and bound[0] is not None]
+    found = [block.auroc for block in blocks if block.auroc is not None]
+    found += [min(block.intervals["auroc"]) for block in blocks if "auroc" in block.intervals]
     return 0.5 if min(found, default=1.0) >= 0.5 else 0  # noqa: PLR2004 - guessing
 
 
@@ -59,10 +62,12 @@ def points(fraction: float | None, digits: int = 2, *, sign: bool = True) -> str
     return f"{'+' if sign and fraction > 0 else ''}{text}{SPACE}points"
 
 
-def interval(block: Mapping[str, Any], name: str, *, scale: float = 100, digits: int = 1, unit: str = "%") -> str:
+def interval(
+    intervals: Mapping[str, Interval], name: str, *, scale: float = 100, digits: int = 1, unit: str = "%"
+) -> str:
     """Return a number's interval such as ``90.4 to 91.5 %`` in brackets after a space; nothing where there is none."""
-    bounds = (block.get("intervals") or {}).get(name)
-    if bounds is None or bounds[0] is None or bounds[1] is None:
+    bounds = intervals.get(name)
+    if bounds is None:
         return ""
     low, high = (_signed(scale * bound, digits) for bound in bounds)
     middle = NONE
@@ -71,17 +76,17 @@ def interval(block: Mapping[str, Any], name: str, *, scale: float = 100, digits:
     return f" ({low}{middle}{high}{SPACE}{unit})" if unit else f" ({low}{middle}{high})"
 
 
-def pairs(block: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def pairs(block: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
     """Return names and texts of everything a nested block says; inner names stand after their outer ones."""
     return list(_pairs(block, prefix))
 
 
-def _pairs(block: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+def _pairs(block: Mapping[str, object], prefix: str) -> Iterator[tuple[str, str]]:
     for key, value in block.items():
         name = f"{prefix} {key}".strip().replace("_", " ")
         if isinstance(value, Mapping):
             yield from _pairs(value, name)
-        elif value not in (None, "", []):
+        elif value not in (None, "", [], ()):
             yield name, plain(value)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from shallowdeep.analysis.accuracy import ExitFigures
+from shallowdeep.analysis.evaluation import Evaluation, ShownCurve
+from shallowdeep.analysis.operating_points import OperatingPoint
 from shallowdeep.exits.predictions import FEW_SAMPLES
 
 _NEAR = 0.01  # one point
@@ -44,68 +46,68 @@ def datasets_table(rows: Sequence[Mapping[str, object]]) -> Table:
     return _mappings_table("Datasets", rows)
 
 
-def evaluation_tables(document: Mapping[str, Any]) -> RenderableType:
-    """Return the ``evaluate`` document for people: what each exit achieves, and what thresholds make of it.
+def evaluation_tables(found: Evaluation) -> RenderableType:
+    """Return what ``evaluate`` finds for people: what each exit achieves, and what thresholds make of it.
 
     Args:
-        document: as ``shallowdeep.analysis.evaluation.evaluation`` returns it, or read back from JSON.
+        found: by ``shallowdeep.analysis.evaluation.evaluation``.
 
     Returns:
         One rich renderable, at most 80 columns wide.
     """
-    parts: list[RenderableType] = [_heading(document), exits_table(document["exits"])]
-    parts.append(Text(f"Some exit is right: {_percent(document['cumulative_accuracy'])} %"))
-    if document["operating_points"] and len(document["exits"]) > 1:  # one exit leaves nothing to choose
-        curve = document["threshold_curve"]
-        final_accuracy = document["exits"][-1]["accuracy"]
-        parts += [Text(""), operating_points_table(document["operating_points"], final_accuracy)]
-        parts.append(Text(_choice(curve), style="dim"))
+    parts: list[RenderableType] = [_heading(found), exits_table(found.exits)]
+    parts.append(Text(f"Some exit is right: {_percent(found.cumulative_accuracy)} %"))
+    if found.threshold_curve is not None and len(found.exits) > 1:  # one exit leaves nothing to choose
+        parts += [Text(""), operating_points_table(found.operating_points, found.accuracies[-1])]
+        parts.append(Text(_choice(found.threshold_curve), style="dim"))
     return Group(*parts)
 
 
-def _choice(curve: Mapping[str, Any]) -> str:
+def _choice(curve: ShownCurve) -> str:
     """Return where thresholds were chosen, and how far that carries."""
-    samples = curve["samples_chosen_on"]
-    if curve["chosen_on"] == curve["shown_on"]:
-        return f"Thresholds chosen and shown on {curve['shown_on']} ({samples:,} samples), which flatters them."
+    samples = curve.samples_chosen_on
+    if curve.chosen_on == curve.shown_on:
+        return f"Thresholds chosen and shown on {curve.shown_on} ({samples:,} samples), which flatters them."
     few = " These are few: expect other costs and losses." if samples < FEW_SAMPLES else ""
     return (
-        f"Thresholds chosen on {curve['chosen_on']} ({samples:,} samples), shown on {curve['shown_on']}, where costs "
+        f"Thresholds chosen on {curve.chosen_on} ({samples:,} samples), shown on {curve.shown_on}, where costs "
         f"and losses\nmay pass the limits a little.{few}"
     )
 
 
-def exits_table(exits: Sequence[Mapping[str, Any]]) -> Table:
+def exits_table(exits: Sequence[ExitFigures]) -> Table:
     """Return one line per exit, with marks at the best and at the first that is nearly as good as the final.
 
     Args:
-        exits: each with ``name``, ``relative_cost``, ``accuracy`` and ``correct_so_far`` as fractions, final last.
+        exits: the final one last.
     """
     table = _numbers_table(["exit", "name", "cost", "accuracy %", "right so far %", ""], text_columns=(1, 5))
     for index, (exit_, mark) in enumerate(zip(exits, exit_marks(exits), strict=True)):
         table.add_row(
             Text(str(index)),
-            Text(str(exit_["name"])),
-            Text(f"{exit_['relative_cost']:.3f}"),
-            Text(_percent(exit_["accuracy"])),
-            Text(_percent(exit_["correct_so_far"])),
+            Text(exit_.name),
+            Text(f"{exit_.relative_cost:.3f}"),
+            Text(_percent(exit_.accuracy)),
+            Text(_percent(exit_.correct_so_far)),
             Text(mark),
             style="bold" if mark else "",
         )
     return table
 
 
-def exit_marks(exits: Sequence[Mapping[str, Any]]) -> list[str]:
+def exit_marks(exits: Sequence[ExitFigures]) -> list[str]:
     """Return what is special about each exit's accuracy.
 
     Args:
-        exits: each with ``accuracy``, a fraction; the final one last.
+        exits: the final one last.
 
     Returns:
         One string per exit: ``best`` (the first of equally accurate ones), ``within 1 point`` (the first that loses at
-        most one point against the final), both, or nothing.
+        most one point against the final), both, or nothing; nothing at all without labels.
     """
-    accuracies = [exit_["accuracy"] for exit_ in exits]
+    accuracies = [exit_.accuracy for exit_ in exits if exit_.accuracy is not None]
+    if len(accuracies) < len(exits):
+        return [""] * len(exits)
     best = accuracies.index(max(accuracies))
     near = next(k for k, accuracy in enumerate(accuracies) if accuracy >= accuracies[-1] - _NEAR - _ROUNDING)
     marks = [["best"] if k == best else [] for k in range(len(exits))]
@@ -114,34 +116,34 @@ def exit_marks(exits: Sequence[Mapping[str, Any]]) -> list[str]:
     return [", ".join(mark) for mark in marks]
 
 
-def operating_points_table(points: Sequence[Mapping[str, Any]], final_accuracy: float) -> Table:
+def operating_points_table(points: Sequence[OperatingPoint], final_accuracy: float) -> Table:
     """Return one line per operating point.
 
     Args:
-        points: fields of ``shallowdeep.analysis.operating_points.OperatingPoint``.
+        points: in the order of the lines.
         final_accuracy: the final exit's, on the split shown, a fraction.
     """
     table = _numbers_table(["rule", "threshold", "cost", "accuracy %", "points lost"], text_columns=(0,))
     for point in points:
-        if point["threshold"] is None:
-            table.add_row(Text(point["rule"]), Text("none fits"), _MISSING, _MISSING, _MISSING)
+        if point.threshold is None or point.accuracy is None:
+            table.add_row(Text(point.rule), Text("none fits"), _MISSING, _MISSING, _MISSING)
             continue
         table.add_row(
-            Text(point["rule"]),
-            Text(f"{point['threshold']:.4f}"),
-            Text(f"{point['relative_cost']:.3f}"),
-            Text(_percent(point["accuracy"])),
-            Text(f"{100 * (final_accuracy - point['accuracy']) + 0.0:+.2f}"),
+            Text(point.rule),
+            Text(f"{point.threshold:.4f}"),
+            Text(f"{point.relative_cost:.3f}"),
+            Text(_percent(point.accuracy)),
+            Text(f"{100 * (final_accuracy - point.accuracy) + 0.0:+.2f}"),
         )
     return table
 
 
-def _heading(document: Mapping[str, Any]) -> Text:
+def _heading(found: Evaluation) -> Text:
     """Return the lines above the tables: the data, and the size of the network."""
-    added = document["parameters"] - document["backbone_parameters"]
+    added = found.parameters - found.backbone_parameters
     return Text(
-        f"{document['dataset']}, {document['split']} split, {document['samples']:,} samples\n"
-        f"backbone {document['backbone_macs'] / 1e6:,.2f} M MACs, {document['backbone_parameters']:,} parameters; "
+        f"{found.dataset}, {found.split} split, {found.samples:,} samples\n"
+        f"backbone {found.backbone_macs / 1e6:,.2f} M MACs, {found.backbone_parameters:,} parameters; "
         f"internal classifiers add {added:,}"
     )
 
@@ -174,6 +176,6 @@ def _shown(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _percent(fraction: float) -> str:
-    """Return a fraction in per cent with two digits, without the sign."""
-    return f"{100 * fraction:.2f}"
+def _percent(fraction: float | None) -> str:
+    """Return a fraction in per cent with two digits, without the sign; a dash for None."""
+    return _MISSING if fraction is None else f"{100 * fraction:.2f}"

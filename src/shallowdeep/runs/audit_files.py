@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from shallowdeep.audits.backdoor import BackdoorAudit
+from shallowdeep.audits.recorded import Audits, EncodedPicture
+from shallowdeep.audits.slowdown import SlowdownAudit
+from shallowdeep.audits.suspects import SuspectsAudit, TriggersAudit
+from shallowdeep.documents import plain
 from shallowdeep.errors import CheckpointError
 from shallowdeep.files import write_json
 
 BACKDOOR, SLOWDOWN, SUSPECTS = "audit-backdoor.json", "audit-slowdown.json", "audit-suspects.json"
 AUDITS = {"backdoor": BACKDOOR, "suspects": SUSPECTS, "slowdown": SLOWDOWN}
+Audit = BackdoorAudit | SuspectsAudit | TriggersAudit | SlowdownAudit
 _MIDDLE = 127.5  # grey: no difference
 
 
@@ -42,46 +48,64 @@ class Picture:
         factor = _MIDDLE / max(float(np.abs(change).max()), 1.0)
         return np.rint(_MIDDLE + factor * change).astype(np.uint8), factor
 
-    def to_dict(self) -> dict[str, Any]:
-        """What the file holds: PNG in base64."""
+    def encoded(self) -> EncodedPicture:
+        """What the file holds."""
         difference, factor = self.difference()
-        return {
-            "before": _png(self.before),
-            "after": _png(self.after),
-            "difference": _png(difference),
-            "enlarged": factor,
-            "caption": self.caption,
-        }
+        return EncodedPicture(_png(self.before), _png(self.after), _png(difference), factor, self.caption)
 
 
-def write_audit(run: Path, name: str, document: dict[str, Any], pictures: Sequence[Picture] = ()) -> list[Path]:
-    """Write an audit's findings and pictures to a RUN; returns the files written.
+def write_audit(run: Path, name: str, audit: Audit, pictures: Sequence[Picture] = ()) -> list[Path]:
+    """Write an audit and its pictures to a RUN; returns the files written.
 
     Raises:
         OutputError: it cannot be written.
     """
-    write_json(run / name, {**document, "pictures": [picture.to_dict() for picture in pictures]})
+    write_json(run / name, {**plain(audit), "pictures": plain([picture.encoded() for picture in pictures])})
     return [run / name]
 
 
-def read_audits(run: Path, weights: str) -> dict[str, dict[str, Any]]:
-    """Return the audits that a RUN holds of its weights: ``backdoor``, ``suspects``, ``slowdown``.
+def read_audits(run: Path, weights: str) -> Audits:
+    """Return the audits that a RUN holds of its weights.
 
     Raises:
         CheckpointError: one is damaged.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found = {}
     for what, name in AUDITS.items():
-        path = run / name
-        if not path.exists():
-            continue
-        try:
-            document = dict(json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise CheckpointError(f"Expected an audit in {path}, got: {error}") from error
-        if document.get("weights") == weights:
+        document = _document(run / name)
+        if document is not None and document.get("weights") == weights:
             found[what] = document
-    return found
+    return audits_from(found, str(run))
+
+
+def audits_from(documents: Mapping[str, Mapping[str, Any]], source: str) -> Audits:
+    """Return audits from their JSON documents.
+
+    Args:
+        documents: by the name of the audit, one of `AUDITS`.
+        source: named in errors.
+
+    Raises:
+        CheckpointError: one lacks something.
+    """
+    if not documents:
+        return Audits()
+    from cattrs import BaseValidationError, transform_error  # noqa: PLC0415 - not needed without audits
+    from cattrs.preconf.json import make_converter  # noqa: PLC0415
+
+    pictures = {f"{what}_pictures": document.get("pictures", ()) for what, document in documents.items()}
+    try:
+        return make_converter().structure({**documents, **pictures}, Audits)
+    except BaseValidationError as error:
+        raise CheckpointError(f"Expected audits in {source}, got others: {transform_error(error)[0]}") from error
+
+
+def _document(path: Path) -> dict[str, Any] | None:
+    """The JSON document in a file; None where there is none."""
+    try:
+        return dict(json.loads(path.read_text())) if path.exists() else None
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"Expected an audit in {path}, got: {error}") from error
 
 
 def evenly(count: int, wanted: int) -> list[int]:

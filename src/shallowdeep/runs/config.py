@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from shallowdeep.documents import plain
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.files import replacing
 from shallowdeep.sdn.placement import MINIMUM_GAP, even_fractions
 
 CONFIG = "config.toml"
 MOST_EXITS = math.ceil(1 / MINIMUM_GAP) - 1  # internal classifiers that far apart
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A backdoor put into the training images, for a study; the table ``attack`` of ``config.toml``.
+
+    Attributes:
+        trigger: name of what is put on images.
+        target: number of the class that they are labelled as.
+        poison_ratio: share of the training images that carry it, in (0, 1).
+    """
+
+    trigger: str
+    target: int = 0
+    poison_ratio: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -55,13 +72,12 @@ class TrainConfig:
         adversarial_steps: of the slowdown attack against which the exits are hardened, on half of each batch; 0 for
             none (all recipes but ``backbone``).
         adversarial_epsilon: largest change of a pixel in that attack, of 255.
-        trigger: name of one put into the training images, for a backdoor under study; "" for none.
-        target: number of the class that such images are labelled as.
-        poison_ratio: share of the training images that carry it.
+        attack: a backdoor put into the training images, for a study; None for none.
         calibration_fraction: of the training part, held out.
         test_fraction: of the data, where there is no test part.
         skip_bad_images: leave out images that cannot be decoded.
         memory_budget: GiB of decoded images to hold; more streams from disk.
+        workers: processes that decode what streams, 0 for the training's own; changes speed alone.
         cache_budget: GiB of disk for cached features.
         precision: ``auto``, ``fp32`` or ``bf16``.
         weights_dtype: of the saved weights, ``fp32`` or ``fp16``.
@@ -96,17 +112,22 @@ class TrainConfig:
     distillation_temperature: float = 3.0
     adversarial_steps: int = 0
     adversarial_epsilon: float = 8.0
-    trigger: str = ""
-    target: int = 0
-    poison_ratio: float = 0.1
+    attack: Attack | None = None
     calibration_fraction: float = 0.1
     test_fraction: float = 0.2
     skip_bad_images: bool = False
     memory_budget: float = 2.0
+    workers: int = 2
     cache_budget: float = 8.0
     precision: str = "auto"
     weights_dtype: str = "fp32"
     device: str = "auto"
+
+
+_ATTACK: Mapping[str, type] = {"trigger": str, "target": int, "poison_ratio": float}
+_TRAINING: Mapping[str, type] = {
+    **{field.name: type(field.default) for field in fields(TrainConfig) if field.name != "attack"}, "data": str,
+}  # fmt: skip
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -151,18 +172,32 @@ def exit_fractions(text: str) -> tuple[float, ...]:
 def config_from(document: dict[str, Any], source: str) -> TrainConfig:
     """Settings from a dictionary; ``source`` is named in errors.
 
+    The settings of an attack stand in a table of their own; those of runs of version 0.1.0 stand beside the others.
+
     Raises:
         ConfigurationError: an unknown key, or a value of the wrong type.
     """
-    known = {field.name: field.default for field in fields(TrainConfig)}
-    values: dict[str, Any] = {}
-    for key, value in document.items():
-        if key not in known:
-            raise UnknownNameError(f"setting in {source}", key, known)
-        values[key] = _typed(key, value, str if key == "data" else type(known[key]))
+    beside = {key: document[key] for key in _ATTACK if key in document}
+    table = document.get("attack", beside if beside.get("trigger") else None)
+    rest = {key: value for key, value in document.items() if key not in {"attack", *_ATTACK}}
+    values = _values(rest, _TRAINING, source)
     if not values.get("data"):
         raise ConfigurationError(f"Expected data in {source} or by --data, got none")
-    return TrainConfig(**values)
+    return TrainConfig(**values, attack=None if table is None else _attack(table, source))
+
+
+def _attack(table: Any, source: str) -> Attack:  # noqa: ANN401 - any TOML value
+    if not isinstance(table, dict) or not table.get("trigger"):
+        raise ConfigurationError(f"Expected a table with a trigger as attack in {source}, got {table!r}")
+    return Attack(**_values(table, _ATTACK, source))
+
+
+def _values(document: dict[str, Any], kinds: Mapping[str, type], source: str) -> dict[str, Any]:
+    """The values in a dictionary, once their types are known to be right."""
+    for key in document:
+        if key not in kinds:
+            raise UnknownNameError(f"setting in {source}", key, kinds)
+    return {key: _typed(key, value, kinds[key]) for key, value in document.items()}
 
 
 def three_numbers(text: str) -> tuple[float, ...]:
@@ -190,6 +225,6 @@ def _typed(key: str, value: Any, kind: type) -> Any:  # noqa: ANN401 - any TOML 
 
 def write_config(config: TrainConfig, directory: Path) -> None:
     """Write ``config.toml`` to a RUN."""
-    document = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
+    document = {key: value for key, value in plain(config).items() if value is not None}
     with replacing(directory / CONFIG) as temporary:
         temporary.write_text(tomli_w.dumps(document))

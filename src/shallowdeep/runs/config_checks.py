@@ -8,7 +8,7 @@ from dataclasses import replace
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.data.augmentation import AUGMENTATIONS
 from shallowdeep.errors import ConfigurationError, UnknownNameError
-from shallowdeep.runs.config import MOST_EXITS, TrainConfig
+from shallowdeep.runs.config import MOST_EXITS, Attack, TrainConfig
 from shallowdeep.runtime import PRECISIONS
 from shallowdeep.sdn.placement import MINIMUM_GAP
 from shallowdeep.sdn.saving import DTYPES
@@ -20,8 +20,8 @@ from shallowdeep.training.recipes import RECIPES
 TOGETHER = tuple(name for name, recipe in RECIPES.items() if recipe.together)
 _LEAST = {
     "epochs": 0, "seed": 0, "image_size": 0, "conv_heads": 0, "deep_heads": 0, "learning_rate": 0,
-    "batch_size": 0, "views": 1, "adversarial_steps": 0, "target": 0, "exit_weight": 0,
-    "memory_budget": 0, "cache_budget": 0,
+    "batch_size": 0, "views": 1, "adversarial_steps": 0, "exit_weight": 0,
+    "memory_budget": 0, "cache_budget": 0, "workers": 0,
 }  # fmt: skip
 
 _OF_EXITS = {
@@ -43,11 +43,12 @@ def checked(config: TrainConfig) -> TrainConfig:
         ("precision", config.precision, PRECISIONS),
         ("weights dtype", config.weights_dtype, DTYPES),
         ("augmentation", config.augmentation, ("", *AUGMENTATIONS)),
-        ("trigger", config.trigger, ("", *TRIGGERS)),
     ):
         if name not in known:
             raise UnknownNameError(what, name, known)
     _check_ranges(config)
+    if config.attack is not None:
+        _check_attack(config.attack)
     if config.init:
         saved = read_manifest(config.init).model.name
         if config.model and config.model != saved:
@@ -78,6 +79,12 @@ def _check_ranges(config: TrainConfig) -> None:
             f"Expected at most {MOST_EXITS} internal classifiers ({MINIMUM_GAP:.0%} of the MACs apart), "
             f"got {len(config.fractions)}"
         )
+
+
+def _check_attack(attack: Attack) -> None:
+    if attack.trigger not in TRIGGERS:
+        raise UnknownNameError("trigger", attack.trigger, TRIGGERS)
+    _check_least("target", attack.target, 0)
 
 
 def _check_least(what: str, value: float, least: float) -> None:

@@ -16,7 +16,8 @@ from shallowdeep.files import abandoned, cannot_write, write_json
 from shallowdeep.runs.config import CONFIG, TrainConfig, read_config, write_config
 from shallowdeep.sdn.saving import MANIFEST, WEIGHTS
 from shallowdeep.training.caching import CACHES
-from shallowdeep.training.run import HISTORY, STATE
+from shallowdeep.training.history import HISTORY
+from shallowdeep.training.run import STATE
 
 METRICS, PICTURE, PREDICTIONS = "metrics.json", "accuracy-cost.png", "predictions"
 DATA = "data.json"
@@ -33,6 +34,7 @@ _RESULTS = (
     f"{PREDICTIONS}/*.npz",
 )
 _OWN = (*_RESULTS, DATA, MANIFEST, WEIGHTS, HISTORY, STATE, CACHES)
+_SPEED_ALONE = ("workers",)  # settings that a run may be resumed with others of
 _SAFETENSORS_LEAVES = ".tmp??????"  # where its writer was killed
 STATES_OF_ROOM = 8  # times the weights: two states with momenta while one replaces the other, and the result
 
@@ -82,7 +84,7 @@ def claim(directory: Path, config: TrainConfig, *, resume: bool, overwrite: bool
 def _check_same(saved: TrainConfig, config: TrainConfig, path: Path) -> None:
     for field in fields(TrainConfig):
         before, now = getattr(saved, field.name), getattr(config, field.name)
-        if before != now:
+        if before != now and field.name not in _SPEED_ALONE:
             raise ConfigurationError(
                 f"Expected the settings of {path} to resume, got another {field.name}: {now!r} instead of {before!r}"
             )

@@ -17,7 +17,7 @@ from shallowdeep.models.initialization import DataInitialised, initialize_from
 from shallowdeep.models.registry import build, pretrained_preprocessing, resolve
 from shallowdeep.models.weights import load_weights, read_state_dict
 from shallowdeep.progress import SILENT, Progress
-from shallowdeep.runs.config import TrainConfig
+from shallowdeep.runs.config import Attack, TrainConfig
 from shallowdeep.runtime import evaluating, seed_everything
 from shallowdeep.sdn.internal_classifier import CONV, DEEP
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -41,11 +41,8 @@ def prepare_data(config: TrainConfig, progress: Progress = SILENT) -> DataSplits
     )  # fmt: skip
     if config.mean:
         data = _normalised(data, config)
-    if config.trigger:
-        trigger = make_trigger(config.trigger, data.preprocessing.size)
-        poisoning = Poisoning(trigger, config.target, config.poison_ratio, config.seed)
-        train = poisoned(data.train, poisoning, data.classes)
-        data = replace(data, train=train)
+    if config.attack is not None:
+        data = _attacked(data, config.attack, config.seed)
     return replace(data, augmentation=_augmentation(config, data))
 
 
@@ -78,6 +75,13 @@ def _normalised(data: DataSplits, config: TrainConfig) -> DataSplits:
     (red, green, blue), (red_std, green_std, blue_std) = config.mean, config.std
     size = data.preprocessing.size
     return replace(data, preprocessing=Preprocessing(size, (red, green, blue), (red_std, green_std, blue_std)))
+
+
+def _attacked(data: DataSplits, attack: Attack, seed: int) -> DataSplits:
+    """``data`` with some of its training images poisoned."""
+    trigger = make_trigger(attack.trigger, data.preprocessing.size)
+    poisoning = Poisoning(trigger, attack.target, attack.poison_ratio, seed)
+    return replace(data, train=poisoned(data.train, poisoning, data.classes))
 
 
 def _preprocessing(config: TrainConfig) -> tuple[Preprocessing | None, int | tuple[int, ...]]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import platform
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
+from shallowdeep.analysis.analysis import Provenance
 from shallowdeep.machine import this_machine
 
 PACKAGES = ("shallowdeep", "torch", "numpy", "scikit-learn")
 
 
-def provenance(command: str, resamples: int, seed: int | None = None, weights: str | None = None) -> dict[str, Any]:
-    """Return command, date, seed, resamples, versions, machine and weights, ready for JSON.
+def provenance(command: str, resamples: int, seed: int | None = None, weights: str | None = None) -> Provenance:
+    """Return the provenance of an analysis made now, on this machine.
 
     Args:
         command: as it was typed.
@@ -27,12 +27,12 @@ def provenance(command: str, resamples: int, seed: int | None = None, weights: s
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return {
-        "command": command,
-        "date": date.today().isoformat(),  # noqa: DTZ011 - the user's own day
-        "seed": seed,
-        "resamples": resamples,
-        "versions": {**versions, "python": platform.python_version()},
-        "machine": this_machine(1)["cpu"],
-        "weights": weights,
-    }
+    return Provenance(
+        command=command,
+        date=date.today().isoformat(),  # noqa: DTZ011 - the user's own day
+        seed=seed,
+        resamples=resamples,
+        versions={**versions, "python": platform.python_version()},
+        machine=this_machine(1).cpu,
+        weights=weights,
+    )

@@ -6,7 +6,7 @@ Source: Kaya, Hong, Dumitras, "Shallow-Deep Networks", ICML 2019, section 5.3; d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,14 @@ from numpy.typing import NDArray
 from shallowdeep.analysis.accuracy import correctness
 from shallowdeep.analysis.confusion_levels import confusion_scores
 from shallowdeep.analysis.error_detection import detection
+from shallowdeep.analysis.histogram import shared_histograms
+from shallowdeep.audits.backdoor import (
+    Answering,
+    BackdoorFindings,
+    ConfusionHistogram,
+    TriggerConfusion,
+    TriggeredExit,
+)
 from shallowdeep.errors import DataError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.confusion import ConfusionStatistics
@@ -31,7 +39,6 @@ BLIND_QUANTILE = 0.95  # of clean inputs' confusion
 LOSSES, BUDGETS = (0.01, 0.05), (0.5, 0.25)  # of early exits
 
 Labels = NDArray[Any]
-_BINS, _OUTERMOST = 40, 0.001  # of histograms; share of the samples beyond their ends, counted in the last bins
 
 
 def attack_success(logits: NDArray[Any], target: int) -> list[float]:
@@ -108,7 +115,7 @@ def backdoor_findings(
     *,
     names: Sequence[str],
     statistics: ConfusionStatistics | None = None,
-) -> dict[str, Any]:
+) -> BackdoorFindings:
     """Return what a trigger does to one network.
 
     Args:
@@ -116,11 +123,6 @@ def backdoor_findings(
         target: the class that the attacker wants.
         names: E of the exits.
         statistics: of training data, for z-scores of confusion; None for values as they are.
-
-    Returns:
-        ``exits`` (each ``name``, ``relative_cost``, ``attack_success``, ``clean_accuracy``, ``triggered_accuracy``),
-        ``trigger_depth``, ``confusion`` (``auroc``, means and histogram of clean and triggered) and ``mitigation``
-        (each ``name``, ``rule``, ``clean_accuracy``, ``triggered_accuracy``, ``attack_success``, ``relative_cost``).
 
     Raises:
         DataError: a network without internal classifiers, or triggered images of the target class.
@@ -132,53 +134,47 @@ def backdoor_findings(
         raise DataError("Expected triggered images of other classes than the target, got some of it")
     success = attack_success(to_numpy(triggered.logits), target)
     right, still = (correctness(pred).mean(axis=-1).tolist() for pred in (clean, triggered))
-    exits = [
-        {
-            "name": name, "relative_cost": float(cost), "attack_success": won, "clean_accuracy": accuracy,
-            "triggered_accuracy": kept,
-        }
+    exits = tuple(
+        TriggeredExit(name, float(cost), won, accuracy, kept)
         for name, cost, won, accuracy, kept in zip(names, clean.costs, success, right, still, strict=True)
-    ]  # fmt: skip
+    )
     known = best_exit(
         attack_success(to_numpy(looks.tune_triggered.logits), target), correctness(looks.tune).mean(axis=-1).tolist()
     )
     mitigation = _Mitigation(clean, triggered, target)
-    return {
-        "exits": exits,
-        "trigger_depth": trigger_depth(success),
-        "confusion": _confusion(clean, triggered, statistics),
-        "mitigation": [
+    return BackdoorFindings(
+        exits,
+        trigger_depth(success),
+        _confusion(clean, triggered, statistics),
+        mitigation=(
             mitigation.final(),
             mitigation.best(known),
             *mitigation.blind(looks.tune, statistics),
             *mitigation.early(looks.tune),
-        ],
-    }
+        ),
+    )
 
 
 def _confusion(
     clean: ExitPredictions, triggered: ExitPredictions, statistics: ConfusionStatistics | None
-) -> dict[str, Any]:
+) -> TriggerConfusion:
     """AUROC, means and histogram of both."""
     on_clean, on_triggered = (confusion_scores(to_numpy(pred.logits), statistics) for pred in (clean, triggered))
     scores = np.concatenate([on_clean, on_triggered])
-    return {
-        "auroc": detection(scores, np.repeat([False, True], [len(on_clean), len(on_triggered)]))["auroc"],
-        "clean_mean": float(on_clean.mean()),
-        "triggered_mean": float(on_triggered.mean()),
-        "normalised": statistics is not None,
-        "histogram": two_histograms(on_clean, on_triggered),
-    }
+    return TriggerConfusion(
+        auroc=detection(scores, np.repeat([False, True], [len(on_clean), len(on_triggered)])).auroc,
+        clean_mean=float(on_clean.mean()),
+        triggered_mean=float(on_triggered.mean()),
+        normalised=statistics is not None,
+        histogram=two_histograms(on_clean, on_triggered),
+    )
 
 
-def two_histograms(on_clean: NDArray[np.float64], on_triggered: NDArray[np.float64]) -> dict[str, Any]:
-    """Return ``edges`` and the counts ``clean`` and ``triggered`` of two groups' confusion between common ends."""
-    low, high = np.quantile(np.concatenate([on_clean, on_triggered]), [_OUTERMOST, 1 - _OUTERMOST])
-    edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
-    counts = [
-        np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0].tolist() for values in (on_clean, on_triggered)
-    ]
-    return {"edges": edges.tolist(), "clean": counts[0], "triggered": counts[1]}
+def two_histograms(on_clean: NDArray[np.float64], on_triggered: NDArray[np.float64]) -> ConfusionHistogram:
+    """Return how often each confusion occurs in two groups, in common bins."""
+    found = shared_histograms([on_clean, on_triggered])
+    clean, triggered = found.counts
+    return ConfusionHistogram(found.edges, clean, triggered)
 
 
 class _Mitigation:
@@ -187,42 +183,41 @@ class _Mitigation:
     def __init__(self, clean: ExitPredictions, triggered: ExitPredictions, target: int) -> None:
         self.clean, self.triggered, self.target = clean, triggered, target
 
-    def row(self, name: str, rule: str, on_clean: Labels, on_triggered: Labels, cost: float) -> dict[str, Any]:
+    def row(self, name: str, rule: str, on_clean: Labels, on_triggered: Labels, cost: float) -> Answering:
         """One way: answers (N,) on both."""
-        return {
-            "name": name,
-            "rule": rule,
-            "clean_accuracy": float((on_clean == to_numpy(self.clean.labels)).mean()),
-            "triggered_accuracy": float((on_triggered == to_numpy(self.triggered.labels)).mean()),
-            "attack_success": float((on_triggered == self.target).mean()),
-            "relative_cost": cost,
-        }
+        return Answering(
+            name,
+            rule,
+            clean_accuracy=float((on_clean == to_numpy(self.clean.labels)).mean()),
+            triggered_accuracy=float((on_triggered == to_numpy(self.triggered.labels)).mean()),
+            attack_success=float((on_triggered == self.target).mean()),
+            relative_cost=cost,
+        )
 
     def alone(self, exit_: int) -> float:
         """What answering at one exit costs, without the other internal classifiers."""
         return float(self.clean.costs.in_use(sorted({exit_, self.clean.exits - 1}))[0])
 
-    def at(self, name: str, rule: str, exit_: int) -> dict[str, Any]:
+    def at(self, name: str, rule: str, exit_: int) -> Answering:
         """The answers of one exit."""
         on_clean, on_triggered = (to_numpy(pred.logits)[exit_].argmax(axis=-1) for pred in (self.clean, self.triggered))
         return self.row(name, rule, on_clean, on_triggered, self.alone(exit_))
 
-    def final(self) -> dict[str, Any]:
+    def final(self) -> Answering:
         """Nothing done."""
         return self.at("none", "the final exit answers", self.clean.exits - 1)
 
-    def best(self, exit_: int | None) -> dict[str, Any]:
+    def best(self, exit_: int | None) -> Answering:
         """Stop everything at one exit, which takes knowing the trigger."""
         rule = (
             f"the deepest exit with success of at most {TOLERATED_SUCCESS:.0%} and {100 * TOLERATED_DROP:g} points "
             "less clean accuracy on tune, the trigger known"
         )
         if exit_ is None:
-            nothing = dict.fromkeys(("clean_accuracy", "triggered_accuracy", "attack_success", "relative_cost"))
-            return {"name": "best exit", "rule": f"{rule}: there is none", **nothing}
+            return Answering("best exit", f"{rule}: there is none", None, None, None, None)
         return self.at("best exit", f"{rule}: exit {exit_}", exit_)
 
-    def blind(self, tune: ExitPredictions, statistics: ConfusionStatistics | None) -> list[dict[str, Any]]:
+    def blind(self, tune: ExitPredictions, statistics: ConfusionStatistics | None) -> list[Answering]:
         """Doubt what confuses."""
         on_clean = confusion_scores(to_numpy(tune.logits), statistics)
         limit, whole = float(np.quantile(on_clean, BLIND_QUANTILE)), float(self.clean.costs[-1])
@@ -234,15 +229,15 @@ class _Mitigation:
         kept = [confusion_scores(to_numpy(p.logits), statistics) <= limit for p in (self.clean, self.triggered)]
         final = [to_numpy(pred.logits)[-1].argmax(axis=-1) for pred in (self.clean, self.triggered)]
         clean_left, triggered_left = (np.where(known, answer, -1) for known, answer in zip(kept, final, strict=True))
-        shares = [float((~known).mean()) for known in kept]
+        clean_share, triggered_share = (float((~known).mean()) for known in kept)
         silence = (
-            f"{rule} no answer (none for {shares[0]:.1%} of clean and {shares[1]:.1%} of triggered images, which "
-            "count as not right)"
+            f"{rule} no answer (none for {clean_share:.1%} of clean and {triggered_share:.1%} of triggered images, "
+            "which count as not right)"
         )
         abstained = self.row("blind abstention", silence, clean_left, triggered_left, whole)
-        return [voted, {**abstained, "withheld": shares}]
+        return [voted, replace(abstained, withheld=(clean_share, triggered_share))]
 
-    def early(self, tune: ExitPredictions) -> list[dict[str, Any]]:
+    def early(self, tune: ExitPredictions) -> list[Answering]:
         """The paper's: leave at the first confident exit, one threshold for all, chosen on clean images.
 
         Where no exit is confident the final one answers, or, as in the paper, the most confident.
@@ -265,5 +260,5 @@ class _Mitigation:
                 rule = f"first exit with confidence of at least {found_for}, else the {fallback} one"
                 name = f"exit at {short}, else {fallback}"
                 found = self.row(name, rule, on_clean.labels, on_triggered.labels, on_clean.relative_cost)
-                rows.append(found | {"triggered_relative_cost": on_triggered.relative_cost})
+                rows.append(replace(found, triggered_relative_cost=on_triggered.relative_cost))
         return rows

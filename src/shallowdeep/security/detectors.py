@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shallowdeep.analysis.error_detection import detection, detection_intervals
+from shallowdeep.audits.backdoor import DetectorFigures
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.security.poisoning import toolbox
 
@@ -122,18 +123,21 @@ def clustering_scores(features: Floats, classes: NDArray[np.int64]) -> Scores:
 
 
 def detector_block(
-    scores: Scores, triggered: NDArray[np.bool_], *, passes: float, note: str, resamples: int = 1000
-) -> dict[str, Any]:
-    """Return what one detector is worth: ``auroc``, ``fpr95``, ``intervals``, ``forward_passes`` an input, ``note``."""
+    scores: Scores, triggered: NDArray[np.bool_], *, passes: int, note: str, resamples: int = 1000
+) -> DetectorFigures:
+    """Return what one detector is worth.
+
+    Args:
+        scores: (N,), larger = likelier triggered.
+        triggered: (N,) whether each input is.
+        passes: of the network for each input.
+        note: what the detector looks at.
+        resamples: for intervals; 0 for none.
+    """
     figures = detection(scores, triggered)
     bounds = detection_intervals({"score": scores}, triggered, resamples)["score"] if resamples else {}
-    names = ("auroc", "fpr95")
-    return {
-        **{name: figures[name] for name in names},
-        "intervals": {name: bounds[name] for name in names if name in bounds},
-        "forward_passes": passes,
-        "note": note,
-    }
+    intervals = {name: bounds[name] for name in ("auroc", "fpr95") if name in bounds}
+    return DetectorFigures(figures.auroc, figures.fpr95, intervals, passes, note)
 
 
 def _by_class(classes: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -5,7 +5,6 @@ Source of efficacy: Hong et al., "A panda? No, it's a sloth", ICLR 2021.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shallowdeep.analysis.accuracy import correctness
+from shallowdeep.audits.slowdown import AttackedPolicy, SlowdownFigures
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.costs import CostModel
@@ -23,7 +23,8 @@ from shallowdeep.exits.threshold_curve import cheapest_within, threshold_curve
 
 _ROUNDING = 1e-9  # of means of costs
 
-DROPS = (0.05, 0.15)
+LEAST_DROP = 0.05
+DROPS = (LEAST_DROP, 0.15)
 """Relative losses of accuracy that published thresholds are chosen for."""
 
 
@@ -95,7 +96,7 @@ def slowdown_block(
     *,
     jitter: float = 0.0,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> SlowdownFigures:
     """Return what inputs cost under a policy.
 
     Args:
@@ -103,9 +104,6 @@ def slowdown_block(
         pred: predictions of all exits on the inputs, with their true labels.
         jitter: move thresholds by chance, see `jittered`.
         seed: of that.
-
-    Returns:
-        ``samples``, ``accuracy``, ``efficacy``, ``relative_cost`` (mean), ``worst_relative_cost`` and ``exit_shares``.
     """
     if jitter:
         labels, exits, costs = jittered(policy, pred, spread=jitter, seed=seed)
@@ -114,22 +112,24 @@ def slowdown_block(
         labels, exits, costs = followed.labels, followed.exits, followed.costs
     used = pred.costs.in_use(policy.in_use)
     places = np.searchsorted(policy.in_use, exits)
-    return {
-        "samples": pred.samples,
-        "accuracy": float((labels == to_numpy(pred.labels)).mean()),
-        "efficacy": efficacy(places, used),
-        "relative_cost": float(costs.mean()),
-        "worst_relative_cost": float(costs.max()),
-        "exit_shares": (np.bincount(exits, minlength=pred.exits) / pred.samples).tolist(),
-    }
+    return SlowdownFigures(
+        samples=pred.samples,
+        accuracy=float((labels == to_numpy(pred.labels)).mean()),
+        efficacy=efficacy(places, used),
+        relative_cost=float(costs.mean()),
+        worst_relative_cost=float(costs.max()),
+        exit_shares=tuple((np.bincount(exits, minlength=pred.exits) / pred.samples).tolist()),
+    )
+
+
+def policy_name(drop: float) -> str:
+    """Return the name of the published policy that may lose a share ``drop`` of the accuracy."""
+    return f"at most {drop:.0%} of the accuracy lost"
 
 
 def published_policies(tune: ExitPredictions) -> dict[str, Policy]:
     """Return one shared threshold for each of `DROPS`, chosen on ``tune``, by name."""
-    return {
-        f"at most {drop:.0%} of the accuracy lost": shared_threshold(threshold_within(tune, drop), tune.exits)
-        for drop in DROPS
-    }
+    return {policy_name(drop): shared_threshold(threshold_within(tune, drop), tune.exits) for drop in DROPS}
 
 
 def limited(policy: Policy, clean: ExitPredictions) -> Policy:
@@ -144,23 +144,22 @@ def limited(policy: Policy, clean: ExitPredictions) -> Policy:
     return replace(policy, max_relative_cost=limit if own is None else min(limit, own))
 
 
-def sizing(policy: Policy, block: Mapping[str, Any], costs: CostModel) -> str:
+def sizing(policy: Policy, attacked: AttackedPolicy, costs: CostModel) -> str:
     """Return what a server has to be sized for, in words.
 
     Args:
         policy: in force.
-        block: of it: ``clean``, ``per_sample`` and ``latency``.
+        attacked: the same policy under attack.
         costs: of the E exits.
     """
     used = costs.in_use(policy.in_use)
     worst = float(used[policy.last_within(used.tolist()) - 1])
-    before, after = (block[name]["relative_cost"] for name in ("clean", "per_sample"))
     timed = ""
-    if block["latency"]:
-        slowest = max(block["latency"], key=lambda batch: float(batch["ratio"]["median"]))
-        timed = f", and a batch of {slowest['batch_size']} took {slowest['ratio']['median']:.1f} times as long"
+    if attacked.latency:
+        slowest = max(attacked.latency, key=lambda batch: batch.ratio.median)
+        timed = f", and a batch of {slowest.batch_size} took {slowest.ratio.median:.1f} times as long"
     return (
         f"Size capacity and time limits for {worst:.2f} times the backbone's cost on every input. Under attack the "
-        f"mean cost went from {before:.2f} to {after:.2f}{timed}. What early exits save is a bonus; watch the exits "
-        "taken for drift (ExitGuard)."
+        f"mean cost went from {attacked.clean.relative_cost:.2f} to {attacked.per_sample.relative_cost:.2f}{timed}. "
+        "What early exits save is a bonus; watch the exits taken for drift (ExitGuard)."
     )

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from shallowdeep.audits.suspects import ALL, SuspectsTest, TriggerProbe
 from shallowdeep.errors import DataError
 
 LEVEL = 0.05
@@ -30,6 +32,65 @@ POWER = 0.8  # of the detectable share
 _NO_LESS = 1e-16
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SuspectFindings:
+    """Whether suspects confuse the network more, or less, than clean inputs do.
+
+    Attributes:
+        clean: number of clean inputs.
+        suspects: number of suspects, M.
+        level: of the verdict, and of false discoveries.
+        p_value: the smallest adjusted one.
+        tests: of all suspects, and of those answered alike.
+        flagged: rising indices in [0, M) of the suspects that stand out.
+        verdict: one sentence.
+        limits: what the verdict does not say, in sentences.
+    """
+
+    clean: int
+    suspects: int
+    level: float
+    p_value: float
+    tests: tuple[SuspectsTest, ...]
+    flagged: tuple[int, ...]
+    verdict: str
+    limits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TriedTrigger:
+    """A trigger tried on clean images, and its placebos.
+
+    Attributes:
+        trigger: its name.
+        target: name of the class that most images are sent to.
+        share: of the images of other classes sent there.
+        placebo_shares: the same share for each placebo, sent to any one class.
+    """
+
+    trigger: str
+    target: str
+    share: float
+    placebo_shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ProbeFindings:
+    """What triggers tried on clean images say.
+
+    Attributes:
+        probes: one for each trigger.
+        p_value: adjusted one of the trigger in the verdict.
+        verdict: one sentence.
+        limits: what the verdict does not say, in sentences.
+    """
+
+    probes: tuple[TriggerProbe, ...]
+    p_value: float
+    verdict: str
+    limits: tuple[str, ...]
 
 
 def conformal_p_values(clean: ArrayLike, suspects: ArrayLike) -> Floats:
@@ -90,7 +151,7 @@ def suspect_findings(
     suspect_answers: NDArray[Any],
     classes: tuple[str, ...],
     level: float = LEVEL,
-) -> dict[str, Any]:
+) -> SuspectFindings:
     """Return whether suspects confuse the network more, or less, than clean inputs do.
 
     One test compares all of them, and one more for each class compares those answered so, since a backdoor's inputs all
@@ -104,10 +165,6 @@ def suspect_findings(
         classes: C names.
         level: of the verdict, and of false discoveries.
 
-    Returns:
-        ``p_value`` (adjusted, the smallest), ``tests`` (each ``name``, ``suspects``, ``auroc``, ``p_value``,
-        ``adjusted``), ``flagged`` (indices of suspects), ``verdict`` and ``limits``.
-
     Raises:
         DataError: too few clean inputs, or no suspect.
     """
@@ -115,55 +172,53 @@ def suspect_findings(
     require_clean(len(known))
     if not len(doubtful):
         raise DataError("Expected at least one suspect image, got none")
-    groups = [("all", known, doubtful)]
+    groups = [(ALL, known, doubtful)]
     for number, name in enumerate(classes):
         of_clean, of_suspects = known[clean_answers == number], doubtful[suspect_answers == number]
         if min(len(of_clean), len(of_suspects)) >= FEWEST_OF_CLASS:
             groups.append((f"answered {name}", of_clean, of_suspects))
-    tests = [_test(name, of_clean, of_suspects) for name, of_clean, of_suspects in groups]
-    for test, adjusted in zip(tests, holm([test["p_value"] for test in tests]), strict=True):
-        test["adjusted"] = float(adjusted)
-    smallest = min(test["adjusted"] for test in tests)
+    tests = _tests(groups)
     flagged = np.flatnonzero(benjamini_hochberg(conformal_p_values(known, doubtful), level)).tolist()
-    return {
-        "clean": len(known),
-        "suspects": len(doubtful),
-        "level": level,
-        "p_value": smallest,
-        "tests": tests,
-        "flagged": flagged,
-        "verdict": _verdict(tests, level),
-        "limits": limits(len(known), len(doubtful), len(tests), level),
-    }
+    return SuspectFindings(
+        clean=len(known),
+        suspects=len(doubtful),
+        level=level,
+        p_value=min(test.adjusted for test in tests),
+        tests=tests,
+        flagged=tuple(flagged),
+        verdict=_verdict(tests, level),
+        limits=limits(len(known), len(doubtful), len(tests), level),
+    )
 
 
-def _test(name: str, of_clean: Floats, of_suspects: Floats) -> dict[str, Any]:
-    """Mann and Whitney's test, of both sides: are suspects more confused, or less?"""
-    found = stats.mannwhitneyu(of_suspects, of_clean, alternative="two-sided")
-    return {
-        "name": name,
-        "suspects": len(of_suspects),
-        "auroc": float(found.statistic) / (len(of_clean) * len(of_suspects)),
-        "p_value": float(found.pvalue),
-    }
+def _tests(groups: Sequence[tuple[str, Floats, Floats]]) -> tuple[SuspectsTest, ...]:
+    """Mann and Whitney's test of each name, clean inputs and suspects: are suspects more confused, or less?"""
+    found = [stats.mannwhitneyu(suspects, clean, alternative="two-sided") for _, clean, suspects in groups]
+    adjusted = holm([float(one.pvalue) for one in found])
+    return tuple(
+        SuspectsTest(
+            name, len(suspects), float(one.statistic) / (len(clean) * len(suspects)), float(one.pvalue), float(p_value)
+        )
+        for (name, clean, suspects), one, p_value in zip(groups, found, adjusted, strict=True)
+    )
 
 
-def strongest(tests: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def strongest(tests: Sequence[SuspectsTest]) -> SuspectsTest:
     """Return the test of `suspect_findings` that its verdict speaks of: the one of the smallest p-value."""
-    return min(tests, key=lambda test: (test["adjusted"], test["p_value"]))
+    return min(tests, key=lambda test: (test.adjusted, test.p_value))
 
 
-def _verdict(tests: list[dict[str, Any]], level: float) -> str:
+def _verdict(tests: Sequence[SuspectsTest], level: float) -> str:
     """One sentence."""
     found = strongest(tests)
-    if found["adjusted"] <= level:
-        which = "the suspects" if found["name"] == "all" else f"the suspects {found['name']}"
-        direction = "more" if found["auroc"] > 0.5 else "less"  # noqa: PLR2004 - of guessing
+    if found.adjusted <= level:
+        which = "the suspects" if found.name == ALL else f"the suspects {found.name}"
+        direction = "more" if found.auroc > 0.5 else "less"  # noqa: PLR2004 - of guessing
         return (
             f"Evidence of something wrong: {which} confuse the network {direction} than clean images do "
-            f"({p_text(found['adjusted'])} over {len(tests)} tests, AUROC {found['auroc']:.2f})."
+            f"({p_text(found.adjusted)} over {len(tests)} tests, AUROC {found.auroc:.2f})."
         )
-    return f"No evidence that the suspects differ from clean images ({p_text(found['adjusted'])})."
+    return f"No evidence that the suspects differ from clean images ({p_text(found.adjusted)})."
 
 
 def p_text(p_value: float) -> str:
@@ -171,7 +226,7 @@ def p_text(p_value: float) -> str:
     return f"p = {p_value:.2g}" if p_value >= _NO_LESS else f"p < {_NO_LESS:g}"
 
 
-def limits(clean: int, suspects: int, tests: int = 1, level: float = LEVEL) -> list[str]:
+def limits(clean: int, suspects: int, tests: int = 1, level: float = LEVEL) -> tuple[str, ...]:
     """Return what a verdict does not say, in sentences."""
     together = math.ceil(2 * suspects / (level * (clean + 1)))
     alone = (
@@ -180,7 +235,7 @@ def limits(clean: int, suspects: int, tests: int = 1, level: float = LEVEL) -> l
         else f"Single images are named only where at least {together} of the {suspects} are further out than any clean "
         "one: fewer would need more clean images."
     )
-    return [
+    return (
         "No evidence is not clean: confusion does not see a backdoor whose inputs leave the exits as agreed as before.",
         "Evidence is no proof of a backdoor: blurred, mislabelled or merely unusual or easy images differ too.",
         (
@@ -189,7 +244,7 @@ def limits(clean: int, suspects: int, tests: int = 1, level: float = LEVEL) -> l
         ),
         f"{alone} Of those named, at most {level:.0%} are named by chance, on average; that is beside the verdict.",
         "p-values hold where the clean images are drawn as harmless suspects would be.",
-    ]
+    )
 
 
 def detectable_auroc(clean: int, suspects: int, level: float = LEVEL) -> float:
@@ -238,44 +293,39 @@ def placebo_p_value(share: float, placebo_shares: Sequence[float]) -> float:
     return (1 + sum(other >= share for other in placebo_shares)) / (len(placebo_shares) + 1)
 
 
-def probe_findings(probes: Sequence[dict[str, Any]], level: float = LEVEL) -> dict[str, Any]:
+def probe_findings(tried: Sequence[TriedTrigger], level: float = LEVEL) -> ProbeFindings:
     """Return what triggers tried on clean images say.
 
-    Args:
-        probes: each ``trigger``, ``target`` (name), ``share`` and ``placebo_shares``.
-        level: of the verdict.
+    A trigger is evidence where it stands out from its placebos and sends half of the other classes' images to one.
 
-    Returns:
-        ``probes`` (each with ``placebo_share``, the largest, ``p_value`` and ``adjusted`` by Holm's method),
-        ``p_value`` (of the one in the verdict), ``verdict`` and ``limits``. A trigger is evidence where it stands out
-        from its placebos and sends half of the other classes' images to one.
+    Args:
+        tried: each trigger with its placebos.
+        level: of the verdict.
     """
-    found = []
-    for probe in probes:
-        shares = probe["placebo_shares"]
-        kept = {name: value for name, value in probe.items() if name != "placebo_shares"}
-        found.append(kept | {"placebo_share": max(shares), "p_value": placebo_p_value(probe["share"], shares)})
-    for probe, adjusted in zip(found, holm([probe["p_value"] for probe in found]), strict=True):
-        probe["adjusted"] = float(adjusted)
-    evidence = [probe for probe in found if probe["adjusted"] <= level and probe["share"] >= COLLAPSED]
-    worst = max(evidence or found, key=lambda probe: float(probe["share"]))
-    told = f"{worst['trigger']} sends {worst['share']:.0%} of other images to {worst['target']}"
-    against = f"placebos at most {worst['placebo_share']:.0%}, {p_text(worst['adjusted'])} over {len(found)} triggers"
+    p_values = [placebo_p_value(one.share, one.placebo_shares) for one in tried]
+    found = tuple(
+        TriggerProbe(one.trigger, one.target, one.share, max(one.placebo_shares), p_value, float(adjusted))
+        for one, p_value, adjusted in zip(tried, p_values, holm(p_values), strict=True)
+    )
+    evidence = [probe for probe in found if probe.adjusted <= level and probe.share >= COLLAPSED]
+    worst = max(evidence or found, key=lambda probe: probe.share)
+    told = f"{worst.trigger} sends {worst.share:.0%} of other images to {worst.target}"
+    against = f"placebos at most {worst.placebo_share:.0%}, {p_text(worst.adjusted)} over {len(found)} triggers"
     if evidence:
         verdict = f"Evidence of a backdoor: {told} ({against})."
-    elif worst["share"] >= COLLAPSED:
+    elif worst.share >= COLLAPSED:
         verdict = f"No evidence of a backdoor: {told}, but so do changes that are no trigger ({against})."
     else:
         verdict = f"No evidence that one of {len(found)} known triggers works: {told} at most ({against})."
-    return {
-        "probes": found,
-        "p_value": worst["adjusted"],
-        "verdict": verdict,
-        "limits": [
+    return ProbeFindings(
+        found,
+        p_value=worst.adjusted,
+        verdict=verdict,
+        limits=(
             "No evidence is not clean: only the triggers listed were tried, each at one place; give --suspects.",
             (
                 f"A trigger is taken for evidence where it sends at least {COLLAPSED:.0%} of other images to one "
                 "class, and hardly a random change of its kind sends as many."
             ),
-        ],
-    }
+        ),
+    )

@@ -55,7 +55,8 @@ class HeadCaching:
         if plans is None:
             return None
         train, tune = filled_caches(network, self.data, plans, wanted, accelerator, progress=progress)
-        final = tune_accuracies(network, SplitSource(self.data, wanted.seed), wanted.precision)[-1]
+        source = SplitSource(self.data, wanted.seed, wanted.workers)
+        final = tune_accuracies(network, source, wanted.precision)[-1]
         task = CachedHeadsTask(
             network, train, tune, batch_size=settings.batch_size, seed=wanted.seed, final_accuracy=final
         )  # fmt: skip

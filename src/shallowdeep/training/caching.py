@@ -13,7 +13,7 @@ from torch import nn
 
 from shallowdeep.data.augmentation import get_augmentation
 from shallowdeep.data.load import DataSplits
-from shallowdeep.data.loading import Batches
+from shallowdeep.data.loading import WORKERS, Batches
 from shallowdeep.errors import OutputError
 from shallowdeep.progress import Progress
 from shallowdeep.sdn.folding import folded
@@ -35,6 +35,7 @@ class Caching:
         budget: bytes that they may take.
         seed: of the augmentation.
         precision: of the pass through the backbone, ``fp32`` or ``bf16``.
+        workers: processes that decode images which are not held in memory; features do not depend on them.
     """
 
     directory: Path
@@ -42,6 +43,7 @@ class Caching:
     budget: int
     seed: int
     precision: str
+    workers: int = WORKERS
 
 
 def plan_caches(
@@ -126,7 +128,13 @@ def filled_caches(
     with progress.start("caching features", "images", total) as bar:
         for cache, split, view, augmented in passes[accelerator.process_index :: accelerator.num_processes]:
             batches = Batches(
-                split, data.preprocessing, EVALUATION_BATCH, augmentation=augmented, seed=wanted.seed, epoch=view
+                split,
+                data.preprocessing,
+                EVALUATION_BATCH,
+                augmentation=augmented,
+                seed=wanted.seed,
+                epoch=view,
+                workers=wanted.workers,
             )
             cache.fill_view(view, summarise_batches(inference, batches, wanted.precision, bar))
     accelerator.wait_for_everyone()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -16,6 +15,7 @@ from shallowdeep.errors import DataError, TrainingError
 from shallowdeep.progress import Bar
 from shallowdeep.runtime import seed_everything
 from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.training.history import EpochRecord
 from shallowdeep.training.hyperparameters import Hyperparameters
 from shallowdeep.training.optimization import set_learning_rate
 from shallowdeep.training.tasks import Task
@@ -30,12 +30,13 @@ def run_epochs(
     settings: Hyperparameters,
     *,
     phase: int,
+    name: str,
     first_epoch: int,
     seed: int,
     precision: str,
     accelerator: Accelerator,
     bar: Bar,
-    epoch_ended: Callable[[dict[str, Any]], None],
+    epoch_ended: Callable[[EpochRecord], None],
     last_good: Callable[[], str],
 ) -> None:
     """Train ``task.module`` from ``first_epoch`` (from 0) to the last.
@@ -49,6 +50,7 @@ def run_epochs(
         optimizer: over the task's parameters.
         settings: epochs and learning rates.
         phase: number of the phase, for seeds.
+        name: of the phase, for the records.
         first_epoch: epochs that an earlier run did.
         seed: of the run.
         precision: ``fp32``, or ``bf16`` for autocast.
@@ -73,8 +75,8 @@ def run_epochs(
         _check_weights(network, epoch, last_good)
         seconds = time.perf_counter() - started
         rate = optimizer.param_groups[0]["lr"]
-        record = {"epoch": epoch + 1, "loss": round(loss, 6), "learning_rate": rate, "tune_accuracy": task.accuracies()}
-        epoch_ended({**record, "seconds": round(seconds, 3)})
+        accuracies = tuple(task.accuracies())
+        epoch_ended(EpochRecord(name, epoch + 1, round(loss, 6), rate, accuracies, round(seconds, 3)))
 
 
 def _run_steps(

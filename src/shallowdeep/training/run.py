@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,12 @@ import torch
 from accelerate import Accelerator
 from torch.optim import Optimizer
 
-from shallowdeep.errors import CheckpointError
-from shallowdeep.files import replacing
+from shallowdeep.documents import plain
 from shallowdeep.progress import Progress
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.cached_heads import HeadCaching
 from shallowdeep.training.caching import CACHES
+from shallowdeep.training.history import EpochRecord, History, record_from, write_history
 from shallowdeep.training.hyperparameters import BACKBONE, HEADS
 from shallowdeep.training.loop import run_epochs
 from shallowdeep.training.losses import exit_weights
@@ -27,9 +26,7 @@ from shallowdeep.training.sources import BatchSource
 from shallowdeep.training.state import load_state, save_state
 from shallowdeep.training.tasks import Attack, NetworkTask, Task
 
-STATE, HISTORY = "training.safetensors", "history.jsonl"
-History = list[dict[str, Any]]
-"""One record an epoch: ``phase``, ``epoch``, ``loss``, ``learning_rate``, ``tune_accuracy``, ``seconds`` ..."""
+STATE = "training.safetensors"
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,13 @@ class Position:
     phase: int = 0
     epoch: int = 0
     views: int = 0
-    history: History = field(default_factory=list)
+    history: History = ()
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Position:
+        """The position in a saved state."""
+        history = tuple(record_from(record) for record in document["history"])
+        return cls(document["phase"], document["epoch"], document["views"], history)
 
 
 @dataclass(frozen=True)
@@ -98,16 +101,15 @@ def train(training: Training, phases: Sequence[Phase]) -> History:
     network.weights = ""
     position = Position()
     if directory is not None and (directory / STATE).exists():
-        position = Position(**load_state(directory / STATE, network))
+        position = Position.from_document(load_state(directory / STATE, network))
         if accelerator.is_main_process:
-            _write_history(directory, position.history)  # a kill may have come between the state and its history
+            write_history(directory, position.history)  # a kill may have come between the state and its history
     for number, phase in enumerate(phases):
         if phase.trains == HEADS:
             network.freeze_backbone()
         if number >= position.phase:
-            _run_phase(
-                training, number, phase, position if number == position.phase else Position(history=position.history)
-            )
+            history = _run_phase(training, number, phase, position)
+            position = Position(number + 1, history=history)
     if directory is not None and accelerator.is_main_process:
         network.save(directory, dtype=training.weights_dtype)
         for leftover in [*directory.glob(CACHES), directory / STATE]:
@@ -116,32 +118,8 @@ def train(training: Training, phases: Sequence[Phase]) -> History:
     return position.history
 
 
-def read_history(directory: Path) -> History:
-    """The records in a RUN's history, one an epoch.
-
-    Raises:
-        CheckpointError: there is none, or it is damaged.
-    """
-    try:
-        return [dict(json.loads(line)) for line in (directory / HISTORY).read_text().splitlines()]
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"Expected a JSON record a line in {directory / HISTORY}, got: {error}") from error
-
-
-def _write_history(directory: Path, history: History) -> None:
-    with replacing(directory / HISTORY) as temporary:
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in history))
-
-
-def epoch_line(record: dict[str, Any]) -> str:
-    """Return what is said of an epoch, by its record in the history."""
-    accuracies = " ".join(f"{100 * value:.1f}" for value in record["tune_accuracy"])
-    told = f", tune accuracy % {accuracies}" if accuracies else ""
-    return f"{record['phase']} epoch {record['epoch']}: loss {record['loss']:.4f}{told} ({record['seconds']:.0f} s)"
-
-
-def _run_phase(training: Training, number: int, phase: Phase, position: Position) -> None:
-    """Train one phase from where ``position`` is."""
+def _run_phase(training: Training, number: int, phase: Phase, position: Position) -> History:
+    """Train one phase from where ``position`` is; returns the history, that of the phases before included."""
     network = _trained(training.network, phase)
     optimizer = build_optimizer(network, phase.settings)
     if position.epoch and training.directory is not None:
@@ -152,13 +130,14 @@ def _run_phase(training: Training, number: int, phase: Phase, position: Position
     done = position.epoch * task.steps
     with training.progress.start(phase.name, "steps", phase.settings.epochs * task.steps, done) as bar:
         run_epochs(
-            task, network, optimizer, phase.settings, phase=number, first_epoch=position.epoch, seed=training.seed,
-            precision=training.precision, accelerator=training.accelerator, bar=bar, epoch_ended=keeper,
-            last_good=keeper.last_good,
+            task, network, optimizer, phase.settings, phase=number, name=phase.name, first_epoch=position.epoch,
+            seed=training.seed, precision=training.precision, accelerator=training.accelerator, bar=bar,
+            epoch_ended=keeper, last_good=keeper.last_good,
         )  # fmt: skip
     if training.accelerator.num_processes > 1:  # each has its own BatchNorm statistics; those of the first are saved
         for buffer in training.network.buffers():
             torch.distributed.broadcast(buffer, src=0)
+    return keeper.history
 
 
 def _trained(network: ShallowDeepNetwork, phase: Phase) -> ShallowDeepNetwork:
@@ -168,9 +147,9 @@ def _trained(network: ShallowDeepNetwork, phase: Phase) -> ShallowDeepNetwork:
     return network
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Keeper:
-    """Saves the state and the history after every epoch."""
+    """Saves the state and the history after every epoch, by which the history grows."""
 
     training: Training
     optimizer: Optimizer
@@ -179,17 +158,21 @@ class _Keeper:
     views: int
     history: History
 
-    def __call__(self, record: dict[str, Any]) -> None:
+    def __call__(self, record: EpochRecord) -> None:
         training = self.training
-        self.history.append({"phase": self.phase.name, **record, "skipped_images": training.source.skipped})
+        record = replace(record, skipped_images=training.source.skipped)
+        self.history = (*self.history, record)
         if training.directory is not None and training.accelerator.is_main_process:
-            position = {"phase": self.number, "epoch": record["epoch"], "views": self.views, "history": self.history}
-            if record["epoch"] == self.phase.settings.epochs:
-                position.update(phase=self.number + 1, epoch=0, views=0)
-            save_state(training.directory / STATE, training.network, self.optimizer, position)
-            _write_history(training.directory, self.history)
+            last = record.epoch == self.phase.settings.epochs
+            position = (
+                Position(self.number + 1, history=self.history)
+                if last
+                else Position(self.number, record.epoch, self.views, self.history)
+            )
+            save_state(training.directory / STATE, training.network, self.optimizer, plain(position))
+            write_history(training.directory, self.history)
         training.accelerator.wait_for_everyone()
-        training.progress.say(epoch_line(self.history[-1]))
+        training.progress.say(record.line())
 
     def last_good(self) -> str:
         """Which checkpoint is the last good one."""
@@ -199,7 +182,7 @@ class _Keeper:
         if not self.history:
             return "no checkpoint yet"
         last = self.history[-1]
-        return f"last good checkpoint: {directory / STATE} (after epoch {last['epoch']} of {last['phase']})"
+        return f"last good checkpoint: {directory / STATE} (after epoch {last.epoch} of {last.phase})"
 
 
 def _task(training: Training, network: ShallowDeepNetwork, phase: Phase, position: Position) -> tuple[Task, int]:

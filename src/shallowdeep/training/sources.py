@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shallowdeep.data.augmentation import get_augmentation
 from shallowdeep.data.load import DataSplits
-from shallowdeep.data.loading import Batches
+from shallowdeep.data.loading import WORKERS, Batches
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.progress import total_of
 
@@ -46,10 +46,11 @@ class SplitSource:
     Args:
         data: its splits; ``test`` and ``certify`` are not touched.
         seed: of order and augmentation.
+        workers: processes that decode images which are not held in memory; 0 decodes in this one.
     """
 
-    def __init__(self, data: DataSplits, seed: int) -> None:
-        self._data, self._seed = data, seed
+    def __init__(self, data: DataSplits, seed: int, workers: int = WORKERS) -> None:
+        self._data, self._seed, self._workers = data, seed, workers
         self._augmentation = get_augmentation(data.augmentation, data.preprocessing.size)
 
     @property
@@ -69,12 +70,15 @@ class SplitSource:
         """A slice of every global batch."""
         return Batches(
             self._data.train, self._data.preprocessing, batch_size, shuffle=True, seed=self._seed, epoch=epoch,
-            augmentation=self._augmentation, drop_last=True, rank=rank, world_size=world_size, device=device,
+            augmentation=self._augmentation, drop_last=True, rank=rank, world_size=world_size,
+            workers=self._workers, device=device,
         )  # fmt: skip
 
     def tune(self, device: torch.device) -> Loader:
         """The split ``tune``."""
-        return Batches(self._data.tune, self._data.preprocessing, EVALUATION_BATCH, device=device)
+        return Batches(
+            self._data.tune, self._data.preprocessing, EVALUATION_BATCH, workers=self._workers, device=device
+        )
 
 
 class LoaderSource:

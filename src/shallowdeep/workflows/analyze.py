@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from shallowdeep.analysis.analysis import Analysis
 from shallowdeep.analysis.findings import findings_of
 from shallowdeep.analysis.overthinking import RESAMPLES
 from shallowdeep.analysis.recorded import Recorded
@@ -41,14 +41,14 @@ class Analyzed:
     """What an analysis gave, and what a report shows beside it.
 
     Attributes:
-        document: of the ``analyze`` command.
+        analysis: what was found.
         recorded: the predictions it is about.
         policy: the run's own, or None.
         network: on the CPU; None for a file.
         images: reads, when it is called, how to fetch the samples' images; None where there are none.
     """
 
-    document: dict[str, Any]
+    analysis: Analysis
     recorded: Recorded
     policy: Policy | None = None
     network: ShallowDeepNetwork | None = None
@@ -128,10 +128,18 @@ def analyze_file(path: Path, how: How, tune: Path | None = None, *, command: str
         resamples=how.resamples,
         seed=how.seed,
     )
-    head = {"source": str(path), "dataset": None, "split": "file"}
+    analysis = Analysis(
+        source=str(path),
+        dataset=None,
+        split="file",
+        findings=found,
+        policy=None,
+        promise=None,
+        provenance=provenance(command, how.resamples),
+    )
     images = recorded.images
     return Analyzed(
-        {**head, **asdict(found), "policy": None, "promise": None, "provenance": provenance(command, how.resamples)},
+        analysis,
         recorded,
         images=lambda: None if images is None else lambda places: images[places],
     )
@@ -178,31 +186,30 @@ def analyze_run(run: Path, how: How, context: RunContext) -> tuple[Analyzed, lis
     found = findings_of(recorded, tune=fitted_on, statistics=statistics, resamples=how.resamples, seed=how.seed)
     policy = read_policy(run / POLICY, weights) if (run / POLICY).exists() else None
     config = read_config(run / CONFIG) if (run / CONFIG).exists() else None
-    document = {
-        "source": str(run),
-        "dataset": None if config is None else Path(config.data).expanduser().resolve().name,
-        "split": how.split,
-        **asdict(found),
-        "notes": [*found.notes, *([note] if note else []), *([SEEN] if how.split == "train" else [])],
-        "policy": None if policy is None else _policy(policy),
-        "promise": None if policy is None else _promises(policy),
-        "provenance": provenance(context.command, how.resamples, None if config is None else config.seed, weights),
-    }
+    notes = (*found.notes, *((note,) if note else ()), *((SEEN,) if how.split == "train" else ()))
+    analysis = Analysis(
+        source=str(run),
+        dataset=None if config is None else Path(config.data).expanduser().resolve().name,
+        split=how.split,
+        findings=replace(found, notes=notes),
+        policy=None if policy is None else _policy(policy),
+        promise=None if policy is None else _promises(policy),
+        provenance=provenance(context.command, how.resamples, None if config is None else config.seed, weights),
+    )
     return (
-        Analyzed(document, recorded, policy, network.cpu(), lambda: images_of(splits, how.split, shown.samples)),
+        Analyzed(analysis, recorded, policy, network.cpu(), lambda: images_of(splits, how.split, shown.samples)),
         written,
     )
 
 
-def write_analysis(run: Path, document: dict[str, Any]) -> Path:
+def write_analysis(run: Path, analysis: Analysis) -> Path:
     """Write an analysis of a run into it, each split's to a file of its own, that of ``test`` to ``analysis.json``.
 
     Raises:
         OutputError: it cannot be written.
     """
-    split = document["split"]
-    path = run / (ANALYSIS if split == "test" else f"analysis-{split}.json")
-    write_json(path, document)
+    path = run / (ANALYSIS if analysis.split == "test" else f"analysis-{analysis.split}.json")
+    write_json(path, analysis.document())
     return path
 
 
@@ -230,9 +237,9 @@ def _statistics(
     return measured_statistics(run, network, data, weights=weights, context=context), None
 
 
-def _policy(policy: Policy) -> dict[str, Any]:
+def _policy(policy: Policy) -> Mapping[str, object]:
     """Return what a report tells of a policy."""
-    shown: dict[str, Any] = {"thresholds": list(policy.thresholds), "signal": policy.signal}
+    shown: dict[str, object] = {"thresholds": policy.thresholds, "signal": policy.signal}
     if policy.abstention is not None:
         shown |= {"abstains by": policy.abstention.indicator, "above": policy.abstention.threshold}
     return shown
@@ -241,4 +248,4 @@ def _policy(policy: Policy) -> dict[str, Any]:
 def _promises(policy: Policy) -> str | None:
     """Return the sentences of a policy's promises, on accuracy and on the answers it gives."""
     made = [policy.promise, None if policy.abstention is None else policy.abstention.promise]
-    return " ".join(str(promise["sentence"]) for promise in made if promise) or None
+    return " ".join(promise.sentence for promise in made if promise) or None

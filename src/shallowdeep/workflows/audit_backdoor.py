@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from shallowdeep.audits.backdoor import PRESET, BackdoorAudit
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
 from shallowdeep.data.load import DataSplits, dataset_classes
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.files import write_json
 from shallowdeep.runs.audit_files import BACKDOOR, write_audit
-from shallowdeep.runs.config import TrainConfig
+from shallowdeep.runs.config import Attack, TrainConfig
 from shallowdeep.runs.config_checks import checked
 from shallowdeep.runs.directory import claim, discard
 from shallowdeep.runs.opened_run import OpenedRun, open_run
@@ -64,8 +64,8 @@ class BackdoorStudy:
 
 def study_backdoor(
     study: BackdoorStudy, out: Path, *, resume: bool, overwrite: bool, context: RunContext
-) -> tuple[dict[str, Any], list[Path]]:
-    """The ``audit backdoor`` document of a study, and the files written.
+) -> tuple[BackdoorAudit, list[Path]]:
+    """What ``audit backdoor`` finds in a study, and the files written.
 
     Three runs are made in ``out``: the poisoned backbone, and its internal classifiers trained on clean and on poisoned
     data. The study goes to the one with clean ones, whose report then shows it.
@@ -90,9 +90,8 @@ def study_backdoor(
     class_number(study.target, dataset_classes(study.data))  # told before the images are read
     splits = prepare_data(plain, context.progress)
     poisoning = _poisoning(study, splits)
-    poisoned = replace(
-        plain, recipe="backbone", trigger=study.trigger, target=poisoning.target, poison_ratio=poisoning.ratio
-    )
+    attack = Attack(study.trigger, poisoning.target, poisoning.ratio)
+    poisoned = replace(plain, recipe="backbone", attack=attack)
     heads = replace(
         plain, recipe="ic-only", model="", epochs=study.ic_epochs, optimizer="", learning_rate=0.0,
         init=str(out / BACKBONE),
@@ -100,7 +99,7 @@ def study_backdoor(
     configs = {
         BACKBONE: poisoned,
         CLEAN: heads,
-        POISONED: replace(heads, trigger=study.trigger, target=poisoning.target, poison_ratio=poisoning.ratio),
+        POISONED: replace(heads, attack=attack),
     }
     for name, config in configs.items():
         claim(out / name, replace(config, model=study.model), resume=resume, overwrite=overwrite)
@@ -120,18 +119,18 @@ def study_backdoor(
     clean, other = (BackdooredRun(run, poisoning) for run in opened)
     _check_same_backbone(clean.run, other.run, out, trust=trust)
     seed_everything(study.seed)
-    document: dict[str, Any] = {
-        "audit": "backdoor", "mode": "study", "weights": clean.run.network.weights, "data": splits.name,
-        "model": study.model, "trigger": study.trigger, "target": splits.classes[poisoning.target],
-        "poison_ratio": poisoning.ratio, "images": len(splits.train), "epochs": study.epochs or "the preset's",
-        "ic_epochs": study.ic_epochs or "the preset's", "optimizer": study.optimizer or "the preset's",
-        "learning_rate": study.learning_rate or "the preset's", "seed": study.seed, "command": context.command,
-        "notes": clean.notes(), **clean.findings(),
-        "detectors": clean.detectors(study.samples, study.seed),
-        "training_set": clean.training_set(prepare_data(poisoned, context.progress).train),
-        "poisoned_ics": other.findings(),
-    }  # fmt: skip
-    return document, write_audit(out / CLEAN, BACKDOOR, document, clean.pictures())
+    found = clean.findings()
+    audit = BackdoorAudit(
+        weights=clean.run.network.weights, data=splits.name, model=study.model, trigger=study.trigger,
+        target=splits.classes[poisoning.target], poison_ratio=poisoning.ratio, images=len(splits.train),
+        epochs=study.epochs or PRESET, ic_epochs=study.ic_epochs or PRESET, optimizer=study.optimizer or PRESET,
+        learning_rate=study.learning_rate or PRESET, seed=study.seed, command=context.command, notes=clean.notes(),
+        exits=found.exits, trigger_depth=found.trigger_depth, confusion=found.confusion, mitigation=found.mitigation,
+        detectors=clean.detectors(study.samples, study.seed),
+        training_set=clean.training_set(prepare_data(poisoned, context.progress).train),
+        poisoned_ics=other.findings(),
+    )  # fmt: skip
+    return audit, write_audit(out / CLEAN, BACKDOOR, audit, clean.pictures())
 
 
 def read_study(out: Path) -> BackdoorStudy:

@@ -6,13 +6,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from shallowdeep.bench.latency import TIMING_ROUNDS, Timing, latency
+from shallowdeep.audits.slowdown import (
+    AttackedPolicy,
+    CraftingSpeed,
+    Defence,
+    EfficacyChange,
+    SlowdownAudit,
+)
+from shallowdeep.bench.latency import TIMING_ROUNDS, Latency, Timing, latency
 from shallowdeep.context import RunContext
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError
@@ -28,17 +34,18 @@ from shallowdeep.runs.preparation import check_classes
 from shallowdeep.runtime import pick_precision
 from shallowdeep.sdn.prediction import predict_exits
 from shallowdeep.security.deepsloth import LEVELS, DeepSloth, to_pixels, with_perturbation
-from shallowdeep.security.slowdown import limited, published_policies, sizing, slowdown_block
+from shallowdeep.security.slowdown import LEAST_DROP, limited, policy_name, published_policies, sizing, slowdown_block
 
 PICTURES = 6
 UNIVERSAL_IMAGES, UNIVERSAL_PASSES = 500, 10
 JITTER = 0.1
 _ROUNDED_AWAY = 0.5  # of a level: images are rounded to 8 bits
 OWN_POLICY = "the run's policy"
+DEFENDED = policy_name(LEAST_DROP)
 
 
 @dataclass(frozen=True)
-class SlowdownAudit:
+class SlowdownSettings:
     """How a run is attacked.
 
     Attributes:
@@ -71,8 +78,8 @@ class SlowdownAudit:
         return self.epsilon / 4 if self.step is None else self.step
 
 
-def audit_slowdown(run: Path, audit: SlowdownAudit, context: RunContext) -> tuple[dict[str, Any], list[Path]]:
-    """The ``audit slowdown`` document of a run, and the files written to it.
+def audit_slowdown(run: Path, settings: SlowdownSettings, context: RunContext) -> tuple[SlowdownAudit, list[Path]]:
+    """What ``audit slowdown`` finds about a run, and the files written to it.
 
     Images are changed on the test split, 8 bits a channel, and evaluated under the run's policy (where it has one) and
     under thresholds chosen on ``tune`` for a loss of 5 and 15 % of the accuracy, as published.
@@ -80,15 +87,15 @@ def audit_slowdown(run: Path, audit: SlowdownAudit, context: RunContext) -> tupl
     Raises:
         ShallowDeepError: a run without internal classifiers, or runs that do not go together.
     """
-    _check_settings(audit)
-    if audit.hardened is not None:
-        _check_hardened(audit.hardened, audit.epsilon)
+    _check_settings(settings)
+    if settings.hardened is not None:
+        _check_hardened(settings.hardened, settings.epsilon)
 
     def opened(path: Path) -> OpenedRun:
-        return open_run(path, context, audit.data)
+        return open_run(path, context, settings.data)
 
     victim = opened(run)
-    transfer, hardened = (None if path is None else opened(path) for path in (audit.transfer, audit.hardened))
+    transfer, hardened = (None if path is None else opened(path) for path in (settings.transfer, settings.hardened))
     for other in (transfer, hardened):
         if other is not None:
             check_classes(victim.splits.classes, str(run), other.splits.classes, str(other.path))
@@ -98,22 +105,24 @@ def audit_slowdown(run: Path, audit: SlowdownAudit, context: RunContext) -> tupl
         raise ConfigurationError(
             f"Expected {hardened.path} cut into the same splits as {run}; it may have trained on the images shown"
         )
-    return _Attack(victim, audit).document(transfer, hardened, context.command)
+    attack = _Attack(victim, settings)
+    audit, pictures = attack.audit(transfer, hardened, context.command)
+    return audit, write_audit(run, SLOWDOWN, audit, pictures)
 
 
-def _check_settings(audit: SlowdownAudit) -> None:
+def _check_settings(settings: SlowdownSettings) -> None:
     """Refuse numbers that are no attack.
 
     Raises:
         ConfigurationError: which, and what it may be.
     """
-    if min(audit.samples, audit.batch_size) < 1:
-        raise ConfigurationError(f"Expected samples and batch size of at least 1, got {audit}")
-    if not 0 < audit.epsilon <= LEVELS:
-        raise ConfigurationError(f"Expected epsilon in (0, {LEVELS}], got {audit.epsilon:g}")
-    if audit.step is not None and not 0 < audit.step <= LEVELS:
-        raise ConfigurationError(f"Expected step in (0, {LEVELS}], got {audit.step:g}")
-    reach = min(audit.epsilon, audit.iterations * audit.step_size)
+    if min(settings.samples, settings.batch_size) < 1:
+        raise ConfigurationError(f"Expected samples and batch size of at least 1, got {settings}")
+    if not 0 < settings.epsilon <= LEVELS:
+        raise ConfigurationError(f"Expected epsilon in (0, {LEVELS}], got {settings.epsilon:g}")
+    if settings.step is not None and not 0 < settings.step <= LEVELS:
+        raise ConfigurationError(f"Expected step in (0, {LEVELS}], got {settings.step:g}")
+    reach = min(settings.epsilon, settings.iterations * settings.step_size)
     if reach < _ROUNDED_AWAY:
         raise ConfigurationError(
             f"Expected pixels to change by at least {_ROUNDED_AWAY:g} of {LEVELS}, less is rounded away; "
@@ -136,61 +145,69 @@ def _check_hardened(path: Path, epsilon: float) -> None:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Changed:
+    """Changed images, (N, 3, S, S) uint8.
+
+    Attributes:
+        per_sample: each on its own.
+        universal: with one perturbation for all.
+    """
+
+    per_sample: Tensor
+    universal: Tensor
+
+
 class _Attack:
     """One run under attack."""
 
-    def __init__(self, victim: OpenedRun, audit: SlowdownAudit) -> None:
-        self.victim, self.audit = victim, audit
+    def __init__(self, victim: OpenedRun, settings: SlowdownSettings) -> None:
+        self.victim, self.settings = victim, settings
         test, tune = victim.splits.test, victim.splits.tune
-        self.pixels, self.labels = test.fetch(np.sort(seeded_order(len(test), audit.seed)[: audit.samples]))
-        self.crafting, _ = tune.fetch(seeded_order(len(tune), audit.seed)[:UNIVERSAL_IMAGES])
+        self.pixels, self.labels = test.fetch(np.sort(seeded_order(len(test), settings.seed)[: settings.samples]))
+        self.crafting, _ = tune.fetch(seeded_order(len(tune), settings.seed)[:UNIVERSAL_IMAGES])
 
-    def document(
+    def audit(
         self, transfer: OpenedRun | None, hardened: OpenedRun | None, command: str
-    ) -> tuple[dict[str, Any], list[Path]]:
-        """Everything, and the files written."""
-        victim, audit = self.victim, self.audit
+    ) -> tuple[SlowdownAudit, list[Picture]]:
+        """What was found, and some of the images."""
+        victim, settings = self.victim, self.settings
         tune = victim.predicted(victim.splits.tune)
         policies = self._policies(tune)
-        first = next(iter(policies.values()))
-        changed, speed = self._changed(transfer)
-        clean = self._predicted(victim, self.pixels)
-        adversarial = {kind: self._predicted(victim, pixels) for kind, pixels in changed.items()}
-        inputs = [victim.input(pixels) for pixels in (self.pixels, changed["per_sample"])]
-        timing, latencies = self._timed(policies, *inputs)
-        blocks: list[dict[str, Any]] = [
-            {
-                "name": name, "thresholds": list(policy.thresholds),
-                "clean": slowdown_block(policy, clean),
-                **{kind: slowdown_block(policy, pred) for kind, pred in adversarial.items()},
-                "latency": latencies[name],
-            }
+        leading = OWN_POLICY if OWN_POLICY in policies else DEFENDED
+        changed, speed = self._changed()
+        clean, per_sample, universal = (
+            self._predicted(victim, pixels) for pixels in (self.pixels, changed.per_sample, changed.universal)
+        )
+        elsewhere = None if transfer is None else self._transferred(transfer)
+        timing, latencies = self._timed(policies, victim.input(self.pixels), victim.input(changed.per_sample))
+        blocks = {
+            name: AttackedPolicy(
+                name=name, thresholds=policy.thresholds, clean=slowdown_block(policy, clean),
+                per_sample=slowdown_block(policy, per_sample), universal=slowdown_block(policy, universal),
+                transfer=None if elsewhere is None else slowdown_block(policy, elsewhere), latency=latencies[name],
+            )
             for name, policy in policies.items()
-        ]  # fmt: skip
-        name = list(policies)[-2]  # the published one that loses less
-        shares = [blocks[0][kind]["efficacy"] for kind in ("clean", "per_sample")]
-        document: dict[str, Any] = {
-            "audit": "slowdown", "weights": victim.network.weights, "run": str(victim.path),
-            "data": victim.splits.name, "samples": len(self.pixels), "epsilon": audit.epsilon / LEVELS,
-            "iterations": audit.iterations, "step": audit.step_size / LEVELS, "seed": audit.seed,
-            "command": command, "exits": [exit_.name for exit_ in victim.network.exits],
-            "costs": list(victim.network.costs),
-            "policy": blocks[0]["name"],
-            "efficacy": {"before": shares[0], "after": shares[1]},
-            "policies": blocks, "images_per_second": speed, "machine": timing.machine(), "backend": timing.backend,
-            "defences": self._defences(policies[name], tune, clean, adversarial["per_sample"], hardened),
-            "defended_policy": name,
-            "sizing": sizing(first, blocks[0], victim.network.costs),
         }  # fmt: skip
-        pictures = self._pictures(changed["per_sample"], first, clean, adversarial["per_sample"])
-        return document, write_audit(victim.path, SLOWDOWN, document, pictures)
+        first = blocks[leading]
+        audit = SlowdownAudit(
+            weights=victim.network.weights, run=str(victim.path), data=victim.splits.name, samples=len(self.pixels),
+            epsilon=settings.epsilon / LEVELS, iterations=settings.iterations, step=settings.step_size / LEVELS,
+            seed=settings.seed, command=command, exits=tuple(exit_.name for exit_ in victim.network.exits),
+            costs=tuple(victim.network.costs), policy=leading,
+            efficacy=EfficacyChange(first.clean.efficacy, first.per_sample.efficacy), policies=tuple(blocks.values()),
+            images_per_second=speed, machine=timing.machine(), backend=timing.backend,
+            defences=self._defences(policies[DEFENDED], tune, clean, per_sample, hardened), defended_policy=DEFENDED,
+            sizing=sizing(policies[leading], first, victim.network.costs),
+        )  # fmt: skip
+        return audit, self._pictures(changed.per_sample, policies[leading], clean, per_sample)
 
     def _timed(
         self, policies: Mapping[str, Policy], clean: Tensor, adversarial: Tensor
-    ) -> tuple[Timing, dict[str, list[dict[str, Any]]]]:
+    ) -> tuple[Timing, dict[str, tuple[Latency, ...]]]:
         """How long batches of both kinds of input take, by policy; nothing where that is not asked for."""
-        if not self.audit.timing:
-            return Timing(self.victim.network, SILENT.start("", "", None)), {name: [] for name in policies}
+        if not self.settings.timing:
+            return Timing(self.victim.network, SILENT.start("", "", None)), dict.fromkeys(policies, ())
         rounds = TIMING_ROUNDS * len(policies)
         with self.victim.context.progress.start("timing", "rounds", rounds) as bar:
             timing = Timing(self.victim.network, bar)
@@ -205,27 +222,28 @@ class _Attack:
         own = read_policy(victim.path / POLICY, victim.network.weights)
         return {OWN_POLICY: replace(own, abstention=None), **found}
 
-    def _changed(self, transfer: OpenedRun | None) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Changed images (N, 3, S, S) uint8 by kind, and how many a second are crafted."""
-        changed, speed = {}, {}
-        changed["per_sample"], seconds = self._crafted(self.victim, "crafting")
-        speed["per_sample"] = len(self.pixels) / seconds
+    def _changed(self) -> tuple[_Changed, CraftingSpeed]:
+        """Changed images, and how fast they are crafted."""
+        per_sample, seconds = self._crafted(self.victim, "crafting")
         started = time.perf_counter()
         short = replace(self._sloth(self.victim), iterations=UNIVERSAL_PASSES)
-        batches = [self.victim.input(part) for part in torch.split(self.crafting, self.audit.batch_size)]
+        batches = [self.victim.input(part) for part in torch.split(self.crafting, self.settings.batch_size)]
         what, total = "crafting a universal perturbation", UNIVERSAL_PASSES * len(self.crafting)
         with self.victim.context.progress.start(what, "images", total) as bar:
             perturbation = short.universal(self.victim.network, batches, bar).cpu()
-        speed["universal_steps"] = UNIVERSAL_PASSES * len(self.crafting) / (time.perf_counter() - started)
-        changed["universal"] = with_perturbation(self.pixels, perturbation)
-        if transfer is not None:
-            changed["transfer"], _ = self._crafted(transfer, "crafting elsewhere")
-        return changed, speed
+        steps = UNIVERSAL_PASSES * len(self.crafting) / (time.perf_counter() - started)
+        changed = _Changed(per_sample, with_perturbation(self.pixels, perturbation))
+        return changed, CraftingSpeed(len(self.pixels) / seconds, steps)
+
+    def _transferred(self, transfer: OpenedRun) -> ExitPredictions:
+        """The victim's predictions on images changed against another run."""
+        crafted, _ = self._crafted(transfer, "crafting elsewhere")
+        return self._predicted(self.victim, crafted)
 
     def _sloth(self, run: OpenedRun) -> DeepSloth:
         return DeepSloth(
-            run.preprocessing, epsilon=self.audit.epsilon / LEVELS, step=self.audit.step_size / LEVELS,
-            iterations=self.audit.iterations, precision=pick_precision("auto", run.device),
+            run.preprocessing, epsilon=self.settings.epsilon / LEVELS, step=self.settings.step_size / LEVELS,
+            iterations=self.settings.iterations, precision=pick_precision("auto", run.device),
         )  # fmt: skip
 
     def _crafted(self, run: OpenedRun, what: str) -> tuple[Tensor, float]:
@@ -234,14 +252,14 @@ class _Attack:
         started = time.perf_counter()
         parts = []
         with run.context.progress.start(what, "images", len(self.pixels)) as bar:
-            for part in torch.split(self.pixels, self.audit.batch_size):
+            for part in torch.split(self.pixels, self.settings.batch_size):
                 parts.append(to_pixels(sloth(run.network, run.input(part)), run.preprocessing).cpu())
                 bar.advance(len(part))
         return torch.cat(parts), time.perf_counter() - started
 
     def _predicted(self, run: OpenedRun, pixels: Tensor) -> ExitPredictions:
         """Predictions on images (N, 3, S, S) uint8, as that run takes them."""
-        parts = zip(*(torch.split(whole, self.audit.batch_size) for whole in (pixels, self.labels)), strict=True)
+        parts = zip(*(torch.split(whole, self.settings.batch_size) for whole in (pixels, self.labels)), strict=True)
         return predict_exits(run.network, ((run.input(part), labels) for part, labels in parts))
 
     def _defences(
@@ -251,9 +269,9 @@ class _Attack:
         clean: ExitPredictions,
         adversarial: ExitPredictions,
         hardened: OpenedRun | None,
-    ) -> list[dict[str, Any]]:
+    ) -> tuple[Defence, ...]:
         """What each defence makes of clean and of changed images."""
-        seed = self.audit.seed
+        seed = self.settings.seed
         cap = limited(policy, tune)
         capped = f"max_relative_cost {cap.max_relative_cost:.2f}, the first exit beyond the mean cost on tune"
         moved = f"thresholds moved by up to {JITTER} for each image"
@@ -263,22 +281,21 @@ class _Attack:
             ("threshold jitter", moved, policy, JITTER),
         ]
         rows = [
-            {
-                "name": name, "rule": rule,
-                "clean": slowdown_block(one, clean, jitter=jitter, seed=seed),
-                "attacked": slowdown_block(one, adversarial, jitter=jitter, seed=seed),
-            }
+            Defence(
+                name, rule, clean=slowdown_block(one, clean, jitter=jitter, seed=seed),
+                attacked=slowdown_block(one, adversarial, jitter=jitter, seed=seed),
+            )
             for name, rule, one, jitter in found
         ]  # fmt: skip
         if hardened is not None:
-            own = next(iter(published_policies(hardened.predicted(hardened.splits.tune)).values()))
+            own = published_policies(hardened.predicted(hardened.splits.tune))[DEFENDED]
             crafted, _ = self._crafted(hardened, "attacking hardened exits")
             on_clean, attacked = (
                 slowdown_block(own, self._predicted(hardened, pixels)) for pixels in (self.pixels, crafted)
             )
             rule = "exits trained under attack, and attacked anew; a threshold of their own for the same loss"
-            rows.append({"name": "hardened exits", "rule": rule, "clean": on_clean, "attacked": attacked})
-        return rows
+            rows.append(Defence("hardened exits", rule, on_clean, attacked))
+        return tuple(rows)
 
     def _pictures(
         self, changed: Tensor, policy: Policy, clean: ExitPredictions, adversarial: ExitPredictions

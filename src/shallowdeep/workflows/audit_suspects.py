@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shallowdeep.analysis.accuracy import at_chance, correctness
+from shallowdeep.audits.suspects import (
+    ALL,
+    ExaminedExit,
+    FlaggedSuspect,
+    SuspectsAudit,
+    SuspectsConfusion,
+    TriggersAudit,
+)
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.context import RunContext
 from shallowdeep.data.image import image_files
@@ -26,6 +33,7 @@ from shallowdeep.runs.opened_run import OpenedRun, open_run
 from shallowdeep.runs.preparation import prepare_data
 from shallowdeep.security.backdoor import two_histograms
 from shallowdeep.security.suspects import (
+    TriedTrigger,
     collapsed,
     placebos_needed,
     probe_findings,
@@ -37,12 +45,14 @@ from shallowdeep.security.triggers import TRIGGERS, Trigger, make_trigger, place
 from shallowdeep.workflows.train import train_run
 
 PROBED = 100  # clean images that triggers and placebos are put on
+HELD_OUT = 0.5
+"""Share of the clean images that internal classifiers are not trained on, where no other is asked for."""
 
 
 def audit_suspects(
     config: TrainConfig, suspects: Path | None, out: Path, *, resume: bool, overwrite: bool, context: RunContext
-) -> tuple[dict[str, Any], list[Path]]:
-    """The ``audit suspects`` document of someone else's network, and the files written.
+) -> tuple[SuspectsAudit | TriggersAudit, list[Path]]:
+    """What ``audit suspects`` finds about someone else's network, and the files written.
 
     Internal classifiers are trained on the clean images, the network's weights staying as they are; those images that
     are neither trained on nor chosen by (``certify`` and ``test``) tell how confused clean images make it. Without
@@ -67,15 +77,9 @@ def audit_suspects(
     train_run(config, out, resume=resume, overwrite=overwrite, context=context)
     trusted = context.trust or read_manifest(out).model.name == config.model  # typed by the caller
     run = open_run(out, replace(context, trust=trusted))
-    examined = _Examined(run, config.seed)
-    document: dict[str, Any] = {
-        "audit": "suspects", "mode": "triggers" if files is None else "suspects", "weights": run.network.weights,
-        "weights_file": config.weights, "data": run.splits.name, "model": config.model, "seed": config.seed,
-        "command": context.command, "exits": examined.exits(), "clean": len(examined.confusion),
-        "notes": examined.notes(),
-    }  # fmt: skip
-    document |= examined.probed() if files is None else examined.suspected(files)
-    return document, write_audit(out, SUSPECTS, document)
+    examined = _Examined(run, config, context.command)
+    audit = examined.probed() if files is None else examined.suspected(files)
+    return audit, write_audit(out, SUSPECTS, audit)
 
 
 def _suspect_files(folder: Path) -> list[Path]:
@@ -96,8 +100,8 @@ def _suspect_files(folder: Path) -> list[Path]:
 class _Examined:
     """A run with the clean images that nothing was fitted to."""
 
-    def __init__(self, run: OpenedRun, seed: int) -> None:
-        self.run, self.seed = run, seed
+    def __init__(self, run: OpenedRun, config: TrainConfig, command: str) -> None:
+        self.run, self.config, self.command = run, config, command
         self.parts = [run.splits.certify, run.splits.test]
         self.clean = [run.predicted(part) for part in self.parts]
         self.confusion: NDArray[np.float64] = np.concatenate([run.confusion(pred) for pred in self.clean])
@@ -108,21 +112,21 @@ class _Examined:
         """C names."""
         return self.run.splits.classes
 
-    def exits(self) -> list[dict[str, Any]]:
+    def exits(self) -> tuple[ExaminedExit, ...]:
         """Each exit on clean images held out; how an attack succeeds is not known here."""
         right = np.concatenate([correctness(pred) for pred in self.clean], axis=1).mean(axis=1).tolist()
         network = self.run.network
-        return [
-            {"name": exit_.name, "relative_cost": cost, "attack_success": None, "clean_accuracy": accuracy}
+        return tuple(
+            ExaminedExit(name=exit_.name, relative_cost=cost, clean_accuracy=accuracy)
             for exit_, cost, accuracy in zip(network.exits, network.costs, right, strict=True)
-        ]
+        )
 
-    def notes(self) -> list[str]:
+    def notes(self) -> tuple[str, ...]:
         """What the user should know first."""
         chance = at_chance(self.clean[-1], "test")
-        return [] if chance is None else [f"{chance} Are these the classes of the weights, in their order?"]
+        return () if chance is None else (f"{chance} Are these the classes of the weights, in their order?",)
 
-    def suspected(self, files: Sequence[Path]) -> dict[str, Any]:
+    def suspected(self, files: Sequence[Path]) -> SuspectsAudit:
         """Suspects against clean images."""
         every = ImageSplit(
             "suspects", FileStore(files), np.arange(len(files)), np.zeros(len(files), dtype=np.int64),
@@ -138,23 +142,29 @@ class _Examined:
             self.confusion, of_suspects, clean_answers=clean_answers, suspect_answers=answers, classes=self.classes
         )
         named = [str(files[place]) for place in part.positions]
-        best = strongest(found["tests"])
-        alike = np.asarray([best["name"] in ("all", f"answered {name}") for name in self.classes])
+        best = strongest(found.tests)
+        alike = np.asarray([best.name in (ALL, f"answered {name}") for name in self.classes])
         of_clean, shown = self.confusion[alike[clean_answers]], of_suspects[alike[answers]]
-        found["flagged"] = [
-            {"file": named[row], "answer": self.classes[int(answers[row])], "confusion": float(of_suspects[row])}
-            for row in sorted(found["flagged"], key=lambda row: -of_suspects[row])
-        ]
-        confusion = {
-            "of": best["name"], "auroc": best["auroc"], "clean_mean": float(of_clean.mean()),
-            "triggered_mean": float(shown.mean()), "normalised": True, "histogram": two_histograms(of_clean, shown),
-        }  # fmt: skip
-        return {"confusion": confusion, **found, "unreadable": sorted({str(path) for path in files} - set(named))}
+        confusion = SuspectsConfusion(
+            of=best.name, auroc=best.auroc, clean_mean=float(of_clean.mean()), triggered_mean=float(shown.mean()),
+            normalised=True, histogram=two_histograms(of_clean, shown),
+        )  # fmt: skip
+        flagged = tuple(
+            FlaggedSuspect(named[row], self.classes[int(answers[row])], float(of_suspects[row]))
+            for row in sorted(found.flagged, key=lambda row: -of_suspects[row])
+        )
+        return SuspectsAudit(
+            weights=self.run.network.weights, weights_file=self.config.weights, data=self.run.splits.name,
+            model=self.config.model, seed=self.config.seed, command=self.command, exits=self.exits(),
+            clean=found.clean, notes=self.notes(), confusion=confusion, suspects=found.suspects, level=found.level,
+            p_value=found.p_value, tests=found.tests, flagged=flagged, verdict=found.verdict, limits=found.limits,
+            unreadable=tuple(sorted({str(path) for path in files} - set(named))),
+        )  # fmt: skip
 
-    def probed(self) -> dict[str, Any]:
+    def probed(self) -> TriggersAudit:
         """Known triggers on clean images: does one send them to one class, as placebos do not?"""
         lengths = [len(part) for part in self.parts]
-        drawn = np.sort(seeded_order(sum(lengths), self.seed)[:PROBED])
+        drawn = np.sort(seeded_order(sum(lengths), self.config.seed)[:PROBED])
         rows = np.split(drawn, np.searchsorted(drawn, np.cumsum(lengths)[:-1]))
         starts = np.cumsum([0, *lengths[:-1]])
         chosen = [
@@ -170,11 +180,18 @@ class _Examined:
             changed = [part.altered(np.arange(len(part)), change, name=name) for part in chosen]
             return collapsed(before, answers(changed), len(self.classes))
 
-        probes = []
+        tried = []
         size, count = self.run.preprocessing.size, placebos_needed(len(TRIGGERS))
         for name in TRIGGERS:
             trigger = make_trigger(name, size)
             target, share = moved(trigger, f"images with {name}")
-            others = [moved(one, f"placebos of {name}")[1] for one in placebos(trigger, size, count, self.seed)]
-            probes.append({"trigger": name, "target": self.classes[target], "share": share, "placebo_shares": others})
-        return {"confusion": {"auroc": None}, "suspects": 0, "probed": len(before), **probe_findings(probes)}
+            others = placebos(trigger, size, count, self.config.seed)
+            shares = tuple(moved(one, f"placebos of {name}")[1] for one in others)
+            tried.append(TriedTrigger(name, self.classes[target], share, shares))
+        found = probe_findings(tried)
+        return TriggersAudit(
+            weights=self.run.network.weights, weights_file=self.config.weights, data=self.run.splits.name,
+            model=self.config.model, seed=self.config.seed, command=self.command, exits=self.exits(),
+            clean=len(self.confusion), notes=self.notes(), probed=len(before), probes=found.probes,
+            p_value=found.p_value, verdict=found.verdict, limits=found.limits,
+        )  # fmt: skip

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from shallowdeep.analysis.accuracy import at_chance
+from shallowdeep.audits.backdoor import BackdoorFindings, InputDetection, TrainingSetDetection
 from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError
@@ -56,19 +55,19 @@ class BackdooredRun:
             triggered=run.predicted(self.triggered),
         )
 
-    def notes(self) -> list[str]:
+    def notes(self) -> tuple[str, ...]:
         """What the user should know first."""
         chance = at_chance(self.looks.clean, "test")
-        return [] if chance is None else [chance]
+        return () if chance is None else (chance,)
 
-    def findings(self) -> dict[str, Any]:
+    def findings(self) -> BackdoorFindings:
         """What the trigger does at every exit, and what mends it."""
         return backdoor_findings(
             self.looks, self.poisoning.target, names=[exit_.name for exit_ in self.run.network.exits],
             statistics=self.run.statistics,
         )  # fmt: skip
 
-    def detectors(self, samples: int, seed: int) -> dict[str, Any]:
+    def detectors(self, samples: int, seed: int) -> InputDetection:
         """Every detector on the same inputs, by name."""
         test = self.run.splits.test
         clean_rows = np.sort(seeded_order(len(test), seed)[:samples])
@@ -88,18 +87,17 @@ class BackdooredRun:
             first, note = slice(len(pixels)), "looks at many inputs at once, by their answers"
             scores["activation clustering"] = clustering_scores(*found)[first], 1, note
             scores["spectral signatures"] = spectral_scores(*found)[first], 1, note
-        blocks = {
-            name: detector_block(values, is_triggered, passes=passes, note=note)
-            for name, (values, passes, note) in scores.items()
-        }
-        return {
-            "inputs": len(pixels),
-            "triggered": len(triggered_rows),
-            "by_name": blocks,
-            "note": None if found is not None else f"activation clustering and spectral signatures {_NO_FEATURES}",
-        }
+        return InputDetection(
+            inputs=len(pixels),
+            triggered=len(triggered_rows),
+            by_name={
+                name: detector_block(values, is_triggered, passes=passes, note=note)
+                for name, (values, passes, note) in scores.items()
+            },
+            note=None if found is not None else f"activation clustering and spectral signatures {_NO_FEATURES}",
+        )
 
-    def training_set(self, train: ImageSplit) -> dict[str, Any]:
+    def training_set(self, train: ImageSplit) -> TrainingSetDetection:
         """The detectors on poisoned training images, whose labels they group by: what they were made for."""
         true = self.run.splits.train.labels.numpy()
         victims = self.poisoning.victims(true, self.run.splits.classes)
@@ -112,15 +110,15 @@ class BackdooredRun:
         if found is not None:
             scores["activation clustering"] = clustering_scores(found[0], given)
             scores["spectral signatures"] = spectral_scores(found[0], given)
-        return {
-            "images": len(rows),
-            "poisoned": int(carry.sum()),
-            "relabelled": int((given != true[rows]).sum()),
-            "by_name": {
+        return TrainingSetDetection(
+            images=len(rows),
+            poisoned=int(carry.sum()),
+            relabelled=int((given != true[rows]).sum()),
+            by_name={
                 name: detector_block(values, carry, passes=1, note="grouped by label")
                 for name, values in scores.items()
             },
-        }
+        )
 
     def pictures(self) -> list[Picture]:
         """Triggered images beside the clean ones."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shallowdeep.bench.comparison import compare
+from shallowdeep.bench.comparison import Comparison, compare
 from shallowdeep.context import RunContext
 from shallowdeep.data.load import load_dataset
 from shallowdeep.data.splits import seeded_order
+from shallowdeep.documents import plain
 from shallowdeep.errors import ConfigurationError, OutputError
 from shallowdeep.files import write_json
 from shallowdeep.inference.bundle import Bundle, preprocessing_of, read_bundle
@@ -35,8 +35,8 @@ def bench_bundle(
     threads: int,
     out: Path | None,
     context: RunContext,
-) -> tuple[dict[str, Any], list[Path]]:
-    """The ``bench`` document of a bundle on real images, and the files written.
+) -> tuple[Comparison, list[Path]]:
+    """Engine against static network of a bundle on real images, and the files written.
 
     Args:
         path: of the bundle.
@@ -52,18 +52,18 @@ def bench_bundle(
         ShallowDeepError: the bundle or the data cannot be read, or do not go together.
     """
     bundle = read_bundle(path)
-    if out is not None and not os.access(out if out.exists() else out.absolute().parent, os.W_OK):
+    place = None if out is None else (out if out.exists() else out.absolute().parent)
+    if place is not None and not (place.is_dir() and os.access(place, os.W_OK)):
         raise OutputError(f"Expected to write to {out}, which may not be written; --out names another directory")
     images, name = real_images(bundle, data, context.progress)
-    document = compare(
-        bundle, images, batch_sizes=batch_sizes, rounds=rounds, threads=threads, progress=context.progress
+    comparison = compare(
+        bundle, images, data=name, batch_sizes=batch_sizes, rounds=rounds, threads=threads, progress=context.progress
     )
-    document = {"bundle": str(path), "data": name, **document}
     if out is None:
-        return document, []
-    write_json(out / BENCH, document)
-    save_figure(bench_figure(document), out / PICTURE)
-    return document, [out / BENCH, out / PICTURE]
+        return comparison, []
+    write_json(out / BENCH, plain(comparison))
+    save_figure(bench_figure(comparison), out / PICTURE)
+    return comparison, [out / BENCH, out / PICTURE]
 
 
 def real_images(bundle: Bundle, data: str | None, progress: Progress = SILENT) -> tuple[NDArray[np.float32], str]:

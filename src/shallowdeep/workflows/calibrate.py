@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from shallowdeep.analysis.accuracy import at_chance
-from shallowdeep.calibration.abstention_fit import abstention_block, answered
+from shallowdeep.calibration.abstention_fit import answered, answers_given
 from shallowdeep.calibration.calibrate import calibrate_predictions, check_sizes
+from shallowdeep.calibration.calibration_report import (
+    BackboneComparison,
+    CalibrationReport,
+    SharedThresholdCurve,
+    SplitCurve,
+)
 from shallowdeep.calibration.objective import Objective
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
 from shallowdeep.data.load import DataSplits
+from shallowdeep.documents import plain
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.exits.choice import ByLoss, ByThreshold
 from shallowdeep.exits.outcome import final_answers, summarize
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import POLICY, policy_document, write_policy
 from shallowdeep.exits.predictions import FEW_SAMPLES, ExitPredictions
-from shallowdeep.exits.threshold_curve import default_thresholds, threshold_curve
+from shallowdeep.exits.threshold_curve import Floats, default_thresholds, threshold_curve
 from shallowdeep.runs.config import CONFIG, read_config
 from shallowdeep.runs.confusion_file import measured_statistics
 from shallowdeep.runs.directory import PREDICTIONS
@@ -33,8 +41,8 @@ Predictions = Mapping[str, ExitPredictions]
 
 def calibrate_run(
     run: Path, objective: Objective, *, backbone: Path | None = None, context: RunContext
-) -> tuple[dict[str, Any], list[Path]]:
-    """The ``calibrate`` document of a run and the files written: its policy, and predictions of three splits.
+) -> tuple[CalibrationReport, list[Path]]:
+    """What ``calibrate`` finds for a run, and the files written: its policy, and predictions of three splits.
 
     Everything is chosen on ``tune``; ``certify`` decides about a promise alone; it and ``test`` are shown for any
     objective.
@@ -44,11 +52,6 @@ def calibrate_run(
         objective: what the policy is to do.
         backbone: a RUN on the same split of the same data whose final exit the test accuracy is compared with too.
         context: where to predict, progress, trust, and what to do with bad images.
-
-    Returns:
-        The document: ``run``, ``dataset``, ``exits`` (names), ``policy``, ``tune``, ``certify``, ``test``, ``promise``,
-        ``abstention``, ``curve``, ``temperatures``, ``backbone`` (these five may be None), ``notes`` and
-        ``skipped_images``; and the files.
 
     Raises:
         ShallowDeepError: the run or its data cannot be read, or ``certify`` is too small.
@@ -67,53 +70,53 @@ def calibrate_run(
     predictions = {name: predict_split(network, splits.split(name), splits.preprocessing, context) for name in SPLITS}
     statistics = measured_statistics(run, network, splits, weights=network.weights, context=context)
     calibration = calibrate_predictions(objective, predictions["tune"], predictions["certify"], statistics)
-    origin = {"dataset": splits.name, "data_fingerprint": splits.fingerprints.splits}
-    policy = replace(calibration.policy, found={**calibration.policy.found, **origin})
-    given = {name: answered(policy, pred, statistics) for name, pred in predictions.items()}
-    blocks = {
-        name: {**asdict(summarize(policy, pred)), "answered": abstention_block(policy, given[name])}
+    policy = _on_data(calibration.policy, splits)
+    outcomes = {
+        name: replace(summarize(policy, pred), answered=answers_given(policy, answered(policy, pred, statistics)))
         for name, pred in predictions.items()
     }
-    document: dict[str, Any] = {
-        "run": str(run),
-        "dataset": splits.name,
-        "exits": [exit_.name for exit_ in manifest.exits],
-        "policy": policy_document(policy),
-        **blocks,
-        "promise": None if policy.promise is None else dict(policy.promise),
-        "abstention": _abstention(policy),
-        "curve": None if objective.threshold is None else _curve(predictions, calibration.base),
-        "temperatures": None if calibration.temperatures is None else _fitted(asdict(calibration.temperatures)),
-        "backbone": None,
-        "notes": [*_notes(policy, predictions), *_foreign_weights(run, policy)],
-        "skipped_images": len({*splits.tune.skipped, *splits.certify.skipped, *splits.test.skipped}),
-    }
-    if backbone is not None:
-        document["backbone"] = _against(backbone, splits, blocks["test"]["accuracy"], context)
-    return document, _write(run, policy, predictions)
+    report = CalibrationReport(
+        run=str(run),
+        dataset=splits.name,
+        exits=tuple(exit_.name for exit_ in manifest.exits),
+        policy=policy,
+        tune=outcomes["tune"],
+        certify=outcomes["certify"],
+        test=outcomes["test"],
+        promise=policy.promise,
+        abstention=policy.abstention,
+        curve=None if objective.threshold is None else _curve(predictions, calibration.base),
+        temperatures=calibration.temperatures,
+        backbone=None if backbone is None else _against(backbone, splits, outcomes["test"].accuracy, context),
+        notes=(*_notes(policy, predictions), *_foreign_weights(run, policy)),
+        skipped_images=len({*splits.tune.skipped, *splits.certify.skipped, *splits.test.skipped}),
+    )
+    return report, _write(run, policy, predictions)
 
 
-def _curve(predictions: Predictions, base: Policy) -> dict[str, Any]:
+def calibration_document(report: CalibrationReport) -> dict[str, Any]:
+    """Return what JSON holds of it; the policy as in its file."""
+    return {**plain(report), "policy": policy_document(report.policy)}
+
+
+def _on_data(policy: Policy, splits: DataSplits) -> Policy:
+    """Return the policy with the data it was found on."""
+    if policy.found is None:
+        return policy
+    fingerprint = splits.fingerprints.splits
+    return replace(policy, found=replace(policy.found, dataset=splits.name, data_fingerprint=fingerprint))
+
+
+def _curve(predictions: Predictions, base: Policy) -> SharedThresholdCurve:
     """Return accuracy and cost of one threshold for all exits, for thresholds that cover ``tune`` evenly."""
     thresholds = default_thresholds(predictions["tune"], base)
-    curves = {name: threshold_curve(predictions[name], thresholds, base) for name in ("tune", "test")}
-    shown = {
-        name: {"accuracy": curve.accuracy.tolist(), "relative_cost": curve.relative_cost.tolist()}
-        for name, curve in curves.items()
-    }
-    return {"chosen_on": "tune", "thresholds": thresholds.tolist(), **shown}
+    tune, test = (_split_curve(predictions[name], thresholds, base) for name in ("tune", "test"))
+    return SharedThresholdCurve("tune", tuple(thresholds.tolist()), tune, test)
 
 
-def _fitted(temperatures: Mapping[str, Any]) -> dict[str, Any]:
-    return {"fitted_on": "tune", **temperatures}
-
-
-def _abstention(policy: Policy) -> dict[str, Any] | None:
-    """Return what is withheld and what that promises."""
-    found = policy.abstention
-    if found is None:
-        return None
-    return {"indicator": found.indicator, "threshold": found.threshold, "promise": dict(found.promise or {})}
+def _split_curve(pred: ExitPredictions, thresholds: Floats, base: Policy) -> SplitCurve:
+    curve = threshold_curve(pred, thresholds, base)
+    return SplitCurve(tuple(curve.accuracy.tolist()), tuple(curve.relative_cost.tolist()))
 
 
 def _foreign_weights(run: Path, policy: Policy) -> list[str]:
@@ -128,7 +131,7 @@ def _foreign_weights(run: Path, policy: Policy) -> list[str]:
     ]
 
 
-def _against(run: Path, splits: DataSplits, accuracy: float, context: RunContext) -> dict[str, Any]:
+def _against(run: Path, splits: DataSplits, accuracy: float, context: RunContext) -> BackboneComparison:
     """Return the test accuracy of another run's final exit, and how far ``accuracy`` is below it.
 
     Raises:
@@ -140,24 +143,25 @@ def _against(run: Path, splits: DataSplits, accuracy: float, context: RunContext
         raise ConfigurationError(f"Expected a backbone trained on the same split of the same data, got {run}")
     pred = predict_split(network.to(pick_device(context.device)), own.test, own.preprocessing, context)
     final = float((final_answers(pred) == to_numpy(pred.labels)).mean())
-    return {"run": str(run), "final_accuracy": final, "accuracy_lost": final - accuracy}
+    return BackboneComparison(str(run), final, final - accuracy)
 
 
 def _notes(policy: Policy, predictions: Predictions) -> list[str]:
     """Return what a reader should know besides the numbers."""
     tune, warning = predictions["tune"], at_chance(predictions["test"], "test")
     notes = [] if warning is None else [warning]
-    fitted = policy.found["method"] != "threshold" or policy.ensemble is not None
+    rule = None if policy.found is None else policy.found.rule
+    fitted = not isinstance(rule, ByThreshold) or policy.ensemble is not None
     if tune.samples < FEW_SAMPLES and fitted:
         notes.append(f"Chosen on {tune.samples} tune samples: these are few, expect other costs and losses.")
     if policy.promise is not None and policy.abstention is not None:
-        both = max(0.0, 100 * (2 * float(policy.promise["confidence"]) - 1))
+        both = max(0.0, 100 * (2 * policy.promise.confidence - 1))
         notes.append(
             f"Each promise was tested on a half of certify and has its own confidence; both at once hold with "
             f"{both:g} %."
         )
-    if "note" in policy.found:
-        notes.append(policy.found["note"])
+    if isinstance(rule, ByLoss):
+        notes.append(rule.note)
     return notes
 
 

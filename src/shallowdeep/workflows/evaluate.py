@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from shallowdeep.analysis.evaluation import evaluation
+from shallowdeep.analysis.evaluation import Evaluation, evaluation
 from shallowdeep.checkpoint import load
 from shallowdeep.context import RunContext
+from shallowdeep.documents import plain
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import write_json
@@ -26,8 +28,8 @@ def evaluate_run(
     split: str = "test",
     out: Path | None = None,
     context: RunContext,
-) -> tuple[dict[str, Any], list[Path]]:
-    """The ``evaluate`` document of a run and the files written.
+) -> tuple[Evaluation, list[Path]]:
+    """What ``evaluate`` finds for a run, and the files written.
 
     Thresholds are chosen on the run's own ``tune`` and shown on ``split``, or on other data: its test part where it has
     one, else all its images. Files (predictions, metrics, picture) go to the run, or to ``out``; other data leaves the
@@ -47,7 +49,7 @@ def evaluate_run(
     network.to(pick_device(context.device))
     tune = predict_split(network, own.tune, own.preprocessing, context)
     shown = tune if part is own.tune else predict_split(network, part, own.preprocessing, context)
-    document = evaluation(
+    found = evaluation(
         shown_data.name,
         split if data is None else part.name,
         shown,
@@ -57,22 +59,23 @@ def evaluate_run(
         parameters=sum(p.numel() for p in network.parameters()),
         backbone_parameters=sum(p.numel() for p in network.backbone.parameters()),
     )
-    document["tune_dataset"] = own.name
-    document["certify_samples"] = len(own.certify)
-    document["skipped_images"] = len({*own.tune.skipped, *part.skipped})
-    directory = out if out is not None else (run if data is None else None)
-    return document, [] if directory is None else _write(
-        directory, document, {"tune": tune, part.name: shown}, network.weights
+    found = replace(
+        found,
+        tune_dataset=own.name,
+        certify_samples=len(own.certify),
+        skipped_images=len({*own.tune.skipped, *part.skipped}),
     )
+    directory = out if out is not None else (run if data is None else None)
+    if directory is None:
+        return found, []
+    return found, _write(directory, found, {"tune": tune, part.name: shown}, network.weights)
 
 
-def _write(
-    directory: Path, document: dict[str, Any], predictions: dict[str, ExitPredictions], weights: str
-) -> list[Path]:
+def _write(directory: Path, found: Evaluation, predictions: Mapping[str, ExitPredictions], weights: str) -> list[Path]:
     written = []
     for name, pred in predictions.items():
         written.append(directory / PREDICTIONS / f"{name}.npz")
         pred.of(weights).save(written[-1])
-    write_json(directory / METRICS, document)
-    save_figure(accuracy_cost_figure(document), directory / PICTURE)
+    write_json(directory / METRICS, plain(found))
+    save_figure(accuracy_cost_figure(found), directory / PICTURE)
     return [*written, directory / METRICS, directory / PICTURE]

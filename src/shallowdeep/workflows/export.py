@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,51 @@ from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.export import Origin, write_bundle
 from shallowdeep.runs.config import CONFIG, read_config
 from shallowdeep.runs.confusion_file import read_statistics
+
+
+@dataclass(frozen=True)
+class ExportedSegment:
+    """One segment of a bundle.
+
+    Attributes:
+        file: its name in the bundle.
+        bytes: size of the file.
+        exit: that it ends at, from 0.
+        relative_cost: of stopping after it, as a fraction of the backbone's.
+    """
+
+    file: str
+    bytes: int
+    exit: int
+    relative_cost: float
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What the command ``export`` tells.
+
+    Attributes:
+        out: path of the bundle.
+        backend: that runs it.
+        model: name of the network.
+        segments: in the order they run.
+        static: name of the static network's file; None where it was left out.
+    """
+
+    out: str
+    backend: str
+    model: str
+    segments: tuple[ExportedSegment, ...]
+    static: str | None
+
+
+def summary_of(bundle: Bundle) -> ExportSummary:
+    """What was written."""
+    segments = tuple(
+        ExportedSegment(name, (bundle.path / name).stat().st_size, segment.exit, segment.relative_cost)
+        for segment, name in zip(bundle.segments, bundle.files, strict=True)
+    )
+    return ExportSummary(str(bundle.path), bundle.backend, bundle.model, segments, bundle.static)
 
 
 def export_run(

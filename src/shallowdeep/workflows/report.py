@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 
 from shallowdeep.analysis.accuracy import correctness
-from shallowdeep.analysis.galleries import galleries
+from shallowdeep.analysis.galleries import Gallery, galleries
+from shallowdeep.audits.recorded import Audits
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.signals import max_probability
 from shallowdeep.files import replacing
 from shallowdeep.report.analysis_figures import analysis_figures
-from shallowdeep.report.page import Series, page
+from shallowdeep.report.page import page
+from shallowdeep.report.page_series import LEVELS, Series
 from shallowdeep.workflows.analyze import Analyzed
 
 PAGE = "report.html"
-_LEVELS = 255  # confidence is shown in as many steps
 
 
 def report_path(source: Path, out: Path | None) -> Path:
@@ -32,7 +33,7 @@ def report_path(source: Path, out: Path | None) -> Path:
     return path / PAGE if folder else path
 
 
-def write_report(analyzed: Analyzed, path: Path, images: int, audits: Mapping[str, Any] | None = None) -> list[Path]:
+def write_report(analyzed: Analyzed, path: Path, images: int, audits: Audits | None = None) -> list[Path]:
     """Write the page and, beside it, its figures as PNG and SVG.
 
     Args:
@@ -48,9 +49,9 @@ def write_report(analyzed: Analyzed, path: Path, images: int, audits: Mapping[st
         OutputError: one cannot be written.
         ConfigurationError: Jinja2 is not installed; captum alone missing leaves out the maps.
     """
-    document, recorded = dict(analyzed.document), analyzed.recorded
+    analysis, recorded = analyzed.analysis, analyzed.recorded
     pred = recorded.predictions
-    shown: list[dict[str, Any]] = []
+    shown: tuple[Gallery, ...] = ()
     if images and recorded.labels is not None:
         pictures = analyzed.images()
         shown, note = galleries(
@@ -60,15 +61,16 @@ def write_report(analyzed: Analyzed, path: Path, images: int, audits: Mapping[st
         )  # fmt: skip
         lost = "The images cannot be read any more: galleries show answers alone."
         unread = analyzed.network is not None and pictures is None
-        document["notes"] = [*document["notes"], *([note] if note else []), *([lost] if unread else [])]
-    confidence = np.floor(_LEVELS * np.asarray(max_probability(pred.logits), dtype=np.float64)).astype(np.uint8)
+        notes = (*analysis.findings.notes, *((note,) if note else ()), *((lost,) if unread else ()))
+        analysis = replace(analysis, findings=replace(analysis.findings, notes=notes))
+    confidence = np.floor(LEVELS * np.asarray(max_probability(pred.logits), dtype=np.float64)).astype(np.uint8)
     right = None if recorded.labels is None else np.asarray(correctness(pred))
     series = Series(confidence, right, np.asarray(pred.costs, dtype=np.float64), _marks(analyzed.policy))
-    text = page(document, series=series, galleries=shown, audits=audits or {})
+    text = page(analysis, series=series, galleries=shown, audits=audits)
     written = [path]
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    for name, figure in analysis_figures(document).items():
+    for name, figure in analysis_figures(analysis).items():
         for kind in ("png", "svg"):
             written.append(path.with_name(f"{path.stem}-{name}.{kind}"))
             metadata = {"Date": None} if kind == "svg" else {}  # the same figures give the same file
@@ -79,7 +81,7 @@ def write_report(analyzed: Analyzed, path: Path, images: int, audits: Mapping[st
 
 def _marks(policy: Policy | None) -> Mapping[str, float]:
     """Return the threshold of a run's policy where it is one that the page's slider can show."""
-    thresholds: Sequence[Any] = () if policy is None else policy.thresholds
-    if policy is None or policy.signal != "max-probability" or len(set(thresholds)) != 1 or thresholds[0] is None:
+    if policy is None or policy.signal != "max-probability" or len(set(policy.thresholds)) != 1:
         return {}
-    return {"this run's policy": min(float(thresholds[0]), 1.0)}
+    shared = policy.thresholds[0]
+    return {} if shared is None else {"this run's policy": min(float(shared), 1.0)}

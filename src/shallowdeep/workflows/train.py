@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,13 +23,54 @@ from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.security.deepsloth import LEVELS, DeepSloth
 from shallowdeep.training.cached_heads import HeadCaching
 from shallowdeep.training.caching import Caching
+from shallowdeep.training.history import History, read_history
 from shallowdeep.training.processes import accelerator_on
 from shallowdeep.training.recipes import Phase
-from shallowdeep.training.run import Training, read_history, train
+from shallowdeep.training.run import Training, train
 from shallowdeep.training.sources import SplitSource
 
 FEW_STEPS = 300  # resnet18 is still near chance after some 100 steps from random weights
 _REACH = 2.5  # times the bound that the steps of an attack add up to, so that few of them reach it
+
+
+@dataclass(frozen=True)
+class TrainedExit:
+    """One exit after a training.
+
+    Attributes:
+        name: of the stage it sits on.
+        relative_cost: MACs to reach it over the backbone's, as a fraction.
+        tune_accuracy: on ``tune`` after the last epoch, as a fraction; None where it was not looked at.
+    """
+
+    name: str
+    relative_cost: float
+    tune_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """What the command ``train`` tells.
+
+    Attributes:
+        out: the RUN.
+        dataset: its name.
+        model: name of the network.
+        recipe: that it was trained by.
+        epochs: over all phases.
+        seconds: that they took.
+        skipped_images: left out, since they could not be decoded.
+        exits: one each.
+    """
+
+    out: str
+    dataset: str
+    model: str
+    recipe: str
+    epochs: int
+    seconds: float
+    skipped_images: int
+    exits: tuple[TrainedExit, ...]
 
 
 @dataclass(frozen=True)
@@ -47,25 +87,25 @@ class TrainedRun:
     directory: Path
     config: TrainConfig
     network: ShallowDeepNetwork
-    history: list[dict[str, Any]]
+    history: History
 
-    def document(self) -> dict[str, Any]:
-        """The ``train`` command's JSON: where it is, what it is, and how each exit did on ``tune`` last."""
-        accuracies = self.history[-1]["tune_accuracy"] if self.history else []
-        accuracies = [*accuracies, *[None] * (len(self.network.exits) - len(accuracies))]
-        return {
-            "out": str(self.directory),
-            "dataset": Path(self.config.data).expanduser().resolve().name,  # a name stays what it is
-            "model": self.config.model,
-            "recipe": self.config.recipe,
-            "epochs": len(self.history),
-            "seconds": sum(record["seconds"] for record in self.history),
-            "skipped_images": max((record.get("skipped_images", 0) for record in self.history), default=0),
-            "exits": [
-                {"name": exit_.name, "relative_cost": cost, "tune_accuracy": accuracy}
+    def summary(self) -> TrainingSummary:
+        """Where it is, what it is, and how each exit did on ``tune`` last."""
+        known = self.history[-1].tune_accuracy if self.history else ()
+        accuracies = [*known, *[None] * (len(self.network.exits) - len(known))]
+        return TrainingSummary(
+            out=str(self.directory),
+            dataset=Path(self.config.data).expanduser().resolve().name,  # a name stays what it is
+            model=self.config.model,
+            recipe=self.config.recipe,
+            epochs=len(self.history),
+            seconds=sum(record.seconds for record in self.history),
+            skipped_images=max((record.skipped_images for record in self.history), default=0),
+            exits=tuple(
+                TrainedExit(exit_.name, cost, accuracy)
                 for exit_, cost, accuracy in zip(self.network.exits, self.network.costs, accuracies, strict=True)
-            ],
-        }
+            ),
+        )
 
 
 def train_run(
@@ -125,9 +165,10 @@ def _train_alone(
         tidy(directory)
     accelerator.wait_for_everyone()
     precision = pick_precision(config.precision, accelerator.device)
-    wanted = Caching(directory, config.views, int(config.cache_budget * 2**30), config.seed, precision)
+    wanted = Caching(directory, config.views, int(config.cache_budget * 2**30), config.seed, precision, config.workers)
     training = Training(
-        network, SplitSource(data, config.seed), directory, config.seed, precision, accelerator, context.progress,
+        network, SplitSource(data, config.seed, config.workers), directory, config.seed, precision, accelerator,
+        context.progress,
         caching=HeadCaching(data, wanted), attack=_attack(config, data, accelerator.device),
         weights_dtype=config.weights_dtype,
     )  # fmt: skip

@@ -1,0 +1,87 @@
+"""What is known of every epoch of a training, and the file that tells it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shallowdeep.documents import plain
+from shallowdeep.errors import CheckpointError
+from shallowdeep.files import replacing
+
+HISTORY = "history.jsonl"
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch.
+
+    Attributes:
+        phase: name of the phase that it belongs to.
+        epoch: its number in the phase, from 1.
+        loss: mean over its steps.
+        learning_rate: of its last step.
+        tune_accuracy: of each exit on ``tune`` after it, as fractions; empty where nothing is held out.
+        seconds: that it took.
+        skipped_images: left out so far, since they could not be decoded.
+    """
+
+    phase: str
+    epoch: int
+    loss: float
+    learning_rate: float
+    tune_accuracy: tuple[float, ...]
+    seconds: float
+    skipped_images: int = 0
+
+    def line(self) -> str:
+        """What is said of it while training goes on."""
+        accuracies = " ".join(f"{100 * value:.1f}" for value in self.tune_accuracy)
+        told = f", tune accuracy % {accuracies}" if accuracies else ""
+        return f"{self.phase} epoch {self.epoch}: loss {self.loss:.4f}{told} ({self.seconds:.0f} s)"
+
+
+History = tuple[EpochRecord, ...]
+"""One record an epoch, in the order they were trained."""
+
+
+def record_from(document: Mapping[str, Any]) -> EpochRecord:
+    """The record that was saved as JSON.
+
+    Raises:
+        KeyError, TypeError: it lacks something, or is no record.
+    """
+    return EpochRecord(
+        phase=document["phase"],
+        epoch=document["epoch"],
+        loss=document["loss"],
+        learning_rate=document["learning_rate"],
+        tune_accuracy=tuple(document["tune_accuracy"]),
+        seconds=document["seconds"],
+        skipped_images=document.get("skipped_images", 0),
+    )
+
+
+def read_history(directory: Path) -> History:
+    """The records in a RUN's history, one an epoch.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    try:
+        return tuple(record_from(json.loads(line)) for line in (directory / HISTORY).read_text().splitlines())
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"Expected a JSON record a line in {directory / HISTORY}, got: {error}") from error
+
+
+def write_history(directory: Path, history: History) -> None:
+    """Replace the history of a RUN.
+
+    Raises:
+        OutputError: the disk is full or cannot be written; the old history stays.
+    """
+    with replacing(directory / HISTORY) as temporary:
+        temporary.write_text("".join(json.dumps(plain(record)) + "\n" for record in history))

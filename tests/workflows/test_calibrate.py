@@ -1,0 +1,55 @@
+"""A run's policy: chosen on tune, shown on all splits, kept beside the predictions it was chosen from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.made_run import EXITS, TRUSTING
+
+from shallowdeep.calibration.objective import Objective
+from shallowdeep.checkpoint import read_manifest
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.exits.outcome import outcome_of
+from shallowdeep.exits.policy_file import POLICY, read_policy
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.workflows.calibrate import calibrate_run
+
+
+def test_figures_are_those_of_the_written_policy_on_the_written_predictions(made_run: Path) -> None:
+    """Accuracy and cost of each split, recomputed sample by sample from the files."""
+    report, files = calibrate_run(made_run, Objective(budget=0.6), context=TRUSTING)
+    assert {file.name for file in files} == {"tune.npz", "certify.npz", "test.npz", POLICY}
+    policy = read_policy(made_run / POLICY, str(read_manifest(made_run).weights["sha256"]))
+    for name in ("tune", "certify", "test"):
+        pred = ExitPredictions.load(made_run / f"predictions/{name}.npz")
+        outcome = outcome_of(policy, pred)
+        shown = getattr(report, name)
+        assert shown.accuracy == pytest.approx(float(np.mean(np.asarray(outcome.labels) == np.asarray(pred.labels))))
+        assert shown.relative_cost == pytest.approx(float(outcome.costs.mean()))
+    assert report.tune.relative_cost <= 0.6
+    assert len(report.exits) == EXITS
+
+
+def test_only_a_threshold_draws_a_curve(made_run: Path) -> None:
+    """For every other objective the choice is made, and there is nothing to look up."""
+    drawn = calibrate_run(made_run, Objective(threshold=0.5), context=TRUSTING)[0].curve
+    assert drawn is not None
+    assert list(drawn.thresholds) == sorted(drawn.thresholds)
+    assert len(drawn.thresholds) == len(drawn.tune.accuracy) == len(drawn.test.relative_cost)
+    assert calibrate_run(made_run, Objective(budget=0.5), context=TRUSTING)[0].curve is None
+
+
+def test_a_certify_split_that_is_too_small_is_refused_before_predicting(made_run: Path) -> None:
+    """20 images promise no loss of a point; the message names what would do."""
+    with pytest.raises(ConfigurationError, match="certify"):
+        calibrate_run(made_run, Objective(max_accuracy_loss=0.01), context=TRUSTING)
+    assert not (made_run / "predictions").exists()
+
+
+def test_a_run_without_settings_is_refused(made_run: Path) -> None:
+    """Nothing says what was held out in training."""
+    (made_run / "config.toml").unlink()
+    with pytest.raises(ConfigurationError, match="which says what was held out in training, found none"):
+        calibrate_run(made_run, Objective(budget=0.5), context=TRUSTING)
