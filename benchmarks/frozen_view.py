@@ -21,9 +21,10 @@ from budgets import BUDGETS, SIGNALS, at_budgets, document
 from paired import machine
 
 from shallowdeep.analysis.evaluation import evaluation_from
+from shallowdeep.artifacts import CONFIG
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import write_json
-from shallowdeep.runs.config import CONFIG, read_config
+from shallowdeep.runs.config import read_config
 
 CONTENDERS: dict[str, tuple[str, ...]] = {
     "ic-only": (),

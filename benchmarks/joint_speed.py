@@ -16,8 +16,8 @@ from paired import alternate, paired_ratio, publish
 from torch import Tensor
 
 from shallowdeep.data.augmentation import get_augmentation
+from shallowdeep.data.batches import Batches
 from shallowdeep.data.load import load_dataset
-from shallowdeep.data.loading import Batches
 from shallowdeep.models.registry import build
 from shallowdeep.runtime import pick_precision
 from shallowdeep.sdn.convert import convert

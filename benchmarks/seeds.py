@@ -25,11 +25,12 @@ from typing import Any
 import torch
 from budgets import at_budgets, columns, difference, document
 
+from shallowdeep.artifacts import CONFIG
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import write_json
 from shallowdeep.machine import this_machine
-from shallowdeep.runs.config import CONFIG, read_config
+from shallowdeep.runs.config import read_config
 from shallowdeep.training.history import read_history
 
 BACKBONE, IC_ONLY, BEST = "backbone", "ic-only", "best"

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from shallowdeep.artifacts import MODEL_MANIFEST, MODEL_WEIGHTS
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import CheckpointError, ConfigurationError, OutputError, WeightsMismatchError
@@ -22,7 +23,7 @@ from shallowdeep.files import sha256_of
 from shallowdeep.models.registry import build
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import ShallowDeepNetwork
-from shallowdeep.sdn.saving import MANIFEST, WEIGHTS, Architecture, save
+from shallowdeep.sdn.saving import Architecture, save
 
 PREPROCESSING = Preprocessing(16, (0.5, 0.4, 0.3), (0.2, 0.2, 0.25))
 OBJECT = Architecture("", 3, 16)
@@ -67,10 +68,10 @@ def logits(network: ShallowDeepNetwork) -> torch.Tensor:
 
 def rewrite(directory: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change a manifest by hand, checksum taken out."""
-    document = json.loads((directory / MANIFEST).read_text())
+    document = json.loads((directory / MODEL_MANIFEST).read_text())
     del document["sha256"]
     change(document)
-    (directory / MANIFEST).write_text(json.dumps(document))
+    (directory / MODEL_MANIFEST).write_text(json.dumps(document))
 
 
 def test_a_network_comes_back_exactly(saved: Path) -> None:
@@ -105,14 +106,17 @@ def test_convolutional_heads_of_format_1_come_back(tmp_path: Path) -> None:
     network = convert(small_backbone(), torch.zeros(1, 3, 16, 16), fractions=(0.4,), heads="conv").eval()
     network.preprocessing, network.classes = PREPROCESSING, ("ant", "bee", "cat")
     save(network, tmp_path / "net", OBJECT)
-    tensors = load_file(tmp_path / "net" / WEIGHTS)
+    tensors = load_file(tmp_path / "net" / MODEL_WEIGHTS)
     older = {
         name.replace("convolutions.0.", "conv.").replace("convolutions.1.", "norm."): value
         for name, value in tensors.items()
     }
     assert older.keys() != tensors.keys()
-    save_file(older, tmp_path / "net" / WEIGHTS)
-    stamp = {"bytes": (tmp_path / "net" / WEIGHTS).stat().st_size, "sha256": sha256_of(tmp_path / "net" / WEIGHTS)}
+    save_file(older, tmp_path / "net" / MODEL_WEIGHTS)
+    stamp = {
+        "bytes": (tmp_path / "net" / MODEL_WEIGHTS).stat().st_size,
+        "sha256": sha256_of(tmp_path / "net" / MODEL_WEIGHTS),
+    }
     rewrite(tmp_path / "net", lambda d: (d.update(format_version=1), d["weights"].update(stamp)))
     assert torch.equal(logits(load(tmp_path / "net", backbone=small_backbone())), logits(network))
 
@@ -129,7 +133,7 @@ def test_half_precision_halves_the_file_and_rounds(tmp_path: Path) -> None:
         assert state[name].dtype == value.dtype
         torch.testing.assert_close(state[name], value, rtol=2**-11, atol=2**-24)
     save(network, tmp_path / "whole", Architecture("", 3, 16))
-    assert (tmp_path / WEIGHTS).stat().st_size < 0.8 * (tmp_path / "whole" / WEIGHTS).stat().st_size
+    assert (tmp_path / MODEL_WEIGHTS).stat().st_size < 0.8 * (tmp_path / "whole" / MODEL_WEIGHTS).stat().st_size
 
 
 def test_a_network_with_a_name_needs_no_object(tmp_path: Path) -> None:
@@ -165,7 +169,7 @@ def test_an_object_is_asked_for(saved: Path) -> None:
 
 def test_damaged_weights_are_refused(saved: Path) -> None:
     """Truncated, altered by one bit, or missing: each is told."""
-    path = saved / WEIGHTS
+    path = saved / MODEL_WEIGHTS
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
     with pytest.raises(CheckpointError, match=rf"Expected {len(whole)} bytes in .*, got {len(whole) - 1}.* truncated"):
@@ -180,7 +184,7 @@ def test_damaged_weights_are_refused(saved: Path) -> None:
 
 def test_damaged_manifests_are_refused(saved: Path) -> None:
     """Truncated, altered, missing, or no JSON: each is told."""
-    path = saved / MANIFEST
+    path = saved / MODEL_MANIFEST
     text = path.read_text()
     path.write_text(text[:-20])
     with pytest.raises(CheckpointError, match="truncated or altered"):
@@ -220,7 +224,7 @@ def test_foreign_and_newer_manifests_are_refused(saved: Path, change: Callable[[
 
 def test_other_json_is_refused(saved: Path) -> None:
     """A document that is no manifest at all is told."""
-    (saved / MANIFEST).write_text("[1, 2]")
+    (saved / MODEL_MANIFEST).write_text("[1, 2]")
     with pytest.raises(CheckpointError, match="got another"):
         read_manifest(saved)
 
@@ -240,7 +244,7 @@ def test_a_full_disk_loses_nothing(saved: Path, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(OutputError, match="no space left on the disk"):
         save(small_network(seed=1), saved, OBJECT)
     assert torch.equal(before, logits(load(saved, backbone=small_backbone())))
-    assert sorted(path.name for path in saved.iterdir()) == [MANIFEST, WEIGHTS]
+    assert sorted(path.name for path in saved.iterdir()) == [MODEL_MANIFEST, MODEL_WEIGHTS]
 
 
 def test_safetensors_errors_are_told_as_what_they_are(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +267,7 @@ def test_a_network_made_from_python_is_saved_by_itself(tmp_path: Path) -> None:
     images = torch.randn(2, 3, 16, 20)
     assert torch.equal(network(images), again(images))
     assert (again.preprocessing, again.classes, again.input_shape) == (None, (), (3, 16, 20))
-    assert network.weights == again.weights == sha256_of(tmp_path / "net" / WEIGHTS)
+    assert network.weights == again.weights == sha256_of(tmp_path / "net" / MODEL_WEIGHTS)
     with pytest.raises(CheckpointError, match=r"load\(.*, backbone=\.\.\.\): this network was built from an object"):
         load(tmp_path / "net")
     again.save(tmp_path / "copy")

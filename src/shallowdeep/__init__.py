@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from shallowdeep.analysis.findings import Findings
     from shallowdeep.api import analyze, calibrate, convert, export, fit, predict_exits
     from shallowdeep.checkpoint import load
+    from shallowdeep.data.batches import Batches
     from shallowdeep.data.load import load_dataset
-    from shallowdeep.data.loading import Batches
     from shallowdeep.data.preprocessing import Preprocessing
     from shallowdeep.errors import ShallowDeepError
     from shallowdeep.exits.confusion import ConfusionStatistics
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Architecture": "sdn.saving",
-    "Batches": "data.loading",
+    "Batches": "data.batches",
     "ConfusionStatistics": "exits.confusion",
     "EarlyExitEngine": "inference.engine",
     "ExitGuard": "security.exit_guard",

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from shallowdeep.analysis.findings import Findings, findings_of
 from shallowdeep.analysis.overthinking import RESAMPLES
 from shallowdeep.analysis.recorded import Recorded
+from shallowdeep.artifacts import FIT, MODEL_MANIFEST, TRAINING_STATE
 from shallowdeep.calibration.calibrate import calibrate_predictions
 from shallowdeep.calibration.objective import Objective
 from shallowdeep.calibration.risk import ACCURACY_GAP
@@ -48,15 +49,13 @@ from shallowdeep.runtime import pick_precision
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.sdn.placement import MINIMUM_GAP
 from shallowdeep.sdn.prediction import predict_exits as predict_all
-from shallowdeep.sdn.saving import MANIFEST
 from shallowdeep.training.conversion import convert_by
 from shallowdeep.training.history import History, read_history
 from shallowdeep.training.processes import accelerator_on
 from shallowdeep.training.recipes import Choices, Phase, Start, plan_phases, recipe_called
-from shallowdeep.training.run import STATE, Training, train
+from shallowdeep.training.run import Training, train
 from shallowdeep.training.sources import Loader, LoaderSource
 
-FIT = "fit.json"
 """What a directory of `fit` says of the training in it."""
 
 _TUNE_SHARE = 1 / 3  # of the calibration split, as everywhere
@@ -426,7 +425,7 @@ def _finished(directory: Path, phases: Sequence[Phase], seed: int) -> bool:
         raise ConfigurationError(
             f"Expected the settings of the training in {directory}, as {path} has them, got others; give another folder"
         )
-    return (directory / MANIFEST).exists() and not (directory / STATE).exists()
+    return (directory / MODEL_MANIFEST).exists() and not (directory / TRAINING_STATE).exists()
 
 
 def _take_over(network: ShallowDeepNetwork, directory: Path) -> None:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from shallowdeep.artifacts import CONFIG, MODEL_MANIFEST, MODEL_WEIGHTS
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.documents import read_document
 from shallowdeep.errors import CheckpointError, ConfigurationError
@@ -25,7 +26,7 @@ from shallowdeep.models.registry import build, is_trusted
 from shallowdeep.models.weights import load_weights
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import Exit, ShallowDeepNetwork
-from shallowdeep.sdn.saving import FORMAT, FORMAT_VERSION, MANIFEST, WEIGHTS, Architecture
+from shallowdeep.sdn.saving import FORMAT, FORMAT_VERSION, Architecture
 
 _OLDER_NAMES = {".reduction.conv.": ".reduction.convolutions.0.", ".reduction.norm.": ".reduction.convolutions.1."}
 
@@ -59,11 +60,9 @@ def read_manifest(directory: Path | str) -> Manifest:
     Raises:
         CheckpointError: missing, truncated, altered, not one of ours, or of a newer format.
     """
-    path = Path(directory) / MANIFEST
-    unfinished = (
-        " (an unfinished run? `train --resume` goes on with it)" if (path.parent / "config.toml").exists() else ""
-    )
-    absent = f"Expected a saved network with {MANIFEST} in {path.parent}, found none{unfinished}"
+    path = Path(directory) / MODEL_MANIFEST
+    unfinished = " (an unfinished run? `train --resume` goes on with it)" if (path.parent / CONFIG).exists() else ""
+    absent = f"Expected a saved network with {MODEL_MANIFEST} in {path.parent}, found none{unfinished}"
     document = read_document(path, FORMAT, FORMAT_VERSION, absent)
     try:
         given = document["preprocessing"]
@@ -127,7 +126,7 @@ def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = F
     if backbone is None:
         backbone = _rebuilt(manifest.model, directory, trust=trust)
     network = _with_exits(backbone, manifest)
-    load_weights(network, {_name_now(name): value for name, value in tensors.items()}, str(directory / WEIGHTS))
+    load_weights(network, {_name_now(name): value for name, value in tensors.items()}, str(directory / MODEL_WEIGHTS))
     network.preprocessing, network.classes = manifest.preprocessing, manifest.classes
     network.architecture, network.input_shape = manifest.model, manifest.input_shape
     network.weights = str(manifest.weights["sha256"])
@@ -150,7 +149,8 @@ def _rebuilt(architecture: Architecture, directory: Path, *, trust: bool) -> nn.
         )
     if not is_trusted(architecture.name) and not trust:
         raise CheckpointError(
-            f"Expected --trust (trust=True) to import and run {architecture.name!r}, which {directory / MANIFEST} names"
+            f"Expected --trust (trust=True) to import and run {architecture.name!r}, "
+            f"which {directory / MODEL_MANIFEST} names"
         )
     return build(architecture.name, num_classes=architecture.num_classes, image_size=architecture.image_size)
 
@@ -171,7 +171,7 @@ def _with_exits(backbone: nn.Module, manifest: Manifest) -> ShallowDeepNetwork:
 
 def _read_weights(directory: Path, weights: Mapping[str, Any]) -> dict[str, Tensor]:
     """Weights whose size and checksum are the manifest's."""
-    path = directory / WEIGHTS
+    path = directory / MODEL_WEIGHTS
     if not path.is_file():
         raise CheckpointError(f"Expected weights in {path}, found no such file")
     size, expected = path.stat().st_size, weights["bytes"]

@@ -18,6 +18,7 @@ from PIL import Image
 from tests.conftest import NETWORKS, write_images
 
 import shallowdeep
+from shallowdeep.artifacts import BUNDLE_MANIFEST
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.cli.main import run
 from shallowdeep.data.image import decode_image
@@ -25,7 +26,7 @@ from shallowdeep.data.load import load_dataset
 from shallowdeep.exits.policy import Policy, decide, shared_threshold
 from shallowdeep.exits.policy_file import write_policy
 from shallowdeep.files import exclusive
-from shallowdeep.inference.bundle import MANIFEST, read_bundle
+from shallowdeep.inference.bundle import read_bundle
 from shallowdeep.inference.engine import EarlyExitEngine
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -223,7 +224,7 @@ def test_switched_off_exits_are_not_written(shell: Shell, run_directory: Path) -
 
 def test_damaged_bundles_are_refused(shell: Shell, bundle: Path) -> None:
     """An altered, truncated or missing stage file, an altered manifest, a newer format: each told, none run."""
-    file, manifest = bundle / "segment-1.onnx", bundle / MANIFEST
+    file, manifest = bundle / "segment-1.onnx", bundle / BUNDLE_MANIFEST
     good, text = file.read_bytes(), manifest.read_text()
 
     def message() -> str:

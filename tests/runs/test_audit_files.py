@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shallowdeep.artifacts import BACKDOOR_AUDIT, SLOWDOWN_AUDIT, SUSPECTS_AUDIT
 from shallowdeep.audits.backdoor import (
     Answering,
     BackdoorAudit,
     BackdoorFindings,
-    ConfusionHistogram,
     DetectorFigures,
     InputDetection,
     TrainingSetDetection,
     TriggerConfusion,
     TriggeredExit,
+    TriggerHistogram,
 )
 from shallowdeep.audits.recorded import Audits
 from shallowdeep.audits.slowdown import (
@@ -43,19 +44,10 @@ from shallowdeep.bench.latency import Latency
 from shallowdeep.bench.workers import PairedRatio
 from shallowdeep.errors import CheckpointError
 from shallowdeep.machine import Machine
-from shallowdeep.runs.audit_files import (
-    BACKDOOR,
-    SLOWDOWN,
-    SUSPECTS,
-    Audit,
-    Picture,
-    audits_from,
-    read_audits,
-    write_audit,
-)
+from shallowdeep.runs.audit_files import Audit, Picture, audits_from, read_audits, write_audit
 
 RESULTS = Path(__file__).parents[2] / "results/security"
-HISTOGRAM = ConfusionHistogram((0.0, 1.0, 2.0), (3, 1), (0, 4))
+HISTOGRAM = TriggerHistogram((0.0, 1.0, 2.0), (3, 1), (0, 4))
 FOUND = BackdoorFindings(
     exits=(TriggeredExit("a", 0.25, 0.5, 0.75, 0.5), TriggeredExit("final", 1.0, 1.0, 0.75, 0.0)),
     trigger_depth=1,
@@ -109,15 +101,15 @@ def test_audits_survive_their_files(tmp_path: Path) -> None:
     pixels = np.zeros((2, 2, 3), dtype=np.uint8)
     picture = Picture(pixels, pixels + np.uint8(127), "brighter")
     assert read_audits(tmp_path, "w") == Audits()
-    assert write_audit(tmp_path, BACKDOOR, STUDY, [picture]) == [tmp_path / BACKDOOR]
-    write_audit(tmp_path, SUSPECTS, EXAMINED)
-    write_audit(tmp_path, SLOWDOWN, SLOWED)
+    assert write_audit(tmp_path, BACKDOOR_AUDIT, STUDY, [picture]) == [tmp_path / BACKDOOR_AUDIT]
+    write_audit(tmp_path, SUSPECTS_AUDIT, EXAMINED)
+    write_audit(tmp_path, SLOWDOWN_AUDIT, SLOWED)
     found = read_audits(tmp_path, "w")
     assert (found.backdoor, found.suspects, found.slowdown) == (STUDY, EXAMINED, SLOWED)
     assert found.backdoor_pictures == (picture.encoded(),)
     assert found.slowdown_pictures == ()
     assert read_audits(tmp_path, "others") == Audits()
-    write_audit(tmp_path, SUSPECTS, PROBED)
+    write_audit(tmp_path, SUSPECTS_AUDIT, PROBED)
     assert read_audits(tmp_path, "w").suspects == PROBED
 
 
@@ -128,7 +120,11 @@ def test_the_policy_sized_for_is_found_by_its_name() -> None:
 
 @pytest.mark.parametrize(
     ("name", "audit", "since"),
-    [(BACKDOOR, STUDY, ("notes", "learning_rate")), (SLOWDOWN, SLOWED, ("step",)), (SUSPECTS, EXAMINED, ("notes",))],
+    [
+        (BACKDOOR_AUDIT, STUDY, ("notes", "learning_rate")),
+        (SLOWDOWN_AUDIT, SLOWED, ("step",)),
+        (SUSPECTS_AUDIT, EXAMINED, ("notes",)),
+    ],
 )
 def test_audits_of_older_versions_are_read(tmp_path: Path, name: str, audit: Audit, since: tuple[str, ...]) -> None:
     """What their files lack is left open."""
@@ -161,7 +157,7 @@ def test_published_audits_are_read(file: Path) -> None:
 )
 def test_damaged_audits_are_told_in_one_line(tmp_path: Path, change: str, message: str) -> None:
     """No JSON, no document, or one that lacks something."""
-    (tmp_path / SLOWDOWN).write_text(change)
+    (tmp_path / SLOWDOWN_AUDIT).write_text(change)
     with pytest.raises(CheckpointError, match=message) as told:
         read_audits(tmp_path, "w")
     assert "\n" not in str(told.value)
@@ -171,6 +167,6 @@ def test_cattrs_is_wanted_where_there_are_audits_alone(tmp_path: Path, monkeypat
     """It comes with an extra; the command line says which."""
     monkeypatch.setitem(sys.modules, "cattrs", None)
     assert read_audits(tmp_path, "w") == Audits()
-    write_audit(tmp_path, SLOWDOWN, SLOWED)
+    write_audit(tmp_path, SLOWDOWN_AUDIT, SLOWED)
     with pytest.raises(ModuleNotFoundError, match="cattrs"):
         read_audits(tmp_path, "w")

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from tests.recorder import Recorder
 
+from shallowdeep.artifacts import CONFUSION_STATISTICS
 from shallowdeep.checkpoint import load
 from shallowdeep.context import RunContext
 from shallowdeep.errors import CheckpointError
-from shallowdeep.runs.confusion_file import CONFUSION, measured_statistics, read_statistics
+from shallowdeep.runs.confusion_file import measured_statistics, read_statistics
 from shallowdeep.runs.splits import own_splits
 
 
@@ -36,6 +37,6 @@ def test_they_are_measured_once(made_run: Path) -> None:
 @pytest.mark.parametrize("content", ["{", "[]", json.dumps({"weights": "a", "samples": 3})])
 def test_a_damaged_file_is_told(tmp_path: Path, content: str) -> None:
     """Cut off, of another shape, or without its numbers."""
-    (tmp_path / CONFUSION).write_text(content)
+    (tmp_path / CONFUSION_STATISTICS).write_text(content)
     with pytest.raises(CheckpointError, match="confusion"):
         read_statistics(tmp_path, "a")

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from shallowdeep.data.augmentation import get_augmentation
+from shallowdeep.data.batches import Batches
 from shallowdeep.data.load import DataSplits, load_dataset
-from shallowdeep.data.loading import Batches
 from shallowdeep.errors import DataError, OutputError
 from shallowdeep.progress import SILENT
 from shallowdeep.sdn.convert import convert

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from tests.made_run import EXITS, TRUSTING
 
+from shallowdeep.artifacts import POLICY
 from shallowdeep.calibration.objective import Objective
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.outcome import outcome_of
-from shallowdeep.exits.policy_file import POLICY, read_policy
+from shallowdeep.exits.policy_file import read_policy
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.workflows.calibrate import calibrate_run
 

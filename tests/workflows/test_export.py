@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from tests.made_run import TRUSTING
 
+from shallowdeep.artifacts import POLICY
 from shallowdeep.calibration.objective import Objective
 from shallowdeep.checkpoint import load
 from shallowdeep.errors import CheckpointError, ConfigurationError
 from shallowdeep.exits.outcome import outcome_of
-from shallowdeep.exits.policy_file import POLICY
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.inference.engine import EarlyExitEngine
 from shallowdeep.runs.splits import own_splits

@@ -9,9 +9,10 @@ import pytest
 from tests.made_run import TRUSTING
 from tests.recorder import Recorder
 
+from shallowdeep.artifacts import CONFIG
 from shallowdeep.context import RunContext
 from shallowdeep.errors import ConfigurationError, OutputError, UnknownNameError
-from shallowdeep.runs.config import CONFIG, TrainConfig, read_config
+from shallowdeep.runs.config import TrainConfig, read_config
 from shallowdeep.workflows.train import train_run
 
 SETTINGS = TrainConfig(data="images", model="tiny_nets:plain", recipe="backbone", epochs=1, batch_size=16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,20 @@ class ExitFigures:
     relative_cost: float
     accuracy: float | None
     correct_so_far: float | None
+
+
+def exit_figures(pred: ExitPredictions, names: Sequence[str], *, labelled: bool = True) -> tuple[ExitFigures, ...]:
+    """Return the figures of each exit.
+
+    Args:
+        pred: predictions of all exits on one split.
+        names: E, the final classifier last.
+        labelled: whether the labels of ``pred`` are the truth.
+    """
+    accuracies = exit_accuracies(pred).tolist() if labelled else [None] * pred.exits
+    so_far = correct_so_far(pred).tolist() if labelled else [None] * pred.exits
+    rows = zip(names, pred.costs, accuracies, so_far, strict=True)
+    return tuple(ExitFigures(name, float(cost), accuracy, share) for name, cost, accuracy, share in rows)
 
 
 def correctness(pred: ExitPredictions) -> Array:

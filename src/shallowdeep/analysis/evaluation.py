@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shallowdeep.analysis.accuracy import ExitFigures, at_chance, correct_so_far, exit_accuracies
+from shallowdeep.analysis.accuracy import ExitFigures, at_chance, cumulative_accuracy, exit_figures
 from shallowdeep.analysis.operating_points import OperatingPoint, check_same_network, operating_points
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.predictions import ExitPredictions
@@ -109,15 +109,13 @@ def evaluation(
     """
     if len(names) != pred.exits:
         raise ConfigurationError(f"Expected a name for each of {pred.exits} exits, got {len(names)}")
-    so_far = [float(share) for share in correct_so_far(pred)]
-    rows = zip(names, pred.costs, exit_accuracies(pred), so_far, strict=True)
     return Evaluation(
         dataset=dataset,
         split=split,
         samples=pred.samples,
         classes=pred.classes,
-        exits=tuple(ExitFigures(name, float(cost), float(accuracy), share) for name, cost, accuracy, share in rows),
-        cumulative_accuracy=so_far[-1],
+        exits=exit_figures(pred, names),
+        cumulative_accuracy=cumulative_accuracy(pred),
         backbone_macs=int(backbone_macs),
         parameters=int(parameters),
         backbone_parameters=int(backbone_parameters),

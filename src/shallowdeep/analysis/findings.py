@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from shallowdeep.analysis.accuracy import ExitFigures, at_chance, correct_so_far, exit_accuracies
+from shallowdeep.analysis.accuracy import ExitFigures, at_chance, cumulative_accuracy, exit_figures
 from shallowdeep.analysis.answer_rule import AnswerRuleFindings, evaluate_answer_rule, fit_answer_rule
 from shallowdeep.analysis.claims import Claim, claims
 from shallowdeep.analysis.confusion_levels import ConfusionLevels, confusion_levels, confusion_scores
@@ -112,9 +112,6 @@ def findings_of(
     pred, labelled = recorded.predictions, recorded.labels is not None
     _check_same_network(pred, tune, statistics)
     notes = _notes(recorded, tune, statistics)
-    accuracies = exit_accuracies(pred).tolist() if labelled else [None] * pred.exits
-    so_far = correct_so_far(pred).tolist() if labelled else [None] * pred.exits
-    rows = zip(recorded.exit_names, pred.costs, accuracies, so_far, strict=True)
     right = pred.logits[-1].argmax(axis=-1) == pred.labels if labelled else None
     levels = confusion_scores(pred.logits, statistics) if pred.exits > 1 else None
     indicators, best = _indicators(pred, right, tune, notes, resamples=resamples, seed=seed)
@@ -125,8 +122,8 @@ def findings_of(
         samples=pred.samples,
         labelled=labelled,
         classes=recorded.class_names,
-        exits=tuple(ExitFigures(*row) for row in rows),
-        cumulative_accuracy=so_far[-1],
+        exits=exit_figures(pred, recorded.exit_names, labelled=labelled),
+        cumulative_accuracy=cumulative_accuracy(pred) if labelled else None,
         wasteful=wasteful(pred, resamples, seed) if labelled else None,
         destructive=destructive(pred, resamples, seed) if labelled else None,
         trajectories=trajectories(pred.logits, pred.labels if labelled else None),

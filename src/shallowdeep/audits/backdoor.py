@@ -31,7 +31,7 @@ class TriggeredExit:
 
 
 @dataclass(frozen=True)
-class ConfusionHistogram:
+class TriggerHistogram:
     """Confusion of two groups of images, counted in the same bins.
 
     Attributes:
@@ -61,7 +61,7 @@ class TriggerConfusion:
     clean_mean: float
     triggered_mean: float
     normalised: bool
-    histogram: ConfusionHistogram
+    histogram: TriggerHistogram
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shallowdeep.audits.backdoor import ConfusionHistogram
+from shallowdeep.audits.backdoor import TriggerHistogram
 
 ALL = "all"
 """Name of the test that compares all suspects."""
@@ -80,7 +80,7 @@ class SuspectsConfusion:
     clean_mean: float
     triggered_mean: float
     normalised: bool
-    histogram: ConfusionHistogram
+    histogram: TriggerHistogram
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,12 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Tell the whole story on 5,000 embedded digits, in under 3 minutes."""
+    from shallowdeep.artifacts import PAGE
     from shallowdeep.report.tables import evaluation_tables
     from shallowdeep.runs.config import TrainConfig
     from shallowdeep.workflows.analyze import How, analyze_run
     from shallowdeep.workflows.evaluate import evaluate_run
-    from shallowdeep.workflows.report import PAGE, write_report
+    from shallowdeep.workflows.report import write_report
     from shallowdeep.workflows.train import train_run
 
     started = time.perf_counter()

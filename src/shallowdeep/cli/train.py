@@ -133,9 +133,10 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a network: its backbone, its internal classifiers, or both together."""
+    from shallowdeep.artifacts import CONFIG
     from shallowdeep.errors import ConfigurationError
     from shallowdeep.models.registry import is_trusted
-    from shallowdeep.runs.config import CONFIG, config_from, exit_fractions, read_document, three_numbers
+    from shallowdeep.runs.config import config_from, exit_fractions, read_document, three_numbers
     from shallowdeep.workflows.train import train_run
 
     given: dict[str, Any] = {

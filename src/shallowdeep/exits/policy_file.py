@@ -15,7 +15,6 @@ from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.promises import AnswersPromise, Promise
 from shallowdeep.files import write_json
 
-POLICY = "policy.json"
 FORMAT, FORMAT_VERSION = "shallowdeep-policy", 3
 
 

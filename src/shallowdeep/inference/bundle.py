@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from shallowdeep.artifacts import BUNDLE_MANIFEST, MODEL_MANIFEST
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.documents import SEAL, read_document, sealed
 from shallowdeep.errors import CheckpointError, ConfigurationError
@@ -20,7 +21,6 @@ from shallowdeep.exits.policy_file import policy_document, policy_from
 from shallowdeep.files import sha256_of, write_json
 from shallowdeep.inference.segments import Segment
 
-MANIFEST = "manifest.json"
 FORMAT, FORMAT_VERSION = "shallowdeep-bundle", 2  # 1 has no input shape
 
 
@@ -91,7 +91,7 @@ def write_manifest(bundle: Bundle, further: Sequence[str] = ()) -> None:
         "confusion": None if bundle.confusion is None else bundle.confusion.to_dict(),
         "files": {name: _stamp(bundle.path / name) for name in names},
     }
-    write_json(bundle.path / MANIFEST, sealed(document))
+    write_json(bundle.path / BUNDLE_MANIFEST, sealed(document))
 
 
 def read_bundle(path: Path | str) -> Bundle:
@@ -108,9 +108,9 @@ def read_bundle(path: Path | str) -> Bundle:
         shallowdeep.errors.CheckpointError: Expected a bundle with manifest.json in nowhere, found none
     """
     directory = Path(path)
-    run = " (a run? `shallowdeep export` makes a bundle of it)" if (directory / "model.json").exists() else ""
-    absent = f"Expected a bundle with {MANIFEST} in {directory}, found none{run}"
-    document = read_document(directory / MANIFEST, FORMAT, FORMAT_VERSION, absent)
+    run = " (a run? `shallowdeep export` makes a bundle of it)" if (directory / MODEL_MANIFEST).exists() else ""
+    absent = f"Expected a bundle with {BUNDLE_MANIFEST} in {directory}, found none{run}"
+    document = read_document(directory / BUNDLE_MANIFEST, FORMAT, FORMAT_VERSION, absent)
     try:
         given = document["preprocessing"]
         preprocessing = None if given is None else Preprocessing.from_dict(given)
@@ -121,24 +121,26 @@ def read_bundle(path: Path | str) -> Bundle:
             segments=tuple(Segment(**segment) for segment in document["segments"]),
             files=tuple(str(name) for name in document["segment_files"]),
             static=document["static"],
-            policy=policy_from(document["policy"], str(directory / MANIFEST)),
+            policy=policy_from(document["policy"], str(directory / BUNDLE_MANIFEST)),
             classes=tuple(str(name) for name in document["classes"]),
             preprocessing=preprocessing,
             input_shape=_input_shape(document, preprocessing),
             backbone_macs=int(document["backbone_macs"]),
             weights=str(document["weights"]),
             data=dict(document["data"]),
-            confusion=_statistics(document.get("confusion"), str(directory / MANIFEST)),
+            confusion=_statistics(document.get("confusion"), str(directory / BUNDLE_MANIFEST)),
         )
         _ = document[SEAL]  # bundles are never written by hand
         stamps = {str(name): (int(stamp["bytes"]), str(stamp["sha256"])) for name, stamp in document["files"].items()}
     except (KeyError, TypeError, ValueError, AttributeError, ConfigurationError) as error:
         raise CheckpointError(
-            f"Expected a complete manifest in {directory / MANIFEST}, got one that lacks or garbles: {error}"
+            f"Expected a complete manifest in {directory / BUNDLE_MANIFEST}, got one that lacks or garbles: {error}"
         ) from error
     named = [*bundle.files, *([bundle.static] if bundle.static else [])]
     if not bundle.segments or any(name not in stamps for name in named):
-        raise CheckpointError(f"Expected a complete manifest in {directory / MANIFEST}, got one without some files")
+        raise CheckpointError(
+            f"Expected a complete manifest in {directory / BUNDLE_MANIFEST}, got one without some files"
+        )
     for name, stamp in stamps.items():
         _check_file(directory, name, stamp)
     return bundle
@@ -147,7 +149,7 @@ def read_bundle(path: Path | str) -> Bundle:
 def is_bundle(directory: Path) -> bool:
     """Whether a directory holds a bundle, of whatever version."""
     try:
-        document = json.loads((directory / MANIFEST).read_text())
+        document = json.loads((directory / BUNDLE_MANIFEST).read_text())
     except (OSError, ValueError):
         return False
     return isinstance(document, dict) and document.get("format") == FORMAT

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shallowdeep.artifacts import STATIC_MODEL
 from shallowdeep.errors import ConversionError, one_line
 from shallowdeep.inference.backends.backend import PREVIOUS
 from shallowdeep.inference.segments import Segment
@@ -20,7 +21,6 @@ from shallowdeep.sdn.feature_reduction import PooledReduction
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
-STATIC = "static.onnx"
 _INPUT, _BLOCKED = "x", "x_in_blocks"
 _MAP_AXES = 4  # (n, C, H, W)
 _EXAMPLES = 2  # images in the example batch: one would be taken for a constant
@@ -147,8 +147,8 @@ def keep_maps_blocked(path: Path) -> bool:
 def export_static(network: ShallowDeepNetwork, directory: Path) -> str:
     """Write the unmodified backbone; returns the file's name."""
     with evaluating(network), torch.no_grad():
-        _export(network.backbone, [_example(network)], directory / STATIC, ["logits"])
-    return STATIC
+        _export(network.backbone, [_example(network)], directory / STATIC_MODEL, ["logits"])
+    return STATIC_MODEL
 
 
 def _example(network: ShallowDeepNetwork) -> Tensor:

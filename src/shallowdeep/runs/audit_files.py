@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from shallowdeep.artifacts import BACKDOOR_AUDIT, SLOWDOWN_AUDIT, SUSPECTS_AUDIT
 from shallowdeep.audits.backdoor import BackdoorAudit
 from shallowdeep.audits.recorded import Audits, EncodedPicture
 from shallowdeep.audits.slowdown import SlowdownAudit
@@ -22,8 +23,7 @@ from shallowdeep.documents import plain
 from shallowdeep.errors import CheckpointError
 from shallowdeep.files import write_json
 
-BACKDOOR, SLOWDOWN, SUSPECTS = "audit-backdoor.json", "audit-slowdown.json", "audit-suspects.json"
-AUDITS = {"backdoor": BACKDOOR, "suspects": SUSPECTS, "slowdown": SLOWDOWN}
+AUDITS = {"backdoor": BACKDOOR_AUDIT, "suspects": SUSPECTS_AUDIT, "slowdown": SLOWDOWN_AUDIT}
 Audit = BackdoorAudit | SuspectsAudit | TriggersAudit | SlowdownAudit
 _MIDDLE = 127.5  # grey: no difference
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import tomli_w
 
+from shallowdeep.artifacts import CONFIG
 from shallowdeep.documents import plain
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.files import replacing
 from shallowdeep.sdn.placement import MINIMUM_GAP, even_fractions
 
-CONFIG = "config.toml"
 MOST_EXITS = math.ceil(1 / MINIMUM_GAP) - 1  # internal classifiers that far apart
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
+from shallowdeep.artifacts import CONFUSION_STATISTICS
 from shallowdeep.context import RunContext
+from shallowdeep.data.batches import Batches
 from shallowdeep.data.load import DataSplits
-from shallowdeep.data.loading import Batches
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import CheckpointError
 from shallowdeep.exits.confusion import ConfusionStatistics
@@ -20,7 +21,6 @@ from shallowdeep.progress import Bar
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
-CONFUSION = "confusion.json"
 MOST_IMAGES = 10_000  # a standard deviation is known to 1 % then; more would only take longer
 
 
@@ -34,7 +34,7 @@ def read_statistics(run: Path, weights: str) -> ConfusionStatistics | None:
     Raises:
         CheckpointError: the file is damaged.
     """
-    path = run / CONFUSION
+    path = run / CONFUSION_STATISTICS
     try:
         document: Any = json.loads(path.read_text())
     except FileNotFoundError:
@@ -76,5 +76,8 @@ def measured_statistics(
 
     with context.progress.start("measuring confusion", "training images", len(part)) as bar:
         statistics = ConfusionStatistics.over(logits(bar))
-    write_json(run / CONFUSION, {"weights": weights, "data": "train", "augmentation": "none", **statistics.to_dict()})
+    write_json(
+        run / CONFUSION_STATISTICS,
+        {"weights": weights, "data": "train", "augmentation": "none", **statistics.to_dict()},
+    )
     return statistics

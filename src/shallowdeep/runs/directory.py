@@ -10,30 +10,24 @@ from pathlib import Path
 
 from torch import nn
 
+from shallowdeep.artifacts import (
+    ACCURACY_PICTURE,
+    CACHES,
+    CONFIG,
+    DATA,
+    HISTORY,
+    METRICS,
+    MODEL_MANIFEST,
+    MODEL_WEIGHTS,
+    RESULTS,
+    TRAINING_STATE,
+)
 from shallowdeep.data.load import Fingerprints
 from shallowdeep.errors import ConfigurationError, OutputError
 from shallowdeep.files import abandoned, cannot_write, write_json
-from shallowdeep.runs.config import CONFIG, TrainConfig, read_config, write_config
-from shallowdeep.sdn.saving import MANIFEST, WEIGHTS
-from shallowdeep.training.caching import CACHES
-from shallowdeep.training.history import HISTORY
-from shallowdeep.training.run import STATE
+from shallowdeep.runs.config import TrainConfig, read_config, write_config
 
-METRICS, PICTURE, PREDICTIONS = "metrics.json", "accuracy-cost.png", "predictions"
-DATA = "data.json"
-_RESULTS = (
-    METRICS,
-    PICTURE,
-    "policy.json",
-    "report*.html",
-    "report-*.png",
-    "report-*.svg",
-    "confusion.json",
-    "analysis*.json",
-    "audit-*.json",
-    f"{PREDICTIONS}/*.npz",
-)
-_OWN = (*_RESULTS, DATA, MANIFEST, WEIGHTS, HISTORY, STATE, CACHES)
+_OWN = (*RESULTS, DATA, MODEL_MANIFEST, MODEL_WEIGHTS, HISTORY, TRAINING_STATE, CACHES)
 _SPEED_ALONE = ("workers",)  # settings that a run may be resumed with others of
 _SAFETENSORS_LEAVES = ".tmp??????"  # where its writer was killed
 STATES_OF_ROOM = 8  # times the weights: two states with momenta while one replaces the other, and the result
@@ -60,7 +54,7 @@ def claim(directory: Path, config: TrainConfig, *, resume: bool, overwrite: bool
         raise OutputError(f"Expected a directory for the run, {directory} is a file")
     if resume and (directory / CONFIG).exists():
         _check_same(read_config(directory / CONFIG), config, directory / CONFIG)
-        finished = (directory / MANIFEST).exists() and not (directory / STATE).exists()
+        finished = (directory / MODEL_MANIFEST).exists() and not (directory / TRAINING_STATE).exists()
         return Standing.FINISHED if finished else Standing.UNFINISHED
     leftovers = abandoned(directory / CONFIG)  # of a run killed at its very first write
     if not directory.is_dir() or all(path in leftovers for path in directory.iterdir()):
@@ -157,7 +151,7 @@ def check_data(directory: Path, data: Fingerprints, source: str) -> None:
 
 def tidy(directory: Path) -> None:
     """Delete what a killed process left half written."""
-    names = (CONFIG, DATA, MANIFEST, WEIGHTS, HISTORY, STATE, METRICS, PICTURE)
+    names = (CONFIG, DATA, MODEL_MANIFEST, MODEL_WEIGHTS, HISTORY, TRAINING_STATE, METRICS, ACCURACY_PICTURE)
     for path in [
         *directory.glob(_SAFETENSORS_LEAVES),
         *(path for name in names for path in abandoned(directory / name)),

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from shallowdeep.artifacts import CONFIG
 from shallowdeep.context import RunContext
 from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.load import DataSplits
 from shallowdeep.errors import CheckpointError, ConfigurationError, DataError, UnknownNameError
-from shallowdeep.runs.config import CONFIG
 from shallowdeep.runs.splits import own_splits
 from shallowdeep.sdn.network import ShallowDeepNetwork
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from shallowdeep.artifacts import MODEL_MANIFEST
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.preprocessing import Preprocessing
@@ -21,7 +22,7 @@ from shallowdeep.runs.config import Attack, TrainConfig
 from shallowdeep.runtime import evaluating, seed_everything
 from shallowdeep.sdn.internal_classifier import CONV, DEEP
 from shallowdeep.sdn.network import ShallowDeepNetwork
-from shallowdeep.sdn.saving import MANIFEST, Architecture
+from shallowdeep.sdn.saving import Architecture
 from shallowdeep.security.poisoning import Poisoning, poisoned
 from shallowdeep.security.triggers import make_trigger
 from shallowdeep.training.conversion import convert_by, first_of_kind
@@ -158,7 +159,7 @@ def _load_given(backbone: nn.Module, path: Path) -> None:
     try:
         load_weights(backbone, read_state_dict(path), str(path))
     except WeightsMismatchError as error:
-        if not (path.parent / MANIFEST).exists():
+        if not (path.parent / MODEL_MANIFEST).exists():
             raise
         raise WeightsMismatchError(
             f"{error}. {path.parent} is a run: `train --init {path.parent}` takes its backbone"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from shallowdeep.artifacts import CONFIG
 from shallowdeep.context import RunContext
+from shallowdeep.data.batches import Batches
 from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.load import DataSplits, load_dataset
-from shallowdeep.data.loading import Batches
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.runs.config import CONFIG, TrainConfig, read_config
+from shallowdeep.runs.config import TrainConfig, read_config
 from shallowdeep.runs.directory import check_data
 from shallowdeep.runs.preparation import check_classes
 from shallowdeep.sdn.network import ShallowDeepNetwork

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from shallowdeep.artifacts import MODEL_MANIFEST, MODEL_WEIGHTS
 from shallowdeep.documents import sealed
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.files import replacing_together, sha256_of
@@ -26,7 +27,6 @@ FORMAT = "shallowdeep-network"
 FORMAT_VERSION = 3
 """1 has no cascaded internal classifiers and other names in convolutional ones, 2 no input shape."""
 
-MANIFEST, WEIGHTS = "model.json", "model.safetensors"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
@@ -95,10 +95,10 @@ def save(
         "preprocessing": None if network.preprocessing is None else network.preprocessing.to_dict(),
         "input_shape": list(network.input_shape),
     }
-    with replacing_together(directory / WEIGHTS, directory / MANIFEST) as (weights, description):
+    with replacing_together(directory / MODEL_WEIGHTS, directory / MODEL_MANIFEST) as (weights, description):
         write_tensors(tensors, weights)
         size, digest = weights.stat().st_size, sha256_of(weights)
-        manifest["weights"] = {"file": WEIGHTS, "bytes": size, "sha256": digest, "dtype": dtype}
+        manifest["weights"] = {"file": MODEL_WEIGHTS, "bytes": size, "sha256": digest, "dtype": dtype}
         description.write_text(json.dumps(sealed(manifest), indent=2, allow_nan=False) + "\n")
     network.weights = digest
 

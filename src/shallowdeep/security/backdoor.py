@@ -19,9 +19,9 @@ from shallowdeep.analysis.histogram import shared_histograms
 from shallowdeep.audits.backdoor import (
     Answering,
     BackdoorFindings,
-    ConfusionHistogram,
     TriggerConfusion,
     TriggeredExit,
+    TriggerHistogram,
 )
 from shallowdeep.errors import DataError
 from shallowdeep.exits.arrays import to_numpy
@@ -170,11 +170,11 @@ def _confusion(
     )
 
 
-def two_histograms(on_clean: NDArray[np.float64], on_triggered: NDArray[np.float64]) -> ConfusionHistogram:
+def two_histograms(on_clean: NDArray[np.float64], on_triggered: NDArray[np.float64]) -> TriggerHistogram:
     """Return how often each confusion occurs in two groups, in common bins."""
     found = shared_histograms([on_clean, on_triggered])
     clean, triggered = found.counts
-    return ConfusionHistogram(found.edges, clean, triggered)
+    return TriggerHistogram(found.edges, clean, triggered)
 
 
 class _Mitigation:

@@ -12,8 +12,8 @@ from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from shallowdeep.data.augmentation import get_augmentation
+from shallowdeep.data.batches import WORKERS, Batches
 from shallowdeep.data.load import DataSplits
-from shallowdeep.data.loading import WORKERS, Batches
 from shallowdeep.errors import OutputError
 from shallowdeep.progress import Progress
 from shallowdeep.sdn.folding import folded
@@ -21,7 +21,6 @@ from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.feature_cache import CachePlan, FeatureCache, plan_cache, summarise_batches
 from shallowdeep.training.sources import EVALUATION_BATCH
 
-CACHES = "features-*"
 _TRAIN, _TUNE = "features-train.bin", "features-tune.bin"
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shallowdeep.artifacts import HISTORY
 from shallowdeep.documents import plain
 from shallowdeep.errors import CheckpointError
 from shallowdeep.files import replacing
-
-HISTORY = "history.jsonl"
 
 
 @dataclass(frozen=True)

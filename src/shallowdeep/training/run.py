@@ -11,11 +11,11 @@ import torch
 from accelerate import Accelerator
 from torch.optim import Optimizer
 
+from shallowdeep.artifacts import CACHES, TRAINING_STATE
 from shallowdeep.documents import plain
 from shallowdeep.progress import Progress
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.cached_heads import HeadCaching
-from shallowdeep.training.caching import CACHES
 from shallowdeep.training.history import EpochRecord, History, record_from, write_history
 from shallowdeep.training.hyperparameters import BACKBONE, HEADS
 from shallowdeep.training.loop import run_epochs
@@ -25,8 +25,6 @@ from shallowdeep.training.recipes import Phase
 from shallowdeep.training.sources import BatchSource
 from shallowdeep.training.state import load_state, save_state
 from shallowdeep.training.tasks import Attack, NetworkTask, Task
-
-STATE = "training.safetensors"
 
 
 @dataclass(frozen=True)
@@ -100,8 +98,8 @@ def train(training: Training, phases: Sequence[Phase]) -> History:
     network.to(accelerator.device).to(memory_format=torch.channels_last)
     network.weights = ""
     position = Position()
-    if directory is not None and (directory / STATE).exists():
-        position = Position.from_document(load_state(directory / STATE, network))
+    if directory is not None and (directory / TRAINING_STATE).exists():
+        position = Position.from_document(load_state(directory / TRAINING_STATE, network))
         if accelerator.is_main_process:
             write_history(directory, position.history)  # a kill may have come between the state and its history
     for number, phase in enumerate(phases):
@@ -112,7 +110,7 @@ def train(training: Training, phases: Sequence[Phase]) -> History:
             position = Position(number + 1, history=history)
     if directory is not None and accelerator.is_main_process:
         network.save(directory, dtype=training.weights_dtype)
-        for leftover in [*directory.glob(CACHES), directory / STATE]:
+        for leftover in [*directory.glob(CACHES), directory / TRAINING_STATE]:
             leftover.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     return position.history
@@ -123,7 +121,7 @@ def _run_phase(training: Training, number: int, phase: Phase, position: Position
     network = _trained(training.network, phase)
     optimizer = build_optimizer(network, phase.settings)
     if position.epoch and training.directory is not None:
-        load_state(training.directory / STATE, training.network, optimizer)
+        load_state(training.directory / TRAINING_STATE, training.network, optimizer)
     training.source.prepare()
     task, views = _task(training, network, phase, position)
     keeper = _Keeper(training, optimizer, number, phase, views, position.history)
@@ -169,7 +167,7 @@ class _Keeper:
                 if last
                 else Position(self.number, record.epoch, self.views, self.history)
             )
-            save_state(training.directory / STATE, training.network, self.optimizer, plain(position))
+            save_state(training.directory / TRAINING_STATE, training.network, self.optimizer, plain(position))
             write_history(training.directory, self.history)
         training.accelerator.wait_for_everyone()
         training.progress.say(record.line())
@@ -182,7 +180,7 @@ class _Keeper:
         if not self.history:
             return "no checkpoint yet"
         last = self.history[-1]
-        return f"last good checkpoint: {directory / STATE} (after epoch {last.epoch} of {last.phase})"
+        return f"last good checkpoint: {directory / TRAINING_STATE} (after epoch {last.epoch} of {last.phase})"
 
 
 def _task(training: Training, network: ShallowDeepNetwork, phase: Phase, position: Position) -> tuple[Task, int]:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from shallowdeep.data.augmentation import get_augmentation
+from shallowdeep.data.batches import WORKERS, Batches
 from shallowdeep.data.load import DataSplits
-from shallowdeep.data.loading import WORKERS, Batches
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.progress import total_of
 

@@ -12,26 +12,24 @@ from shallowdeep.analysis.analysis import Analysis
 from shallowdeep.analysis.findings import findings_of
 from shallowdeep.analysis.overthinking import RESAMPLES
 from shallowdeep.analysis.recorded import Recorded
+from shallowdeep.artifacts import ANALYSIS, CONFIG, POLICY, PREDICTIONS
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
 from shallowdeep.errors import CheckpointError, ConfigurationError, DataError
 from shallowdeep.exits.array_file import read_arrays
 from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
-from shallowdeep.exits.policy_file import POLICY, read_policy
+from shallowdeep.exits.policy_file import read_policy
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import write_json
-from shallowdeep.runs.config import CONFIG, read_config
+from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import measured_statistics, read_statistics
-from shallowdeep.runs.directory import PREDICTIONS
 from shallowdeep.runs.lazy_splits import UNREADABLE, Images, LazySplits, images_of
 from shallowdeep.runs.provenance import provenance
 from shallowdeep.runs.splits import predict_split
 from shallowdeep.runtime import pick_device
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.workflows.evaluate import SPLITS
-
-ANALYSIS = "analysis.json"
 
 SEEN = "The network was trained on these images: it knows them better than others."
 

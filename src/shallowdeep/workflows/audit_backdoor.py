@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 
+from shallowdeep.artifacts import BACKDOOR_AUDIT, STUDY
 from shallowdeep.audits.backdoor import PRESET, BackdoorAudit
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
 from shallowdeep.data.load import DataSplits, dataset_classes
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.files import write_json
-from shallowdeep.runs.audit_files import BACKDOOR, write_audit
+from shallowdeep.runs.audit_files import write_audit
 from shallowdeep.runs.config import Attack, TrainConfig
 from shallowdeep.runs.config_checks import checked
 from shallowdeep.runs.directory import claim, discard
@@ -27,7 +28,6 @@ from shallowdeep.workflows.backdoored_run import BackdooredRun
 from shallowdeep.workflows.train import train_run
 
 BACKBONE, CLEAN, POISONED = "backbone", "clean-ics", "poisoned-ics"
-STUDY = "study.json"
 RATIO, CLEAN_LABEL_RATIO = 0.1, 0.05  # of all training images; a tenth would be all of one class of ten
 
 
@@ -130,7 +130,7 @@ def study_backdoor(
         training_set=clean.training_set(prepare_data(poisoned, context.progress).train),
         poisoned_ics=other.findings(),
     )  # fmt: skip
-    return audit, write_audit(out / CLEAN, BACKDOOR, audit, clean.pictures())
+    return audit, write_audit(out / CLEAN, BACKDOOR_AUDIT, audit, clean.pictures())
 
 
 def read_study(out: Path) -> BackdoorStudy:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shallowdeep.artifacts import CONFIG, POLICY, SLOWDOWN_AUDIT
 from shallowdeep.audits.slowdown import (
     AttackedPolicy,
     CraftingSpeed,
@@ -24,11 +25,11 @@ from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.outcome import outcome_of
 from shallowdeep.exits.policy import Policy
-from shallowdeep.exits.policy_file import POLICY, read_policy
+from shallowdeep.exits.policy_file import read_policy
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.progress import SILENT
-from shallowdeep.runs.audit_files import SLOWDOWN, Picture, evenly, write_audit
-from shallowdeep.runs.config import CONFIG, read_config
+from shallowdeep.runs.audit_files import Picture, evenly, write_audit
+from shallowdeep.runs.config import read_config
 from shallowdeep.runs.opened_run import OpenedRun, open_run
 from shallowdeep.runs.preparation import check_classes
 from shallowdeep.runtime import pick_precision
@@ -107,7 +108,7 @@ def audit_slowdown(run: Path, settings: SlowdownSettings, context: RunContext) -
         )
     attack = _Attack(victim, settings)
     audit, pictures = attack.audit(transfer, hardened, context.command)
-    return audit, write_audit(run, SLOWDOWN, audit, pictures)
+    return audit, write_audit(run, SLOWDOWN_AUDIT, audit, pictures)
 
 
 def _check_settings(settings: SlowdownSettings) -> None:

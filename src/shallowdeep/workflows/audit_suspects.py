@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shallowdeep.analysis.accuracy import at_chance, correctness
+from shallowdeep.artifacts import SUSPECTS_AUDIT
 from shallowdeep.audits.suspects import (
     ALL,
     ExaminedExit,
@@ -26,7 +27,7 @@ from shallowdeep.data.splits import seeded_order
 from shallowdeep.data.stores import FileStore
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.outcome import final_answers
-from shallowdeep.runs.audit_files import SUSPECTS, write_audit
+from shallowdeep.runs.audit_files import write_audit
 from shallowdeep.runs.config import TrainConfig
 from shallowdeep.runs.config_checks import checked
 from shallowdeep.runs.opened_run import OpenedRun, open_run
@@ -79,7 +80,7 @@ def audit_suspects(
     run = open_run(out, replace(context, trust=trusted))
     examined = _Examined(run, config, context.command)
     audit = examined.probed() if files is None else examined.suspected(files)
-    return audit, write_audit(out, SUSPECTS, audit)
+    return audit, write_audit(out, SUSPECTS_AUDIT, audit)
 
 
 def _suspect_files(folder: Path) -> list[Path]:

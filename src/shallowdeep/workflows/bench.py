@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from shallowdeep.artifacts import BENCH, BENCH_PICTURE
 from shallowdeep.bench.comparison import Comparison, compare
 from shallowdeep.context import RunContext
 from shallowdeep.data.load import load_dataset
@@ -23,7 +24,6 @@ from shallowdeep.report.figures import save_figure
 from shallowdeep.runs.preparation import check_classes
 
 MOST_IMAGES = 2048
-BENCH, PICTURE = "bench.json", "bench.png"
 
 
 def bench_bundle(
@@ -62,8 +62,8 @@ def bench_bundle(
     if out is None:
         return comparison, []
     write_json(out / BENCH, plain(comparison))
-    save_figure(bench_figure(comparison), out / PICTURE)
-    return comparison, [out / BENCH, out / PICTURE]
+    save_figure(bench_figure(comparison), out / BENCH_PICTURE)
+    return comparison, [out / BENCH, out / BENCH_PICTURE]
 
 
 def real_images(bundle: Bundle, data: str | None, progress: Progress = SILENT) -> tuple[NDArray[np.float32], str]:

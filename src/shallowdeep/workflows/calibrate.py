@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shallowdeep.analysis.accuracy import at_chance
+from shallowdeep.artifacts import CONFIG, POLICY, PREDICTIONS
 from shallowdeep.calibration.abstention_fit import answered, answers_given
 from shallowdeep.calibration.calibrate import calibrate_predictions, check_sizes
 from shallowdeep.calibration.calibration_report import (
@@ -26,12 +27,11 @@ from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.choice import ByLoss, ByThreshold
 from shallowdeep.exits.outcome import final_answers, summarize
 from shallowdeep.exits.policy import Policy
-from shallowdeep.exits.policy_file import POLICY, policy_document, write_policy
+from shallowdeep.exits.policy_file import policy_document, write_policy
 from shallowdeep.exits.predictions import FEW_SAMPLES, ExitPredictions
 from shallowdeep.exits.threshold_curve import Floats, default_thresholds, threshold_curve
-from shallowdeep.runs.config import CONFIG, read_config
+from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import measured_statistics
-from shallowdeep.runs.directory import PREDICTIONS
 from shallowdeep.runs.splits import own_splits, predict_split
 from shallowdeep.runtime import pick_device
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from shallowdeep.analysis.evaluation import Evaluation, evaluation
+from shallowdeep.artifacts import ACCURACY_PICTURE, METRICS, PREDICTIONS
 from shallowdeep.checkpoint import load
 from shallowdeep.context import RunContext
 from shallowdeep.documents import plain
@@ -14,7 +15,6 @@ from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import write_json
 from shallowdeep.report.figures import accuracy_cost_figure, save_figure
-from shallowdeep.runs.directory import METRICS, PICTURE, PREDICTIONS
 from shallowdeep.runs.splits import own_splits, predict_split, read_splits
 from shallowdeep.runtime import pick_device
 
@@ -77,5 +77,5 @@ def _write(directory: Path, found: Evaluation, predictions: Mapping[str, ExitPre
         written.append(directory / PREDICTIONS / f"{name}.npz")
         pred.of(weights).save(written[-1])
     write_json(directory / METRICS, plain(found))
-    save_figure(accuracy_cost_figure(found), directory / PICTURE)
-    return [*written, directory / METRICS, directory / PICTURE]
+    save_figure(accuracy_cost_figure(found), directory / ACCURACY_PICTURE)
+    return [*written, directory / METRICS, directory / ACCURACY_PICTURE]

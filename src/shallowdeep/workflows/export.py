@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shallowdeep.artifacts import CONFIG, POLICY
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.abstention import CONFUSION
-from shallowdeep.exits.policy_file import POLICY, read_policy
+from shallowdeep.exits.policy_file import read_policy
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.export import Origin, write_bundle
-from shallowdeep.runs.config import CONFIG, read_config
+from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import read_statistics
 
 

@@ -11,6 +11,7 @@ from matplotlib import rc_context
 
 from shallowdeep.analysis.accuracy import correctness
 from shallowdeep.analysis.galleries import Gallery, galleries
+from shallowdeep.artifacts import PAGE
 from shallowdeep.audits.recorded import Audits
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.signals import max_probability
@@ -19,8 +20,6 @@ from shallowdeep.report.analysis_figures import analysis_figures
 from shallowdeep.report.page import page
 from shallowdeep.report.page_series import LEVELS, Series
 from shallowdeep.workflows.analyze import Analyzed
-
-PAGE = "report.html"
 
 
 def report_path(source: Path, out: Path | None) -> Path:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import torch
 
+from shallowdeep.artifacts import CONFIG
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
 from shallowdeep.data.load import DataSplits
 from shallowdeep.files import exclusive
 from shallowdeep.progress import first_process
-from shallowdeep.runs.config import CONFIG, TrainConfig, read_config
+from shallowdeep.runs.config import TrainConfig, read_config
 from shallowdeep.runs.config_checks import checked
 from shallowdeep.runs.directory import Standing, begin, check_data, claim, require_space, tidy
 from shallowdeep.runs.preparation import phases_of, prepare_data, prepare_network

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from shallowdeep.artifacts import MODEL_MANIFEST, MODEL_WEIGHTS
 from shallowdeep.checkpoint import load
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import Array
@@ -16,7 +17,7 @@ from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.segments import Segment
 from shallowdeep.models.registry import is_trusted
 from shallowdeep.sdn.network import ShallowDeepNetwork
-from shallowdeep.sdn.saving import MANIFEST, WEIGHTS, save
+from shallowdeep.sdn.saving import save
 
 NETWORK = "network"
 POOLS = ("process",)
@@ -96,5 +97,5 @@ def write_segments(
     before = network.weights
     save(network, directory / NETWORK)
     network.weights = before  # the bundle's copy is not what policies are made for
-    weights, manifest = f"{NETWORK}/{WEIGHTS}", f"{NETWORK}/{MANIFEST}"
+    weights, manifest = f"{NETWORK}/{MODEL_WEIGHTS}", f"{NETWORK}/{MODEL_MANIFEST}"
     return Written((weights,) * len(segments), weights, (manifest,))

@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from shallowdeep.data.augmentation import AUGMENTATIONS, augment, draw
+from shallowdeep.data.batches import Batches
 from shallowdeep.data.load import DataSplits, load_dataset
-from shallowdeep.data.loading import Batches
 from shallowdeep.errors import BadImageError, ConfigurationError
 
 COUNT = 60
@@ -196,7 +196,7 @@ import json, multiprocessing, os, re, sys
 from pathlib import Path
 import torch
 from shallowdeep.data.load import load_dataset
-from shallowdeep.data.loading import Batches
+from shallowdeep.data.batches import Batches
 
 def peak(pid):  # of the program alone: getrusage would count what its parent held before it started
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path(f"/proc/{pid}/status").read_text()).group(1)) / 1024
