@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from rich.console import Console, RenderableType
-from rich.table import Table
 
 from shallowdeep.analysis.accuracy import ExitFigures
 from shallowdeep.analysis.evaluation import Evaluation, ShownCurve
 from shallowdeep.analysis.operating_points import OperatingPoint
+from shallowdeep.data.sources.registry import DatasetDescription
+from shallowdeep.models.registry import ModelRow
 from shallowdeep.report.tables import (
     datasets_table,
     evaluation_tables,
@@ -126,11 +126,19 @@ def test_plain_table_takes_anything_as_text() -> None:
     assert line_with(text, "c  ")[-1] == "-"
 
 
-@pytest.mark.parametrize("table", [models_table, datasets_table])
-def test_name_tables_take_mappings(table: Callable[..., Table]) -> None:
-    """Headings are the first row's keys; a long text wraps instead of running over; no rows is no error."""
-    text = printed(table([{"name": "vgg16", "note": "word " * 40, "here": True}, {"name": "resnet56"}]))
-    assert "note" in text
-    assert "yes" in text
-    assert line_with(text, "resnet56") == ["resnet56", "-", "-"]
-    printed(table([]))
+def test_models_are_listed() -> None:
+    """A long description wraps instead of running over; what is not known is a dash; no rows is no error."""
+    rows = [ModelRow("vgg16", "word " * 40, 14_000_000, (32, 64)), ModelRow("timm:NAME", "any", None, ())]
+    text = printed(models_table(rows))
+    assert "14,000,000" in text
+    assert "32, 64" in text
+    assert line_with(text, "timm:NAME") == ["timm:NAME", "any", "-", "-"]
+    printed(models_table([]))
+
+
+def test_datasets_are_listed() -> None:
+    """Whether one needs a network is said in words."""
+    rows = [DatasetDescription("one", "digits", "here", offline=True), DatasetDescription("two", "dogs", "hub", False)]
+    text = printed(datasets_table(rows))
+    assert line_with(text, "one") == ["one", "digits", "here", "yes"]
+    assert line_with(text, "two") == ["two", "dogs", "hub", "no"]

@@ -14,18 +14,9 @@ def datasets(*, as_json: AsJson = False) -> None:
     from shallowdeep.data.sources.registry import describe_datasets
     from shallowdeep.report.tables import datasets_table
 
-    rows = [row._asdict() for row in describe_datasets()]
-    readable = [
-        {
-            "name": row["name"],
-            "what it is": row["what"],
-            "from": row["origin"],
-            "offline": "yes" if row["offline"] else "no",
-        }
-        for row in rows
-    ]
+    rows = describe_datasets()
     hint = (
         "Besides: a folder of Parquet files (train-*.parquet, test-*.parquet), "
         "or an image folder (train/CLASS/*, test/CLASS/*)."
     )
-    show({"datasets": rows}, Group(datasets_table(readable), hint), as_json=as_json)
+    show({"datasets": rows}, Group(datasets_table(rows), hint), as_json=as_json)

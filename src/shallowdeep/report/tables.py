@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -13,6 +14,10 @@ from shallowdeep.analysis.accuracy import ExitFigures
 from shallowdeep.analysis.evaluation import Evaluation, ShownCurve
 from shallowdeep.analysis.operating_points import OperatingPoint
 from shallowdeep.exits.predictions import FEW_SAMPLES
+
+if TYPE_CHECKING:
+    from shallowdeep.data.sources.registry import DatasetDescription
+    from shallowdeep.models.registry import ModelRow
 
 _NEAR = 0.01  # one point
 _ROUNDING = 1e-12
@@ -36,14 +41,16 @@ def plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     return table
 
 
-def models_table(rows: Sequence[Mapping[str, object]]) -> Table:
-    """Return the table of model names; headings are the keys of the first row."""
-    return _mappings_table("Models", rows)
+def models_table(rows: Sequence[ModelRow]) -> Table:
+    """Return the table of the names that ``--model`` takes."""
+    shown = [(row.name, row.description, row.parameters, ", ".join(map(str, row.image_sizes)) or None) for row in rows]
+    return plain_table("Models", ["name", "what it is", "parameters", "image sizes"], shown)
 
 
-def datasets_table(rows: Sequence[Mapping[str, object]]) -> Table:
-    """Return the table of dataset names; headings are the keys of the first row."""
-    return _mappings_table("Datasets", rows)
+def datasets_table(rows: Sequence[DatasetDescription]) -> Table:
+    """Return the table of the names that ``--data`` takes."""
+    shown = [(row.name, row.what, row.origin, row.offline) for row in rows]
+    return plain_table("Datasets", ["name", "what it is", "from", "offline"], shown)
 
 
 def evaluation_tables(found: Evaluation) -> RenderableType:
@@ -154,12 +161,6 @@ def _numbers_table(columns: Sequence[str], text_columns: Sequence[int]) -> Table
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index in text_columns else "right", overflow="fold")
     return table
-
-
-def _mappings_table(title: str, rows: Sequence[Mapping[str, object]]) -> Table:
-    """Return a table whose headings are the keys of the first row."""
-    columns = list(rows[0]) if rows else []
-    return plain_table(title, columns, [[row.get(column) for column in columns] for row in rows])
 
 
 def _are_numbers(values: Sequence[object]) -> bool:

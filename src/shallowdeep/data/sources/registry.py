@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from shallowdeep.data.sources.digits import read_mnist5k
 from shallowdeep.data.sources.folder import read_image_folder
@@ -20,10 +19,11 @@ from shallowdeep.errors import DataError, UnknownNameError
 DATASET_NAMES = ("mnist5k", "cifar10", "cifar100", "tiny-imagenet", "fashion-mnist")
 
 
-class DatasetDescription(NamedTuple):
+@dataclass(frozen=True)
+class DatasetDescription:
     """A line of the `datasets` command.
 
-    Args:
+    Attributes:
         name: what `--data` takes.
         what: what it holds.
         origin: where it comes from.
