@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from shallowdeep.artifacts import CONFIG, MODEL_MANIFEST, MODEL_WEIGHTS
-from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.data.preprocessing import Preprocessing, input_shape_from
 from shallowdeep.documents import read_document
 from shallowdeep.errors import CheckpointError, ConfigurationError
 from shallowdeep.files import sha256_of
@@ -73,7 +73,7 @@ def read_manifest(directory: Path | str) -> Manifest:
             backbone_macs=int(document["backbone_macs"]),
             classes=tuple(str(name) for name in document["classes"]),
             preprocessing=preprocessing,
-            input_shape=_input_shape(document, preprocessing),
+            input_shape=input_shape_from(document, preprocessing),
             weights={key: document["weights"][key] for key in ("bytes", "sha256")},
         )
     except (KeyError, TypeError, ValueError, ConfigurationError) as error:
@@ -83,19 +83,6 @@ def read_manifest(directory: Path | str) -> Manifest:
     if not manifest.exits or not isinstance(manifest.model.name, str):
         raise CheckpointError(f"Expected a complete manifest in {path}, got one without exits or a model's name")
     return manifest
-
-
-def _input_shape(document: Mapping[str, Any], preprocessing: Preprocessing | None) -> tuple[int, ...]:
-    """The shape of a network's images; before format 3 all had preprocessing, which says their size.
-
-    Raises:
-        ValueError: neither says anything.
-    """
-    if "input_shape" in document:
-        return tuple(int(side) for side in document["input_shape"])
-    if preprocessing is None:
-        raise ValueError("input_shape")
-    return (3, preprocessing.size, preprocessing.size)
 
 
 def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = False) -> ShallowDeepNetwork:

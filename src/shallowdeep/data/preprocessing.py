@@ -93,6 +93,23 @@ class Preprocessing:
         return scale, [mean / std for mean, std in zip(self.mean, self.std, strict=True)]
 
 
+def input_shape_from(document: Mapping[str, Any], preprocessing: Preprocessing | None) -> tuple[int, ...]:
+    """Return the shape (C, H, W) of a network's input by its manifest; older ones leave it to the preprocessing.
+
+    Args:
+        document: a network's manifest or a bundle's.
+        preprocessing: of the same manifest, or None.
+
+    Raises:
+        ValueError: neither says anything.
+    """
+    if "input_shape" in document:
+        return tuple(int(side) for side in document["input_shape"])
+    if preprocessing is None:
+        raise ValueError("input_shape")
+    return (3, preprocessing.size, preprocessing.size)
+
+
 def _three(name: str, values: Sequence[float]) -> tuple[float, float, float]:
     """Return three finite numbers.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shallowdeep.artifacts import BUNDLE_MANIFEST, MODEL_MANIFEST
-from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.data.preprocessing import Preprocessing, input_shape_from
 from shallowdeep.documents import SEAL, read_document, sealed
 from shallowdeep.errors import CheckpointError, ConfigurationError
 from shallowdeep.exits.confusion import ConfusionStatistics
@@ -124,7 +124,7 @@ def read_bundle(path: Path | str) -> Bundle:
             policy=policy_from(document["policy"], str(directory / BUNDLE_MANIFEST)),
             classes=tuple(str(name) for name in document["classes"]),
             preprocessing=preprocessing,
-            input_shape=_input_shape(document, preprocessing),
+            input_shape=input_shape_from(document, preprocessing),
             backbone_macs=int(document["backbone_macs"]),
             weights=str(document["weights"]),
             data=dict(document["data"]),
@@ -179,19 +179,6 @@ def preprocessing_of(bundle: Bundle) -> Preprocessing:
             "set network.preprocessing before export, or give the engine arrays"
         )
     return bundle.preprocessing
-
-
-def _input_shape(document: Mapping[str, Any], preprocessing: Preprocessing | None) -> tuple[int, ...]:
-    """Return the shape of a bundle's input; in format 1 all had preprocessing, which says its size.
-
-    Raises:
-        ValueError: neither says anything.
-    """
-    if "input_shape" in document:
-        return tuple(int(side) for side in document["input_shape"])
-    if preprocessing is None:
-        raise ValueError("input_shape")
-    return (3, preprocessing.size, preprocessing.size)
 
 
 def _statistics(document: Any, source: str) -> ConfusionStatistics | None:  # noqa: ANN401 - as read from JSON
