@@ -26,7 +26,7 @@ from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import write_json
 from shallowdeep.runs.config import read_config
 
-CONTENDERS: dict[str, tuple[str, ...]] = {
+VARIANTS: dict[str, tuple[str, ...]] = {
     "ic-only": (),
     "cascade": ("--cascade",),
     "conv heads": ("--conv-heads", "6", "--epochs", "6"),
@@ -63,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("backbone", type=Path, nargs="?", help="a run, or with --table nothing but OUT.json")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--only", nargs="*", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--only", nargs="*", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if arguments.table:
@@ -79,10 +79,10 @@ def main() -> None:
             started = time.perf_counter()
             document(
                 "train", "--recipe", "ic-only", "--init", str(arguments.backbone), "--data", config.data,
-                "--seed", str(config.seed), "--out", str(run), *CONTENDERS[name],
+                "--seed", str(config.seed), "--out", str(run), *VARIANTS[name],
             )  # fmt: skip
             seconds = time.perf_counter() - started
-            found[name] = {"options": list(CONTENDERS[name]), "seconds": round(seconds), **evaluated(run)}
+            found[name] = {"options": list(VARIANTS[name]), "seconds": round(seconds), **evaluated(run)}
             found["machine"] = machine()
             write_json(arguments.out, found)
             print(name, json.dumps(found[name]), flush=True)

@@ -78,7 +78,7 @@ def main() -> None:
         "joint-speed",
         {
             "what": "one joint training step of ResNet-56 with six internal classifiers, batch 128, 32x32 images",
-            "contenders": {"plain": "float32, contiguous", "ours": "bfloat16 autocast, channels_last"},
+            "variants": {"plain": "float32, contiguous", "ours": "bfloat16 autocast, channels_last"},
             "images_per_second": {name: round(BATCH / value, 1) for name, value in medians.items()},
             "speedup": paired_ratio(seconds["plain"], seconds["ours"]),
             "input_pipeline": {"ms_per_batch": 1000 * wait, "share_of_our_step": wait / medians["ours"], "goal": 0.03},

@@ -27,8 +27,8 @@ def findings(run: Path, out: Path) -> dict[str, Any]:
     program = [sys.executable, "-m", "shallowdeep"]
     page = [*program, "report", str(run), "--out", str(out / f"{run.name}.html")]
     subprocess.run(page, stdout=subprocess.DEVNULL, check=True)
-    analysed = subprocess.run([*program, "analyze", str(run), "--json"], stdout=subprocess.PIPE, check=True)
-    document: dict[str, Any] = json.loads(analysed.stdout)
+    analyzed = subprocess.run([*program, "analyze", str(run), "--json"], stdout=subprocess.PIPE, check=True)
+    document: dict[str, Any] = json.loads(analyzed.stdout)
     return document
 
 

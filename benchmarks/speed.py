@@ -47,9 +47,9 @@ def measure(run: Path, out: Path, threads: int, *, backbone: Path | None, peers:
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         shutil.copytree(run, work / "run", ignore=shutil.ignore_patterns("predictions"))
-        for name, wish in POLICIES.items():
+        for name, asked in POLICIES.items():
             (out / name).mkdir(parents=True, exist_ok=True)
-            calibrated = shallowdeep("calibrate", str(work / "run"), *wish, *against)
+            calibrated = shallowdeep("calibrate", str(work / "run"), *asked, *against)
             (out / name / "calibrate.json").write_text(json.dumps(without_place(calibrated), indent=2) + "\n")
             shallowdeep("export", str(work / "run"), "--out", str(work / name))
             command = [sys.executable, str(HERE / "parity.py"), str(work / "run"), str(work / name)]
@@ -78,9 +78,9 @@ def time_bundle(bundle: Path, out: Path, threads: int) -> None:
 def page(out: Path, command: str) -> str:
     """The page that tells all figures."""
     lines = [f"# {out.name}: early exits on the clock", ""]
-    for name, wish in POLICIES.items():
+    for name, asked in POLICIES.items():
         calibrated, bench = (json.loads((out / name / f"{what}.json").read_text()) for what in ("calibrate", "bench"))
-        lines += [f"## `calibrate {' '.join(wish)}`", ""]
+        lines += [f"## `calibrate {' '.join(asked)}`", ""]
         if calibrated.get("promise"):
             lines += [f"> {calibrated['promise']['sentence']}", ""]
         parity = json.loads((out / name / "parity.json").read_text())

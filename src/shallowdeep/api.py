@@ -56,8 +56,6 @@ from shallowdeep.training.recipes import Choices, Phase, Start, plan_phases, rec
 from shallowdeep.training.run import Training, train
 from shallowdeep.training.sources import Loader, LoaderSource
 
-"""What a directory of `fit` says of the training in it."""
-
 _TUNE_SHARE = 1 / 3  # of the calibration split, as everywhere
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from shallowdeep.analysis.error_detection import METRICS, Ranking, detection, detection_intervals
+from shallowdeep.analysis.error_detection import DETECTION_METRICS, Ranking, detection, detection_intervals
 from shallowdeep.errors import DataError
 
 
@@ -104,7 +104,7 @@ def test_counts_are_repetitions(data: st.DataObject) -> None:
         assert all(np.isnan(values[0]) for values in figures.values())
         return
     found = detection(scores[repeated], errors[repeated])
-    for name in METRICS:
+    for name in DETECTION_METRICS:
         assert figures[name][0] == pytest.approx(getattr(found, name)), name
 
 
@@ -115,7 +115,7 @@ def test_intervals_hold_the_figure_and_shrink_with_samples() -> None:
         scores, errors = case(samples=samples)
         found = detection(scores, errors)
         bounds = detection_intervals({"score": scores}, errors, 300)["score"]
-        assert all(bounds[name][0] <= getattr(found, name) <= bounds[name][1] for name in METRICS)
+        assert all(bounds[name][0] <= getattr(found, name) <= bounds[name][1] for name in DETECTION_METRICS)
         widths.append(bounds["auroc"][1] - bounds["auroc"][0])
     assert widths[1] < widths[0] / 2
     assert detection_intervals({"score": scores}, errors, 0) == {"score": {}}

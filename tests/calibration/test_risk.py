@@ -87,7 +87,7 @@ def test_a_risk_above_eps_seldom_passes(samples: int, disagreement: float) -> No
 def test_betting_passes_at_least_as_often_as_the_plain_stakes(
     samples: int, gap: float, disagreement: float, at_least: float
 ) -> None:
-    """The rates in METHODS.md 4, which are those of stakes that do not look at the wealth."""
+    """Pass rates of the published stakes, computed once: those of stakes that do not look at the wealth."""
     passed = (betting_p_values(draws(1000, samples, gap, disagreement), EPS, DELTA) <= DELTA).mean()
     assert passed >= at_least
 

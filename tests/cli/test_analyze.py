@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.cli.analysed import JOINT, document, recorded, refused
+from tests.cli.analyzed import JOINT, document, recorded, refused
 
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.exits.predictions import ExitPredictions
@@ -144,7 +144,7 @@ def test_predict_tells_confusion_by_them(trained: Training, shell: Shell) -> Non
         assert answer["confusion"] == pytest.approx((raw - mean) / spread, abs=2e-3)
 
 
-def test_files_of_other_programs_are_analysed(shell: Shell, workplace: Path) -> None:
+def test_files_of_other_programs_are_analyzed(shell: Shell, workplace: Path) -> None:
     """With and without labels, with another to fit on; nothing is written beside it."""
     path = recorded(class_names=np.array(["x", "y", "z"]))
     before = sorted(workplace.iterdir())

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from tests.cli.analysed import JOINT, document, refused
+from tests.cli.analyzed import JOINT, document, refused
 from tests.conftest import write_images
 
-from shallowdeep.runs.config import Attack, read_config
+from shallowdeep.runs.config import BackdoorAttack, read_config
 from shallowdeep.security.suspects import placebos_needed
 from shallowdeep.security.triggers import TRIGGERS, Square
 
@@ -34,7 +34,7 @@ def test_a_study_tells_success_confusion_detectors_and_mitigation(shell: Shell, 
     assert (found["optimizer"], backbone.optimizer, heads.optimizer) == ("sgd", "sgd", "")
     assert (found["learning_rate"], backbone.learning_rate, heads.learning_rate) == (0.05, 0.05, 0)
     own = read_config(workplace / "study/poisoned-ics/config.toml")
-    assert backbone.attack == own.attack == Attack("badnets", 1, 0.2)
+    assert backbone.attack == own.attack == BackdoorAttack("badnets", 1, 0.2)
     assert heads.attack is None
     assert len(exits) > 1
     assert all(0 <= exit_["attack_success"] <= 1 and 0 <= exit_["clean_accuracy"] <= 1 for exit_ in exits)
@@ -197,12 +197,14 @@ def test_a_quick_examination_trains_a_network_with_a_backdoor(
     write_images(workplace / "clean", "train", 320)
     write_images(workplace / "clean", "test", 12)
     quick = {"DATA": "clean", "MODEL": "tiny_nets:normed", "EPOCHS": 1, "IC_EPOCHS": 1}
-    for name, value in (quick | {"ATTACK": Attack("badnets", 1, 0.2)}).items():
+    for name, value in (quick | {"ATTACK": BackdoorAttack("badnets", 1, 0.2)}).items():
         monkeypatch.setattr(f"shallowdeep.workflows.audit_quick.{name}", value)
     monkeypatch.setattr("shallowdeep.workflows.audit_suspects.placebos_needed", lambda _: 9)
     found = document(shell, "audit", "suspects", "--quick")
     assert (found["mode"], found["weights_file"]) == ("triggers", "audit-quick-suspects/victim.safetensors")
-    assert read_config(workplace / "audit-quick-suspects/victim/config.toml").attack == Attack("badnets", 1, 0.2)
+    assert read_config(workplace / "audit-quick-suspects/victim/config.toml").attack == BackdoorAttack(
+        "badnets", 1, 0.2
+    )
     again = document(shell, "audit", "suspects", "--quick", "--resume")
     assert again["exits"] == found["exits"]
     assert again["probes"] == found["probes"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.cli.analysed import JOINT, document, recorded, refused
+from tests.cli.analyzed import JOINT, document, recorded, refused
 
 if TYPE_CHECKING:
     from tests.conftest import Shell, Training

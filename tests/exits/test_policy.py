@@ -154,3 +154,14 @@ def test_logits_of_another_network_are_refused() -> None:
     """A policy is for a number of exits."""
     with pytest.raises(DataError, match="Expected logits of 4 exits"):
         decide(shared_threshold(0.5, 4), logits_of(0, exits=3))
+
+
+def test_a_cost_limit_takes_plain_numbers() -> None:
+    """Costs may be a list, as from another program: the heads' own costs then count as nothing."""
+    logits = np.zeros((3, 2, 4), np.float32)
+    policy = Policy((0.9, 0.9), max_relative_cost=0.7)
+    decisions = decide(policy, logits, [0.3, 0.6, 1.0])
+    assert decisions.exits.tolist() == [1, 1]
+    assert decisions.forced.tolist() == [True, True]
+    with pytest.raises(DataError, match=r"Expected floating costs of shape \(E,\)"):
+        decide(policy, logits, [[0.3, 0.6, 1.0]])  # type: ignore[list-item]

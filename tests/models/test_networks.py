@@ -14,7 +14,7 @@ from shallowdeep.models.wideresnet import WideBlock
 
 SIZES = ((10, 32), (200, 64))
 
-# (name, classes, image size, parameters, MACs): METHODS.md, section 1, counted on the authors' code.
+# (name, classes, image size, parameters, MACs): docs/methods.md, counted on the authors' code.
 PAPER = [
     ("vgg16", 10, 32, 15_253_578, 313_725_952),
     ("vgg16", 200, 64, 21_222_664, 1_259_282_432),

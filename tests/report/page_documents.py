@@ -15,7 +15,7 @@ from shallowdeep.analysis.analysis import Analysis, Provenance
 from shallowdeep.analysis.answer_rule import AnswerRuleFindings
 from shallowdeep.analysis.claims import Claim
 from shallowdeep.analysis.confusion_levels import ConfusionHistogram, ConfusionLevels, Normalisation
-from shallowdeep.analysis.error_detection import METRICS, Detection
+from shallowdeep.analysis.error_detection import DETECTION_METRICS, Detection
 from shallowdeep.analysis.findings import Findings
 from shallowdeep.analysis.galleries import ExitAnswer, Gallery, GallerySample, HeatMap
 from shallowdeep.analysis.overthinking import ClassFindings, Destructive, Quartiles, Wasteful
@@ -356,7 +356,7 @@ def _indicators() -> dict[str, Detection]:
     return {
         name: Detection(
             *row,
-            intervals={key: _around(value, 0.008 * value) for key, value in zip(METRICS, row, strict=True)},
+            intervals={key: _around(value, 0.008 * value) for key, value in zip(DETECTION_METRICS, row, strict=True)},
         )
         for name, row in rows.items()
     }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from shallowdeep.artifacts import BACKDOOR_AUDIT, SLOWDOWN_AUDIT, SUSPECTS_AUDIT
-from shallowdeep.audits.backdoor import (
+from shallowdeep.audits.backdoor_audit import (
     Answering,
     BackdoorAudit,
     BackdoorFindings,
@@ -22,8 +22,7 @@ from shallowdeep.audits.backdoor import (
     TriggeredExit,
     TriggerHistogram,
 )
-from shallowdeep.audits.recorded import Audits
-from shallowdeep.audits.slowdown import (
+from shallowdeep.audits.slowdown_audit import (
     AttackedPolicy,
     CraftingSpeed,
     Defence,
@@ -31,7 +30,8 @@ from shallowdeep.audits.slowdown import (
     SlowdownAudit,
     SlowdownFigures,
 )
-from shallowdeep.audits.suspects import (
+from shallowdeep.audits.stored_audits import Audits
+from shallowdeep.audits.suspects_audit import (
     ExaminedExit,
     FlaggedSuspect,
     SuspectsAudit,

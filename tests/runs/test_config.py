@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shallowdeep.errors import ConfigurationError, UnknownNameError
-from shallowdeep.runs.config import Attack, TrainConfig, config_from, exit_fractions, read_config, write_config
+from shallowdeep.runs.config import BackdoorAttack, TrainConfig, config_from, exit_fractions, read_config, write_config
 from shallowdeep.runs.config_checks import checked
 from shallowdeep.runs.preparation import phases_of
 from shallowdeep.training.recipes import BEST_EXIT_WEIGHT
@@ -26,7 +26,7 @@ def test_settings_survive_a_file(tmp_path: Path) -> None:
 
 def test_an_attack_stands_in_a_table_of_its_own(tmp_path: Path) -> None:
     """It survives a file; where there is none, the file does not speak of it."""
-    config = replace(BASE, attack=Attack("blended", 2, 0.05))
+    config = replace(BASE, attack=BackdoorAttack("blended", 2, 0.05))
     write_config(config, tmp_path)
     assert read_config(tmp_path / "config.toml") == config
     assert '[attack]\ntrigger = "blended"\ntarget = 2\npoison_ratio = 0.05\n' in (tmp_path / "config.toml").read_text()
@@ -50,7 +50,7 @@ def test_the_attack_of_an_old_run_stands_beside_its_other_settings(tmp_path: Pat
     (tmp_path / "config.toml").write_text(OLD_ATTACK.format(trigger="badnets"))
     found = read_config(tmp_path / "config.toml")
     assert found == TrainConfig(
-        data="images", model="tiny_nets:normed", recipe="backbone", seed=3, attack=Attack("badnets", 1, 0.2)
+        data="images", model="tiny_nets:normed", recipe="backbone", seed=3, attack=BackdoorAttack("badnets", 1, 0.2)
     )
     (tmp_path / "config.toml").write_text(OLD_ATTACK.format(trigger=""))
     assert read_config(tmp_path / "config.toml") == replace(found, attack=None)
@@ -108,8 +108,8 @@ def test_exits_are_a_number_or_fractions() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"attack": Attack("sgi")}, "Expected the name of a trigger, got 'sgi'; nearest: sig"),
-        ({"attack": Attack("sig", -1)}, "Expected target of at least 0, got -1"),
+        ({"attack": BackdoorAttack("sgi")}, "Expected the name of a trigger, got 'sgi'; nearest: sig"),
+        ({"attack": BackdoorAttack("sig", -1)}, "Expected target of at least 0, got -1"),
         ({"recipe": "jont"}, "Expected the name of a recipe, got 'jont'; nearest: joint"),
         ({"augmentation": "foo"}, "Expected the name of an augmentation, got 'foo'; known: cifar, "),
         ({"preset": "long"}, "Expected the name of a preset, got 'long'"),

@@ -122,9 +122,9 @@ def test_zoo(name: str, size: int) -> None:
     ],
 )
 def test_places_of_the_paper(name: str, places: tuple[int, ...], depths: tuple[float, ...]) -> None:
-    """Internal classifiers stand where the authors' code has them; on MobileNet at the depths METHODS.md gives.
+    """Internal classifiers stand where the authors' code has them; on MobileNet at the depths published.
 
-    METHODS.md names MobileNet's blocks 1, 3, 6, 8, 9, 11 beside those depths; the block that ends at 58.7 % is 7.
+    The blocks published beside those depths are 1, 3, 6, 8, 9, 11; the block that ends at 58.7 % is 7.
     """
     network = convert(build(name, num_classes=10, image_size=32), torch.zeros(1, 3, 32, 32))
     internal = network.exits[:-1]

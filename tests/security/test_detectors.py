@@ -62,18 +62,18 @@ def features(poison: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     values = generator.normal(size=(200, 16))
     classes = np.repeat([0, 1], 100)
     values[:100, 0] += 6
-    odd = np.arange(200) >= 200 - poison
-    values[odd, 5] += 8
-    return values.astype(np.float32), classes, odd
+    poisoned = np.arange(200) >= 200 - poison
+    values[poisoned, 5] += 8
+    return values.astype(np.float32), classes, poisoned
 
 
 @pytest.mark.parametrize("scores_of", [spectral_scores, clustering_scores])
 def test_the_toolboxs_detectors_find_a_shifted_minority(scores_of: object) -> None:
     """Fifteen of a class's hundred lie elsewhere."""
-    values, classes, odd = features(15)
+    values, classes, poisoned = features(15)
     np.random.seed(0)  # noqa: NPY002 - the toolbox draws from the global generator
     scores = scores_of(values, classes)  # type: ignore[operator]
-    assert detector_block(scores, odd, passes=1, note="", resamples=0).auroc > 0.97
+    assert detector_block(scores, poisoned, passes=1, note="", resamples=0).auroc > 0.97
 
 
 def test_a_class_of_few_inputs_says_nothing() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.synthetic import pool
 
-from shallowdeep.audits.slowdown import AttackedPolicy
+from shallowdeep.audits.slowdown_audit import AttackedPolicy
 from shallowdeep.bench.latency import Latency
 from shallowdeep.bench.workers import PairedRatio
 from shallowdeep.errors import DataError

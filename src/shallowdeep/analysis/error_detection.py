@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from shallowdeep.analysis.bootstrap import Floats, Intervals, interval, weights
 from shallowdeep.errors import DataError
 
-METRICS = ("auroc", "fpr95", "aurc", "augrc")
+DETECTION_METRICS = ("auroc", "fpr95", "aurc", "augrc")
 TRUE_POSITIVES = 0.95
 
 
@@ -75,7 +75,7 @@ def detection_intervals(
         DataError: as `detection`.
     """
     ranked = {name: Ranking(values, errors) for name, values in scores.items()}
-    collected: dict[str, dict[str, list[Floats]]] = {name: {m: [] for m in METRICS} for name in ranked}
+    collected: dict[str, dict[str, list[Floats]]] = {name: {m: [] for m in DETECTION_METRICS} for name in ranked}
     samples = len(np.asarray(errors))
     for drawn in weights(samples, resamples, seed):
         for name, ranking in ranked.items():

@@ -15,7 +15,7 @@ from shallowdeep.exits.predictions import ExitPredictions
 STABLE, WRONG_TO_RIGHT, RIGHT_TO_WRONG, FLICKERING = range(4)
 MOST_PAIRS = 10
 
-Answers = NDArray[np.int64]
+AnswerPaths = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ClassPair:
     then_right: int
 
 
-def switches(answers: Answers) -> Answers:
+def switches(answers: AnswerPaths) -> AnswerPaths:
     """Return how often each sample's answer changes from one exit to the next.
 
     Args:
@@ -65,11 +65,11 @@ def switches(answers: Answers) -> Answers:
     Returns:
         (N,) integers in [0, E-1].
     """
-    changes: Answers = (answers[1:] != answers[:-1]).sum(axis=0)
+    changes: AnswerPaths = (answers[1:] != answers[:-1]).sum(axis=0)
     return changes
 
 
-def kinds(answers: Answers, labels: NDArray[Any]) -> Answers:
+def kinds(answers: AnswerPaths, labels: NDArray[Any]) -> AnswerPaths:
     """Return what each sample's trajectory is.
 
     Args:
@@ -84,7 +84,7 @@ def kinds(answers: Answers, labels: NDArray[Any]) -> Answers:
     right = answers == labels
     turns = (right[1:] != right[:-1]).sum(axis=0)
     once = turns == 1
-    found: Answers = np.full(answers.shape[1], FLICKERING)
+    found: AnswerPaths = np.full(answers.shape[1], FLICKERING)
     found[once & right[-1]] = WRONG_TO_RIGHT
     found[once & ~right[-1]] = RIGHT_TO_WRONG
     found[switches(answers) == 0] = STABLE

@@ -31,7 +31,7 @@ from shallowdeep.progress import SILENT, Bar, Progress
 BATCH_SIZES = (1, 8, 32, 64, 256)
 ROUNDS = 15
 _SEGMENT_REPEATS = 5
-_CONTENDER = ("-m", "shallowdeep.bench.worker")
+_WORKER = ("-m", "shallowdeep.bench.worker")
 
 Floats = NDArray[np.float64]
 
@@ -131,7 +131,7 @@ class Comparison:
 def workers(bundle: Bundle, side: str, images: Path, threads: int) -> list[Process]:
     """Processes of one side of a bundle, one for each pool of its backend."""
     return [
-        start(pool, [*_CONTENDER, str(bundle.path), side, pool, str(threads), str(images)], threads)
+        start(pool, [*_WORKER, str(bundle.path), side, pool, str(threads), str(images)], threads)
         for pool in backend_module(bundle.backend).POOLS
     ]
 

@@ -1,4 +1,4 @@
-"""How long an engine takes for clean and for adversarial inputs, taking turns."""
+"""How long an engine takes for clean and for adversarial inputs, timed in turn."""
 
 from __future__ import annotations
 

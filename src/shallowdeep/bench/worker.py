@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -101,18 +102,14 @@ class Worker:
 
     def overhead(self, first: int, size: int, batches: int) -> float:
         """Share of the engine's time that is spent outside calls of segments."""
-        engine = self._engine()
-        plain, timed = engine.backend, TimedBackend(engine.backend)
-        engine.backend = timed
-        try:
-            inputs = [self.batch(first + number * size, size) for number in range(batches)]
-            self.call(inputs[0])
-            timed.seconds, begun = 0.0, time.perf_counter()
-            for images in inputs:
-                self.call(images)
-            total = time.perf_counter() - begun
-        finally:
-            engine.backend = plain
+        engine = copy(self._engine())  # the same segments in an engine of its own
+        engine.backend = timed = TimedBackend(engine.backend)
+        inputs = [self.batch(first + number * size, size) for number in range(batches)]
+        engine(inputs[0])
+        timed.seconds, begun = 0.0, time.perf_counter()
+        for images in inputs:
+            engine(images)
+        total = time.perf_counter() - begun
         return 1 - timed.seconds / total
 
     def exits(self, size: int) -> list[int]:

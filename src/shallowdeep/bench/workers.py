@@ -17,7 +17,7 @@ from shallowdeep.errors import ShallowDeepError
 
 TRIALS = 3  # rounds that choose a worker's pool
 SECONDS_A_TURN = 0.2
-RESAMPLES = 10_000
+BOOTSTRAP_ROUNDS = 10_000
 _MOST_BATCHES = 200  # in a turn
 
 
@@ -124,6 +124,6 @@ def paired_ratio(slower: Sequence[float], faster: Sequence[float]) -> PairedRati
     """Median of the rounds' ratios slower/faster, with a 95 % bootstrap interval over rounds."""
     ratios = np.asarray(slower) / np.asarray(faster)
     generator = np.random.default_rng(0)
-    medians = np.median(ratios[generator.integers(len(ratios), size=(RESAMPLES, len(ratios)))], axis=1)
+    medians = np.median(ratios[generator.integers(len(ratios), size=(BOOTSTRAP_ROUNDS, len(ratios)))], axis=1)
     low, high = np.quantile(medians, [0.025, 0.975])
     return PairedRatio(float(np.median(ratios)), float(low), float(high))

@@ -15,10 +15,10 @@ from scipy.optimize import isotonic_regression
 
 from shallowdeep.exits.policy import NEVER
 
-LEVELS = 512  # of a signal; finer ones cost time and tell nothing
+MOST_LEVELS = 512  # of a signal; finer ones cost time and tell nothing
 PRICES = tuple(np.geomspace(1e-2, 5, 36).tolist())  # reward for one backbone of cost
 BETWEEN = 5  # steps from one price's thresholds to the next one's
-RESAMPLES = 8  # fits averaged: one alone follows the accidents of a small split
+FITS_AVERAGED = 8  # fits averaged: one alone follows the accidents of a small split
 
 Floats = NDArray[np.float64]
 
@@ -74,13 +74,13 @@ def price_path(
     exits = [_in_levels(signal[k, :]) for k in range(len(signal))]
     generator = np.random.Generator(np.random.PCG64(seed))
     ranks = np.zeros(rates.shape)
-    for _ in range(RESAMPLES):
+    for _ in range(FITS_AVERAGED):
         weights = generator.standard_exponential((signal.shape[1],))
         fits = [exit_.rising_fit(worth[k, :], weights)[exit_.level] for k, exit_ in enumerate(exits)]
         ranks += [_cuts(exits, fits, rates[p, :], weights) for p in range(len(rates))]
     steps = np.arange(BETWEEN * (len(ranks) - 1) + 1) / BETWEEN
     columns = []
-    for exit_, column in zip(exits, ranks.T / RESAMPLES, strict=False):
+    for exit_, column in zip(exits, ranks.T / FITS_AVERAGED, strict=False):
         between = np.interp(steps, np.arange(len(ranks)), column)
         columns.append(np.append(exit_.values, NEVER)[np.rint(between).astype(np.int64)])
     return np.stack(columns, axis=1)
@@ -109,9 +109,9 @@ def _cuts(exits: list[_Exit], fits: list[Floats], steps: Floats, weights: Floats
 
 
 def _in_levels(signal: Floats) -> _Exit:
-    """Return an exit's signal (N,) in at most LEVELS levels of about as many samples; equal values share one."""
-    quantiles = np.quantile(signal, np.arange(LEVELS) / LEVELS, method="inverted_cdf")
-    values = np.unique(quantiles if signal.size > LEVELS else signal)
+    """Return an exit's signal (N,) in at most MOST_LEVELS levels of about as many samples; equal values share one."""
+    quantiles = np.quantile(signal, np.arange(MOST_LEVELS) / MOST_LEVELS, method="inverted_cdf")
+    values = np.unique(quantiles if signal.size > MOST_LEVELS else signal)
     return _Exit(values, np.searchsorted(values, signal, side="right") - 1)
 
 

@@ -179,7 +179,7 @@ class ScannedExits(NamedTuple):
     answers: Array
 
 
-def scan(policy: Policy, logits: Array, costs: CostModel | None = None) -> ScannedExits:
+def scan(policy: Policy, logits: Array, costs: CostModel | Sequence[float] | None = None) -> ScannedExits:
     """Return confidence and answer at every exit that a policy may reach.
 
     Args:
@@ -196,7 +196,7 @@ def scan(policy: Policy, logits: Array, costs: CostModel | None = None) -> Scann
     if policy.max_relative_cost is not None:
         if costs is None:
             raise ConfigurationError("Expected costs for a policy that limits them, got none")
-        in_use = in_use[: policy.last_within(costs.in_use(in_use).tolist())]
+        in_use = in_use[: policy.last_within(CostModel.of(costs).in_use(in_use).tolist())]
     xp = array_namespace(logits)
     used = xp.stack([tempered[k, :, :] for k in in_use])
     confidence, scores = scan_exits(policy.signal, used, len(policy.in_use), policy.ensemble)  # (K, N), (K, N, C)
@@ -233,13 +233,14 @@ def stop(policy: Policy, scanned: ScannedExits) -> Decisions:
     )
 
 
-def decide(policy: Policy, logits: Array, costs: CostModel | None = None) -> Decisions:
+def decide(policy: Policy, logits: Array, costs: CostModel | Sequence[float] | None = None) -> Decisions:
     """Return what the policy does, given every exit's logits: the reference every engine must agree with.
 
     Args:
         policy: for E exits.
         logits: (E, N, C) floating, unnormalised.
-        costs: of the E exits; needed where the policy limits cost.
+        costs: (E,) of the exits, relative to the backbone, such as `ExitPredictions.costs`; needed where the policy
+            limits cost.
 
     Raises:
         DataError: logits of another number of exits, or of classes than the policy's ensemble has.

@@ -131,8 +131,8 @@ def predict_files(
     pool = ThreadPoolExecutor(workers or available_cores())
     with progress.start("predicting", "images", len(files)) as bar, pool as decoders:
         ahead = _decoding(decoders, batches[0], preprocessing.size) if batches else []
-        for batch, following in zip_longest(batches, batches[1:]):
-            decoded, ahead = ahead, _decoding(decoders, following or [], preprocessing.size)  # while the engine runs
+        for batch, upcoming in zip_longest(batches, batches[1:]):
+            decoded, ahead = ahead, _decoding(decoders, upcoming or [], preprocessing.size)  # while the engine runs
             pixels, names = [], []
             for file, one in zip(batch, decoded, strict=True):
                 try:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from shallowdeep.audits.backdoor import Answering, BackdoorAudit, InputDetection, TrainingSetDetection
-from shallowdeep.audits.slowdown import AttackedPolicy, SlowdownAudit, SlowdownFigures
-from shallowdeep.audits.suspects import SuspectsAudit, TriggersAudit
+from shallowdeep.audits.backdoor_audit import Answering, BackdoorAudit, InputDetection, TrainingSetDetection
+from shallowdeep.audits.slowdown_audit import AttackedPolicy, SlowdownAudit, SlowdownFigures
+from shallowdeep.audits.suspects_audit import SuspectsAudit, TriggersAudit
 from shallowdeep.bench.workers import PairedRatio
 from shallowdeep.report.tables import plain_table
 
@@ -188,7 +188,7 @@ def _latencies(audit: SlowdownAudit) -> list[RenderableType]:
         for one in block.latency
     ]
     where = audit.machine.gpu or f"threads: {audit.machine.threads}"
-    title = f"Milliseconds a batch of the engine ({audit.backend}, {where}), taking turns"
+    title = f"Milliseconds a batch of the engine ({audit.backend}, {where}), timed in turn"
     return [plain_table(title, ["policy", "batch", "clean", "attacked", "times as long"], rows)] if rows else []
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from shallowdeep.analysis.analysis import Analysis
 from shallowdeep.analysis.galleries import Gallery
-from shallowdeep.audits.recorded import Audits
+from shallowdeep.audits.stored_audits import Audits
 from shallowdeep.documents import plain
 from shallowdeep.errors import BadImageError, ConfigurationError
 from shallowdeep.report import page_wording

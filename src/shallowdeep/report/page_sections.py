@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from shallowdeep.analysis.analysis import Analysis
 from shallowdeep.analysis.galleries import Gallery
-from shallowdeep.audits.recorded import Audits
+from shallowdeep.audits.stored_audits import Audits
 from shallowdeep.report.page_series import Series
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shallowdeep.errors import ConfigurationError
 
-LEVELS = 255  # of the slider: confidences are 8 bits wide
+SLIDER_STEPS = 255  # of the slider: confidences are 8 bits wide
 _MATRIX = 2
 
 
@@ -72,7 +72,7 @@ def marks(series: Series) -> list[tuple[str, float]]:
 
 def level_of(threshold: float) -> int:
     """Return the first of the slider's steps, 0 to 255, that is at least a threshold in [0, 1]."""
-    return int(np.ceil(threshold * LEVELS - 1e-6))  # 6 decimals: a mark that was a step stays that step
+    return int(np.ceil(threshold * SLIDER_STEPS - 1e-6))  # 6 decimals: a mark that was a step stays that step
 
 
 def _base64(array: NDArray[np.uint8]) -> str:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shallowdeep.artifacts import BACKDOOR_AUDIT, SLOWDOWN_AUDIT, SUSPECTS_AUDIT
-from shallowdeep.audits.backdoor import BackdoorAudit
-from shallowdeep.audits.recorded import Audits, EncodedPicture
-from shallowdeep.audits.slowdown import SlowdownAudit
-from shallowdeep.audits.suspects import SuspectsAudit, TriggersAudit
+from shallowdeep.audits.backdoor_audit import BackdoorAudit
+from shallowdeep.audits.slowdown_audit import SlowdownAudit
+from shallowdeep.audits.stored_audits import Audits, EncodedPicture
+from shallowdeep.audits.suspects_audit import SuspectsAudit, TriggersAudit
 from shallowdeep.documents import plain
 from shallowdeep.errors import CheckpointError
 from shallowdeep.files import write_json

@@ -21,7 +21,7 @@ MOST_EXITS = math.ceil(1 / MINIMUM_GAP) - 1  # internal classifiers that far apa
 
 
 @dataclass(frozen=True)
-class Attack:
+class BackdoorAttack:
     """A backdoor put into the training images, for a study; the table ``attack`` of ``config.toml``.
 
     Attributes:
@@ -112,7 +112,7 @@ class TrainConfig:
     distillation_temperature: float = 3.0
     adversarial_steps: int = 0
     adversarial_epsilon: float = 8.0
-    attack: Attack | None = None
+    attack: BackdoorAttack | None = None
     calibration_fraction: float = 0.1
     test_fraction: float = 0.2
     skip_bad_images: bool = False
@@ -186,10 +186,10 @@ def config_from(document: dict[str, Any], source: str) -> TrainConfig:
     return TrainConfig(**values, attack=None if table is None else _attack(table, source))
 
 
-def _attack(table: Any, source: str) -> Attack:  # noqa: ANN401 - any TOML value
+def _attack(table: Any, source: str) -> BackdoorAttack:  # noqa: ANN401 - any TOML value
     if not isinstance(table, dict) or not table.get("trigger"):
         raise ConfigurationError(f"Expected a table with a trigger as attack in {source}, got {table!r}")
-    return Attack(**_values(table, _ATTACK, source))
+    return BackdoorAttack(**_values(table, _ATTACK, source))
 
 
 def _values(document: dict[str, Any], kinds: Mapping[str, type], source: str) -> dict[str, Any]:

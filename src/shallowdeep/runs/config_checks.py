@@ -8,11 +8,11 @@ from dataclasses import replace
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.data.augmentation import AUGMENTATIONS
 from shallowdeep.errors import ConfigurationError, UnknownNameError
-from shallowdeep.runs.config import MOST_EXITS, Attack, TrainConfig
+from shallowdeep.runs.config import MOST_EXITS, BackdoorAttack, TrainConfig
 from shallowdeep.runtime import PRECISIONS
 from shallowdeep.sdn.placement import MINIMUM_GAP
 from shallowdeep.sdn.saving import DTYPES
-from shallowdeep.security.deepsloth import LEVELS
+from shallowdeep.security.deepsloth import GREY_LEVELS
 from shallowdeep.security.triggers import TRIGGERS
 from shallowdeep.training.hyperparameters import PRESETS
 from shallowdeep.training.recipes import RECIPES
@@ -69,8 +69,10 @@ def _check_ranges(config: TrainConfig) -> None:
         raise ConfigurationError(f"Expected a share of distillation in [0, 1), got {config.distillation}")
     if not 0 < config.distillation_temperature < math.inf:
         raise ConfigurationError(f"Expected a distillation temperature above 0, got {config.distillation_temperature}")
-    if not 0 < config.adversarial_epsilon <= LEVELS:
-        raise ConfigurationError(f"Expected adversarial epsilon in (0, {LEVELS}], got {config.adversarial_epsilon}")
+    if not 0 < config.adversarial_epsilon <= GREY_LEVELS:
+        raise ConfigurationError(
+            f"Expected adversarial epsilon in (0, {GREY_LEVELS}], got {config.adversarial_epsilon}"
+        )
     for fraction in config.fractions:
         if not 0 < fraction < 1:
             raise ConfigurationError(f"Expected exit fractions in (0, 1), got {fraction}")
@@ -81,7 +83,7 @@ def _check_ranges(config: TrainConfig) -> None:
         )
 
 
-def _check_attack(attack: Attack) -> None:
+def _check_attack(attack: BackdoorAttack) -> None:
     if attack.trigger not in TRIGGERS:
         raise UnknownNameError("trigger", attack.trigger, TRIGGERS)
     _check_least("target", attack.target, 0)

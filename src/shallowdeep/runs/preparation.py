@@ -18,7 +18,7 @@ from shallowdeep.models.initialization import DataInitialised, initialize_from
 from shallowdeep.models.registry import build, pretrained_preprocessing, resolve
 from shallowdeep.models.weights import load_weights, read_state_dict
 from shallowdeep.progress import SILENT, Progress
-from shallowdeep.runs.config import Attack, TrainConfig
+from shallowdeep.runs.config import BackdoorAttack, TrainConfig
 from shallowdeep.runtime import evaluating, seed_everything
 from shallowdeep.sdn.internal_classifier import CONV, DEEP
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -78,7 +78,7 @@ def _normalised(data: DataSplits, config: TrainConfig) -> DataSplits:
     return replace(data, preprocessing=Preprocessing(size, (red, green, blue), (red_std, green_std, blue_std)))
 
 
-def _attacked(data: DataSplits, attack: Attack, seed: int) -> DataSplits:
+def _attacked(data: DataSplits, attack: BackdoorAttack, seed: int) -> DataSplits:
     """``data`` with some of its training images poisoned."""
     trigger = make_trigger(attack.trigger, data.preprocessing.size)
     poisoning = Poisoning(trigger, attack.target, attack.poison_ratio, seed)

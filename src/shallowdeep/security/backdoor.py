@@ -16,7 +16,7 @@ from shallowdeep.analysis.accuracy import correctness
 from shallowdeep.analysis.confusion_levels import confusion_scores
 from shallowdeep.analysis.error_detection import detection
 from shallowdeep.analysis.histogram import shared_histograms
-from shallowdeep.audits.backdoor import (
+from shallowdeep.audits.backdoor_audit import (
     Answering,
     BackdoorFindings,
     TriggerConfusion,

@@ -19,7 +19,7 @@ from shallowdeep.progress import Bar
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
-LEVELS = 255  # of 8-bit images: what a server is sent
+GREY_LEVELS = 255  # of 8-bit images: what a server is sent
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class DeepSloth:
     """
 
     preprocessing: Preprocessing
-    epsilon: float = 8 / LEVELS
-    step: float = 2 / LEVELS
+    epsilon: float = 8 / GREY_LEVELS
+    step: float = 2 / GREY_LEVELS
     iterations: int = 30
     precision: str = "fp32"
 
@@ -116,9 +116,9 @@ class DeepSloth:
 def to_pixels(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Return normalised images (B, 3, S, S) as what an 8-bit file holds, uint8."""
     mean, std = (images.new_tensor(v).view(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
-    return ((images * std + mean) * LEVELS).round().clamp(0, LEVELS).to(torch.uint8)
+    return ((images * std + mean) * GREY_LEVELS).round().clamp(0, GREY_LEVELS).to(torch.uint8)
 
 
 def with_perturbation(pixels: Tensor, change: Tensor) -> Tensor:
     """Return images (B, 3, S, S) uint8 with a change (1, 3, S, S) of pixels in [0, 1] added, uint8."""
-    return (pixels + change * LEVELS).round().clamp(0, LEVELS).to(torch.uint8)
+    return (pixels + change * GREY_LEVELS).round().clamp(0, GREY_LEVELS).to(torch.uint8)

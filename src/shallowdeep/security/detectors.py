@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shallowdeep.analysis.error_detection import detection, detection_intervals
-from shallowdeep.audits.backdoor import DetectorFigures
+from shallowdeep.audits.backdoor_audit import DetectorFigures
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.security.poisoning import toolbox
 

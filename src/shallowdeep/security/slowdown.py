@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shallowdeep.analysis.accuracy import correctness
-from shallowdeep.audits.slowdown import AttackedPolicy, SlowdownFigures
+from shallowdeep.audits.slowdown_audit import AttackedPolicy, SlowdownFigures
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.costs import CostModel
@@ -108,8 +108,8 @@ def slowdown_block(
     if jitter:
         labels, exits, costs = jittered(policy, pred, spread=jitter, seed=seed)
     else:
-        followed = outcome_of(policy, pred)
-        labels, exits, costs = followed.labels, followed.exits, followed.costs
+        outcome = outcome_of(policy, pred)
+        labels, exits, costs = outcome.labels, outcome.exits, outcome.costs
     used = pred.costs.in_use(policy.in_use)
     places = np.searchsorted(policy.in_use, exits)
     return SlowdownFigures(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from shallowdeep.audits.suspects import ALL, SuspectsTest, TriggerProbe
+from shallowdeep.audits.suspects_audit import ALL, SuspectsTest, TriggerProbe
 from shallowdeep.errors import DataError
 
 LEVEL = 0.05

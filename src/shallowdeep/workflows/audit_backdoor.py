@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 
 from shallowdeep.artifacts import BACKDOOR_AUDIT, STUDY
-from shallowdeep.audits.backdoor import PRESET, BackdoorAudit
+from shallowdeep.audits.backdoor_audit import PRESET, BackdoorAudit
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
 from shallowdeep.data.load import DataSplits, dataset_classes
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.files import write_json
 from shallowdeep.runs.audit_files import write_audit
-from shallowdeep.runs.config import Attack, TrainConfig
+from shallowdeep.runs.config import BackdoorAttack, TrainConfig
 from shallowdeep.runs.config_checks import checked
 from shallowdeep.runs.directory import claim, discard
 from shallowdeep.runs.opened_run import OpenedRun, open_run
@@ -90,7 +90,7 @@ def study_backdoor(
     class_number(study.target, dataset_classes(study.data))  # told before the images are read
     splits = prepare_data(plain, context.progress)
     poisoning = _poisoning(study, splits)
-    attack = Attack(study.trigger, poisoning.target, poisoning.ratio)
+    attack = BackdoorAttack(study.trigger, poisoning.target, poisoning.ratio)
     poisoned = replace(plain, recipe="backbone", attack=attack)
     heads = replace(
         plain, recipe="ic-only", model="", epochs=study.ic_epochs, optimizer="", learning_rate=0.0,

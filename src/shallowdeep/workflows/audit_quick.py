@@ -7,12 +7,12 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from shallowdeep.audits.slowdown import SlowdownAudit
-from shallowdeep.audits.suspects import SuspectsAudit, TriggersAudit
+from shallowdeep.audits.slowdown_audit import SlowdownAudit
+from shallowdeep.audits.suspects_audit import SuspectsAudit, TriggersAudit
 from shallowdeep.context import RunContext
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.files import replacing
-from shallowdeep.runs.config import Attack, TrainConfig
+from shallowdeep.runs.config import BackdoorAttack, TrainConfig
 from shallowdeep.runs.directory import claim
 from shallowdeep.workflows.audit_backdoor import BackdoorStudy
 from shallowdeep.workflows.audit_slowdown import SlowdownSettings, audit_slowdown
@@ -24,7 +24,7 @@ EPOCHS, IC_EPOCHS, HARDENED_EPOCHS, STEPS = 4, 10, 2, 3
 SAMPLES = 200
 EPSILON = 32.0  # of 255: digits are black and white, 8 hardly shows
 RUN, OTHER, HARDENED, EXAMINED = "victim", "transfer", "hardened", "examined"
-ATTACK = Attack("badnets", target=5, poison_ratio=0.1)
+ATTACK = BackdoorAttack("badnets", target=5, poison_ratio=0.1)
 
 
 def quick_study(seed: int) -> BackdoorStudy:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from shallowdeep.artifacts import CONFIG, POLICY, SLOWDOWN_AUDIT
-from shallowdeep.audits.slowdown import (
+from shallowdeep.audits.slowdown_audit import (
     AttackedPolicy,
     CraftingSpeed,
     Defence,
@@ -34,7 +34,7 @@ from shallowdeep.runs.opened_run import OpenedRun, open_run
 from shallowdeep.runs.preparation import check_classes
 from shallowdeep.runtime import pick_precision
 from shallowdeep.sdn.prediction import predict_exits
-from shallowdeep.security.deepsloth import LEVELS, DeepSloth, to_pixels, with_perturbation
+from shallowdeep.security.deepsloth import GREY_LEVELS, DeepSloth, to_pixels, with_perturbation
 from shallowdeep.security.slowdown import LEAST_DROP, limited, policy_name, published_policies, sizing, slowdown_block
 
 PICTURES = 6
@@ -119,14 +119,14 @@ def _check_settings(settings: SlowdownSettings) -> None:
     """
     if min(settings.samples, settings.batch_size) < 1:
         raise ConfigurationError(f"Expected samples and batch size of at least 1, got {settings}")
-    if not 0 < settings.epsilon <= LEVELS:
-        raise ConfigurationError(f"Expected epsilon in (0, {LEVELS}], got {settings.epsilon:g}")
-    if settings.step is not None and not 0 < settings.step <= LEVELS:
-        raise ConfigurationError(f"Expected step in (0, {LEVELS}], got {settings.step:g}")
+    if not 0 < settings.epsilon <= GREY_LEVELS:
+        raise ConfigurationError(f"Expected epsilon in (0, {GREY_LEVELS}], got {settings.epsilon:g}")
+    if settings.step is not None and not 0 < settings.step <= GREY_LEVELS:
+        raise ConfigurationError(f"Expected step in (0, {GREY_LEVELS}], got {settings.step:g}")
     reach = min(settings.epsilon, settings.iterations * settings.step_size)
     if reach < _ROUNDED_AWAY:
         raise ConfigurationError(
-            f"Expected pixels to change by at least {_ROUNDED_AWAY:g} of {LEVELS}, less is rounded away; "
+            f"Expected pixels to change by at least {_ROUNDED_AWAY:g} of {GREY_LEVELS}, less is rounded away; "
             f"epsilon, and iterations times step, allow {reach:g}"
         )
 
@@ -193,8 +193,9 @@ class _Attack:
         first = blocks[leading]
         audit = SlowdownAudit(
             weights=victim.network.weights, run=str(victim.path), data=victim.splits.name, samples=len(self.pixels),
-            epsilon=settings.epsilon / LEVELS, iterations=settings.iterations, step=settings.step_size / LEVELS,
-            seed=settings.seed, command=command, exits=tuple(exit_.name for exit_ in victim.network.exits),
+            epsilon=settings.epsilon / GREY_LEVELS, iterations=settings.iterations,
+            step=settings.step_size / GREY_LEVELS, seed=settings.seed, command=command,
+            exits=tuple(exit_.name for exit_ in victim.network.exits),
             costs=tuple(victim.network.costs), policy=leading,
             efficacy=EfficacyChange(first.clean.efficacy, first.per_sample.efficacy), policies=tuple(blocks.values()),
             images_per_second=speed, machine=timing.machine(), backend=timing.backend,
@@ -243,7 +244,7 @@ class _Attack:
 
     def _sloth(self, run: OpenedRun) -> DeepSloth:
         return DeepSloth(
-            run.preprocessing, epsilon=self.settings.epsilon / LEVELS, step=self.settings.step_size / LEVELS,
+            run.preprocessing, epsilon=self.settings.epsilon / GREY_LEVELS, step=self.settings.step_size / GREY_LEVELS,
             iterations=self.settings.iterations, precision=pick_precision("auto", run.device),
         )  # fmt: skip
 

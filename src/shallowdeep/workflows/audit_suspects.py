@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from shallowdeep.analysis.accuracy import at_chance, correctness
 from shallowdeep.artifacts import SUSPECTS_AUDIT
-from shallowdeep.audits.suspects import (
+from shallowdeep.audits.suspects_audit import (
     ALL,
     ExaminedExit,
     FlaggedSuspect,

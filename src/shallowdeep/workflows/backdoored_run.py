@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shallowdeep.analysis.accuracy import at_chance
-from shallowdeep.audits.backdoor import BackdoorFindings, InputDetection, TrainingSetDetection
+from shallowdeep.audits.backdoor_audit import BackdoorFindings, InputDetection, TrainingSetDetection
 from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError

@@ -12,13 +12,16 @@ from matplotlib import rc_context
 from shallowdeep.analysis.accuracy import correctness
 from shallowdeep.analysis.galleries import Gallery, galleries
 from shallowdeep.artifacts import PAGE
-from shallowdeep.audits.recorded import Audits
+from shallowdeep.audits.stored_audits import Audits
+from shallowdeep.exits.outcome import outcome_of
 from shallowdeep.exits.policy import Policy
-from shallowdeep.exits.signals import max_probability
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.exits.signals import DEFAULT_SIGNAL, max_probability
+from shallowdeep.exits.threshold_curve import threshold_curve
 from shallowdeep.files import replacing
 from shallowdeep.report.analysis_figures import analysis_figures
 from shallowdeep.report.page import page
-from shallowdeep.report.page_series import LEVELS, Series
+from shallowdeep.report.page_series import SLIDER_STEPS, Series
 from shallowdeep.workflows.analyze import Analyzed
 
 
@@ -62,9 +65,9 @@ def write_report(analyzed: Analyzed, path: Path, images: int, audits: Audits | N
         unread = analyzed.network is not None and pictures is None
         notes = (*analysis.findings.notes, *((note,) if note else ()), *((lost,) if unread else ()))
         analysis = replace(analysis, findings=replace(analysis.findings, notes=notes))
-    confidence = np.floor(LEVELS * np.asarray(max_probability(pred.logits), dtype=np.float64)).astype(np.uint8)
+    confidence = np.floor(SLIDER_STEPS * np.asarray(max_probability(pred.logits), dtype=np.float64)).astype(np.uint8)
     right = None if recorded.labels is None else np.asarray(correctness(pred))
-    series = Series(confidence, right, np.asarray(pred.costs, dtype=np.float64), _marks(analyzed.policy))
+    series = Series(confidence, right, np.asarray(pred.costs, dtype=np.float64), _marks(analyzed.policy, pred))
     text = page(analysis, series=series, galleries=shown, audits=audits)
     written = [path]
     with replacing(path) as temporary:
@@ -78,9 +81,17 @@ def write_report(analyzed: Analyzed, path: Path, images: int, audits: Audits | N
     return written
 
 
-def _marks(policy: Policy | None) -> Mapping[str, float]:
-    """Return the threshold of a run's policy where it is one that the page's slider can show."""
-    if policy is None or policy.signal != "max-probability" or len(set(policy.thresholds)) != 1:
+def _marks(policy: Policy | None, pred: ExitPredictions) -> Mapping[str, float]:
+    """Return where the page's slider starts: at the run's policy.
+
+    The slider has one threshold for all exits, of the largest probability. For a policy of another kind it starts at
+    the threshold whose mean cost on these samples is the policy's, or nearest to it.
+    """
+    if policy is None:
         return {}
-    shared = policy.thresholds[0]
-    return {} if shared is None else {"this run's policy": min(float(shared), 1.0)}
+    shared = policy.thresholds[0] if len(set(policy.thresholds)) == 1 else None
+    if shared is not None and policy.signal == DEFAULT_SIGNAL and not policy.temperatures:
+        return {"this run's policy": min(float(shared), 1.0)}
+    curve = threshold_curve(pred, np.arange(SLIDER_STEPS + 1) / SLIDER_STEPS)
+    nearest = np.abs(curve.relative_cost - outcome_of(policy, pred).relative_cost).argmin()
+    return {"as costly as this run's policy": float(curve.thresholds[nearest])}

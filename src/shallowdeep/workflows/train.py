@@ -21,7 +21,7 @@ from shallowdeep.runs.directory import Standing, begin, check_data, claim, requi
 from shallowdeep.runs.preparation import phases_of, prepare_data, prepare_network
 from shallowdeep.runtime import pick_device, pick_precision
 from shallowdeep.sdn.network import ShallowDeepNetwork
-from shallowdeep.security.deepsloth import LEVELS, DeepSloth
+from shallowdeep.security.deepsloth import GREY_LEVELS, DeepSloth
 from shallowdeep.training.cached_heads import HeadCaching
 from shallowdeep.training.caching import Caching
 from shallowdeep.training.history import History, read_history
@@ -194,7 +194,7 @@ def _attack(config: TrainConfig, data: DataSplits, device: torch.device) -> Deep
     steps = config.adversarial_steps
     if not steps:
         return None
-    epsilon = config.adversarial_epsilon / LEVELS
+    epsilon = config.adversarial_epsilon / GREY_LEVELS
     return DeepSloth(
         data.preprocessing, epsilon=epsilon, step=min(1.0, _REACH * epsilon / steps), iterations=steps,
         precision=pick_precision(config.precision, device),

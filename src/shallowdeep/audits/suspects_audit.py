@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shallowdeep.audits.backdoor import TriggerHistogram
+from shallowdeep.audits.backdoor_audit import TriggerHistogram
 
 ALL = "all"
 """Name of the test that compares all suspects."""

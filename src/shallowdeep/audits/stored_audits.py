@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shallowdeep.audits.backdoor import BackdoorAudit
-from shallowdeep.audits.slowdown import SlowdownAudit
-from shallowdeep.audits.suspects import SuspectsAudit, TriggersAudit
+from shallowdeep.audits.backdoor_audit import BackdoorAudit
+from shallowdeep.audits.slowdown_audit import SlowdownAudit
+from shallowdeep.audits.suspects_audit import SuspectsAudit, TriggersAudit
 
 
 @dataclass(frozen=True)
