@@ -178,7 +178,7 @@ def test_bad_objectives_are_told_in_one_line(trained: Training, shell: Shell) ->
     few = refused(shell, "run", "--max-accuracy-loss", 0.01)
     assert "Expected at least 356 certify samples" in few
     assert "got 20; all 60 images for training are too few to hold out so many; " in few
-    assert "48 % can be promised with these; --budget and --threshold" in few
+    assert "a loss of at most 48 % can be promised with these; --budget and --threshold" in few
     assert not Path("run/policy.json").exists()
     assert "Expected a run with internal classifiers" in refused(shell, "plain", "--threshold", 0.5)
     assert "Expected a saved network" in refused(shell, "nowhere", "--threshold", 0.5)

@@ -57,7 +57,7 @@ def test_a_run_is_finished_or_not(run: Path) -> None:
 
 def test_other_settings_do_not_resume(run: Path) -> None:
     """The setting that differs is named with both values."""
-    with pytest.raises(ConfigurationError, match="got another seed: 3 instead of 0"):
+    with pytest.raises(ConfigurationError, match="got seed 3 instead of 0"):
         claim(run, replace(CONFIG, seed=3), resume=True, overwrite=False)
 
 

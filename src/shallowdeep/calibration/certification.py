@@ -170,7 +170,7 @@ def check_enough(samples: int, *, risk: str, eps: float, delta: float, held: int
     if samples >= needed:
         return
     least = least_loss(risk, samples, delta)
-    can = f"{'no loss at all' if least is None else f'{100 * least:g} %'} can be promised with these"
+    can = f"{'no bound' if least is None else f'a loss of at most {100 * least:g} %'} can be promised with these"
     share = None if held is None else ceil(100 * parts * needed / (CERTIFY_SHARE * held)) / 100
     if share is None:
         advice = "hold out more"

@@ -33,7 +33,7 @@ def bench(
     *,
     data: Annotated[str | None, typer.Option(help="Images to time on. (default: the network's own test data)")] = None,
     batch_sizes: Annotated[str, typer.Option(help="Separated by commas.")] = "1,8,32,64,256",
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each worker at each batch size.")] = 15,
+    rounds: Annotated[int, typer.Option(min=1, help="Times that each of the two is timed at each batch size.")] = 15,
     threads: Annotated[int | None, typer.Option(min=1, help="Of each worker. (default: one a core)")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory for bench.json and bench.png. (default: BUNDLE)")] = None,
     as_json: AsJson = False,

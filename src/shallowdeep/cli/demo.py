@@ -1,4 +1,4 @@
-"""``shallowdeep demo``: the whole story on embedded data."""
+"""``shallowdeep demo``: the whole story on bundled data."""
 
 # ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
 from __future__ import annotations
@@ -28,7 +28,7 @@ def demo(
     ] = Path("demo"),
     as_json: AsJson = False,
 ) -> None:
-    """Tell the whole story on 5,000 embedded digits, in under 3 minutes."""
+    """Tell the whole story on 5,000 bundled digits, in under 3 minutes."""
     from shallowdeep.artifacts import PAGE
     from shallowdeep.report.tables import evaluation_tables
     from shallowdeep.runs.config import TrainConfig

@@ -41,7 +41,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda ...")]
 SkipBadImages = Annotated[bool, typer.Option("--skip-bad-images", help="Leave out what cannot be decoded.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run code that the manifest names.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-Quick = Annotated[bool, typer.Option("--quick", help="On 5,000 embedded digits, from training to findings.")]
+Quick = Annotated[bool, typer.Option("--quick", help="On 5,000 bundled digits, from training to findings.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the runs in --out.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the runs in --out.")]
 Source = Annotated[

@@ -172,10 +172,7 @@ def train(
 
 
 def _readable(summary: TrainingSummary) -> RenderableType:
-    from shallowdeep.report.tables import plain_table
-
-    def percent(accuracy: float | None) -> str:
-        return "-" if accuracy is None else f"{100 * accuracy:.1f}"
+    from shallowdeep.report.tables import percent, plain_table
 
     rows = [
         (number, exit_.name, f"{exit_.relative_cost:.3f}", percent(exit_.tune_accuracy))

@@ -9,9 +9,8 @@ from shallowdeep.analysis.analysis import Analysis
 from shallowdeep.analysis.bootstrap import Intervals
 from shallowdeep.analysis.confusion_levels import ConfusionLevels
 from shallowdeep.analysis.findings import Findings
-from shallowdeep.report.tables import plain_table
+from shallowdeep.report.tables import percent, plain_table
 
-_NONE = "-"
 MOST_CLASSES = 20
 
 
@@ -31,11 +30,6 @@ def analysis_tables(analysis: Analysis) -> Group:
 def heading(analysis: Analysis) -> str:
     """Return what was analyzed, in one line."""
     return f"{analysis.dataset or analysis.source}, {analysis.split}, {analysis.findings.samples:,} samples"
-
-
-def percent(fraction: float | None, digits: int = 1) -> str:
-    """Return a fraction in per cent, without the sign; a dash for None."""
-    return _NONE if fraction is None else f"{100 * fraction:.{digits}f}"
 
 
 def between(intervals: Intervals, name: str, scale: float = 100, digits: int = 1) -> str:

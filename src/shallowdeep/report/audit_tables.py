@@ -11,7 +11,7 @@ from shallowdeep.audits.backdoor_audit import Answering, BackdoorAudit, InputDet
 from shallowdeep.audits.slowdown_audit import AttackedPolicy, SlowdownAudit, SlowdownFigures
 from shallowdeep.audits.suspects_audit import SuspectsAudit, TriggersAudit
 from shallowdeep.bench.workers import PairedRatio
-from shallowdeep.report.tables import plain_table
+from shallowdeep.report.tables import percent, plain_table
 
 _FILES_SHOWN = 10
 _ANSWERING = ("answer", "clean acc. %", "triggered %", "attack %", "cost")
@@ -34,8 +34,8 @@ def backdoor_tables(audit: BackdoorAudit) -> RenderableType:
     poisoned, confusion, training = audit.poisoned_ics, audit.confusion, audit.training_set
     rows = [
         (
-            number, exit_.name, f"{exit_.relative_cost:.3f}", _percent(exit_.clean_accuracy),
-            _percent(exit_.attack_success), _percent(other.attack_success),
+            number, exit_.name, f"{exit_.relative_cost:.3f}", percent(exit_.clean_accuracy),
+            percent(exit_.attack_success), percent(other.attack_success),
         )
         for number, (exit_, other) in enumerate(zip(audit.exits, poisoned.exits, strict=True))
     ]  # fmt: skip
@@ -77,14 +77,14 @@ def _detectors(title: str, found: InputDetection | TrainingSetDetection) -> Rend
     for name, figures in found.by_name.items():
         interval = figures.intervals.get("auroc")
         bounds = "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
-        rows.append((name, f"{figures.auroc:.3f}", bounds, _percent(figures.fpr95), f"{figures.forward_passes}"))
+        rows.append((name, f"{figures.auroc:.3f}", bounds, percent(figures.fpr95), f"{figures.forward_passes}"))
     return plain_table(title, ["detector", "AUROC", "95 % interval", "FPR95 %", "passes"], rows)
 
 
 def _answering_row(row: Answering) -> Sequence[object]:
     cost = None if row.relative_cost is None else f"{row.relative_cost:.3f}"
     shares = (row.clean_accuracy, row.triggered_accuracy, row.attack_success)
-    return (row.name, *(_percent(share) for share in shares), cost)
+    return (row.name, *(percent(share) for share in shares), cost)
 
 
 def suspects_tables(audit: SuspectsAudit | TriggersAudit) -> RenderableType:
@@ -97,7 +97,7 @@ def suspects_tables(audit: SuspectsAudit | TriggersAudit) -> RenderableType:
         One rich renderable, at most 80 columns wide but for sentences.
     """
     rows = [
-        (number, exit_.name, f"{exit_.relative_cost:.3f}", _percent(exit_.clean_accuracy))
+        (number, exit_.name, f"{exit_.relative_cost:.3f}", percent(exit_.clean_accuracy))
         for number, exit_ in enumerate(audit.exits)
     ]
     title = f"{audit.model} with {audit.weights_file}, {audit.clean:,} clean images held out"
@@ -135,7 +135,7 @@ def _suspects(audit: SuspectsAudit) -> list[RenderableType]:
 def _probes(audit: TriggersAudit) -> list[RenderableType]:
     """What each known trigger does, beside its placebos."""
     rows = [
-        (probe.trigger, probe.target, _percent(probe.share), _percent(probe.placebo_share), f"{probe.adjusted:.2g}")
+        (probe.trigger, probe.target, percent(probe.share), percent(probe.placebo_share), f"{probe.adjusted:.2g}")
         for probe in audit.probes
     ]
     heading = ["trigger", "to", "share %", "most by placebos %", "p adjusted"]
@@ -198,12 +198,8 @@ def _ratio(ratio: PairedRatio) -> str:
 
 def _slowdown_cells(figures: SlowdownFigures) -> Sequence[object]:
     numbers = (figures.efficacy, figures.relative_cost, figures.worst_relative_cost)
-    return (_percent(figures.accuracy), *(f"{number:.3f}" for number in numbers))
+    return (percent(figures.accuracy), *(f"{number:.3f}" for number in numbers))
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _percent(fraction: float | None) -> str | None:
-    return None if fraction is None else f"{100 * fraction:.1f}"

@@ -63,7 +63,7 @@ def evaluation_tables(found: Evaluation) -> RenderableType:
         One rich renderable, at most 80 columns wide.
     """
     parts: list[RenderableType] = [_heading(found), exits_table(found.exits)]
-    parts.append(Text(f"Some exit is right: {_percent(found.cumulative_accuracy)} %"))
+    parts.append(Text(f"Some exit is right: {percent(found.cumulative_accuracy, 2)} %"))
     if found.threshold_curve is not None and len(found.exits) > 1:  # one exit leaves nothing to choose
         parts += [Text(""), operating_points_table(found.operating_points, found.accuracies[-1])]
         parts.append(Text(_choice(found.threshold_curve), style="dim"))
@@ -78,7 +78,7 @@ def _choice(curve: ShownCurve) -> str:
     few = " These are few: expect other costs and losses." if samples < FEW_SAMPLES else ""
     return (
         f"Thresholds chosen on {curve.chosen_on} ({samples:,} samples), shown on {curve.shown_on}, where costs "
-        f"and losses\nmay pass the limits a little.{few}"
+        f"and losses\nmay pass the limits.{few}"
     )
 
 
@@ -94,8 +94,8 @@ def exits_table(exits: Sequence[ExitFigures]) -> Table:
             Text(str(index)),
             Text(exit_.name),
             Text(f"{exit_.relative_cost:.3f}"),
-            Text(_percent(exit_.accuracy)),
-            Text(_percent(exit_.correct_so_far)),
+            Text(percent(exit_.accuracy, 2)),
+            Text(percent(exit_.correct_so_far, 2)),
             Text(mark),
             style="bold" if mark else "",
         )
@@ -139,7 +139,7 @@ def operating_points_table(points: Sequence[OperatingPoint], final_accuracy: flo
             Text(point.rule),
             Text(f"{point.threshold:.4f}"),
             Text(f"{point.relative_cost:.3f}"),
-            Text(_percent(point.accuracy)),
+            Text(percent(point.accuracy, 2)),
             Text(f"{100 * (final_accuracy - point.accuracy) + 0.0:+.2f}"),
         )
     return table
@@ -177,6 +177,6 @@ def _shown(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _percent(fraction: float | None) -> str:
-    """Return a fraction in per cent with two digits, without the sign; a dash for None."""
-    return _MISSING if fraction is None else f"{100 * fraction:.2f}"
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """Return a fraction in per cent, without the sign; a dash for None."""
+    return _MISSING if fraction is None else f"{100 * fraction:.{digits}f}"

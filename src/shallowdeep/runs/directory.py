@@ -80,7 +80,7 @@ def _check_same(saved: TrainConfig, config: TrainConfig, path: Path) -> None:
         before, now = getattr(saved, field.name), getattr(config, field.name)
         if before != now and field.name not in _SPEED_ALONE:
             raise ConfigurationError(
-                f"Expected the settings of {path} to resume, got another {field.name}: {now!r} instead of {before!r}"
+                f"Expected the settings of {path} to resume, got {field.name} {now!r} instead of {before!r}"
             )
 
 

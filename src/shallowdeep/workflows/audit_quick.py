@@ -1,4 +1,4 @@
-"""Audits of a small network on the embedded digits, from training to findings, in minutes."""
+"""Audits of a small network on the bundled digits, from training to findings, in minutes."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from shallowdeep.training.recipes import Phase
 from shallowdeep.training.run import Training, train
 from shallowdeep.training.sources import SplitSource
 
-FEW_STEPS = 300  # resnet18 is still near chance after some 100 steps from random weights
+FEW_STEPS = 150  # resnet18 is still near chance after some 100 steps from random weights
 _REACH = 2.5  # times the bound that the steps of an attack add up to, so that few of them reach it
 
 
