@@ -6,15 +6,13 @@ and MobileNet on CIFAR-10, CIFAR-100 and Tiny ImageNet after 100 epochs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from shallowdeep.analysis.bootstrap import Intervals
 from shallowdeep.analysis.confusion_levels import ConfusionLevels
-from shallowdeep.analysis.overthinking import Destructive
-
-if TYPE_CHECKING:  # findings hold the claims about them
-    from shallowdeep.analysis.findings import Findings
+from shallowdeep.analysis.error_detection import Detection
+from shallowdeep.analysis.overthinking import Destructive, Wasteful
 
 MOST, HALF = 0.5, (0.4, 0.6)
 RELIABLE = 0.8  # AUROC
@@ -37,10 +35,14 @@ class Claim:
     agrees: bool | None
 
 
-def claims(found: Findings) -> tuple[Claim, ...]:
-    """Return the claims that these findings can speak to; what ``found.paper`` holds is not read."""
+def claims(
+    waste: Wasteful | None,
+    lost: Destructive | None,
+    indicators: Mapping[str, Detection] | None,
+    confusion: ConfusionLevels | None,
+) -> tuple[Claim, ...]:
+    """Return the claims that findings can speak to; each of them may be missing."""
     made = []
-    waste, lost = found.wasteful, found.destructive
     if waste is not None:
         made += [
             Claim(
@@ -58,7 +60,6 @@ def claims(found: Findings) -> tuple[Claim, ...]:
         ]
     if lost is not None:
         made += _destructive(lost)
-    indicators, confusion = found.error_indicators, found.confusion
     if indicators is not None and confusion is not None:
         level, softmax = indicators["confusion"], indicators["max-softmax"]
         made += [

@@ -118,25 +118,27 @@ def findings_of(
     rule = None
     if labelled and tune is not None and pred.exits > 1:
         rule = evaluate_answer_rule(fit_answer_rule(tune), pred, resamples, seed)
-    found = Findings(
+    waste = wasteful(pred, resamples, seed) if labelled else None
+    lost = destructive(pred, resamples, seed) if labelled else None
+    confusion = confusion_levels(pred.logits, right, statistics)
+    return Findings(
         samples=pred.samples,
         labelled=labelled,
         classes=recorded.class_names,
         exits=exit_figures(pred, recorded.exit_names, labelled=labelled),
         cumulative_accuracy=cumulative_accuracy(pred) if labelled else None,
-        wasteful=wasteful(pred, resamples, seed) if labelled else None,
-        destructive=destructive(pred, resamples, seed) if labelled else None,
+        wasteful=waste,
+        destructive=lost,
         trajectories=trajectories(pred.logits, pred.labels if labelled else None),
         classes_confused=classes_confused(pred, recorded.class_names) if labelled else None,
         per_class=per_class(pred, recorded.class_names, levels) if labelled else None,
-        confusion=confusion_levels(pred.logits, right, statistics),
+        confusion=confusion,
         error_indicators=indicators,
         best_indicator=best,
         answer_rule=rule,
-        paper=(),
+        paper=claims(waste, lost, indicators, confusion),
         notes=tuple(notes),
     )
-    return replace(found, paper=claims(found))
 
 
 def _indicators(
