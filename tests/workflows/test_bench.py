@@ -21,7 +21,7 @@ from shallowdeep.workflows.export import export_run
 def bundle(made_run: Path, workplace: Path) -> Bundle:
     """Of the run, with a policy."""
     calibrate_run(made_run, Objective(budget=0.6), context=TRUSTING)
-    return export_run(made_run, workplace / "bundle", trust=True)
+    return export_run(made_run, workplace / "bundle", context=TRUSTING)
 
 
 def test_they_are_the_test_split_normalised(bundle: Bundle) -> None:

@@ -24,13 +24,20 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write what runs elsewhere: one file per stage, the policy, class names, preprocessing, checksums."""
+    from shallowdeep.context import RunContext
     from shallowdeep.report.tables import plain_table
     from shallowdeep.workflows.export import export_run, summary_of
 
     console = notes()
     with console.status(f"Exporting {run} for {backend} ..."):
         bundle = export_run(
-            run, out, backend=backend, policy=policy, static=not no_static, overwrite=overwrite, trust=trust
+            run,
+            out,
+            backend=backend,
+            policy=policy,
+            static=not no_static,
+            overwrite=overwrite,
+            context=RunContext(trust=trust),
         )
     exported = summary_of(bundle)
     rows = [

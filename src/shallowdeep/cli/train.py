@@ -136,7 +136,7 @@ def train(
     from shallowdeep.artifacts import CONFIG
     from shallowdeep.errors import ConfigurationError
     from shallowdeep.models.registry import is_trusted
-    from shallowdeep.runs.config import config_from, exit_fractions, read_document, three_numbers
+    from shallowdeep.runs.config import config_from, exit_fractions, read_settings, three_numbers
     from shallowdeep.workflows.train import train_run
 
     given: dict[str, Any] = {
@@ -160,7 +160,7 @@ def train(
         source = None
         if data is None:
             raise ConfigurationError(f"Expected a run to resume in {out}, found no {CONFIG}; give --data to begin one")
-    settings = config_from({**(read_document(source) if source else {}), **options}, str(source or "the command line"))
+    settings = config_from({**(read_settings(source) if source else {}), **options}, str(source or "the command line"))
     if not (model or settings.init or trust or is_trusted(settings.model)):
         raise ConfigurationError(
             f"Expected --model or --trust to import and run {settings.model!r}, which {source} names"

@@ -28,7 +28,7 @@ __all__ = ["Series", "page"]
 
 _FILES = "page_files"
 _SCRIPTS = ("charts.js", "threshold.js", "tables.js")
-_FILTERS = ("percent", "decimal", "count", "points", "pairs", "plain", "lowest_auroc")
+_FILTERS = ("percent", "decimal", "count", "points", "pairs", "in_words", "lowest_auroc")
 _IMAGES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
 
 

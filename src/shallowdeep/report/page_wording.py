@@ -87,10 +87,10 @@ def _pairs(block: Mapping[str, object], prefix: str) -> Iterator[tuple[str, str]
         if isinstance(value, Mapping):
             yield from _pairs(value, name)
         elif value not in (None, "", [], ()):
-            yield name, plain(value)
+            yield name, in_words(value)
 
 
-def plain(value: object) -> str:
+def in_words(value: object) -> str:
     """Return any value of a document as text."""
     if value is None:
         return NONE
@@ -101,7 +101,7 @@ def plain(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {text}" for name, text in pairs(value))
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(plain(item) for item in value)
+        return ", ".join(in_words(item) for item in value)
     return str(value)
 
 

@@ -130,7 +130,7 @@ _TRAINING: Mapping[str, type] = {
 }  # fmt: skip
 
 
-def read_document(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
     """The table in a TOML file, unchecked.
 
     Raises:
@@ -148,7 +148,7 @@ def read_config(path: Path) -> TrainConfig:
     Raises:
         ConfigurationError: not TOML, an unknown key, or a value of the wrong type.
     """
-    return config_from(read_document(path), str(path))
+    return config_from(read_settings(path), str(path))
 
 
 def exit_fractions(text: str) -> tuple[float, ...]:

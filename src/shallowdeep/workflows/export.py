@@ -8,6 +8,7 @@ from typing import Any
 
 from shallowdeep.artifacts import CONFIG, POLICY
 from shallowdeep.checkpoint import load, read_manifest
+from shallowdeep.context import RunContext
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.abstention import CONFUSION
 from shallowdeep.exits.policy_file import read_policy
@@ -70,7 +71,7 @@ def export_run(
     policy: Path | None = None,
     static: bool = True,
     overwrite: bool = False,
-    trust: bool = False,
+    context: RunContext,
 ) -> Bundle:
     """Write the bundle of a run and its policy.
 
@@ -81,7 +82,7 @@ def export_run(
         policy: a policy file; the run's own when None.
         static: write the unmodified backbone too.
         overwrite: replace a bundle that is there.
-        trust: let the run's manifest name code to run.
+        context: whether the run's manifest may name code to run.
 
     Raises:
         ShallowDeepError: the run or the policy cannot be read or do not go together, or the bundle cannot be written.
@@ -96,7 +97,7 @@ def export_run(
         raise ConfigurationError(
             f"Expected statistics of confusion in {run} for a policy that abstains by it; `calibrate` makes them"
         )
-    network = load(run, trust=trust)
+    network = load(run, trust=context.trust)
     origin = Origin(_trained_on(run), statistics)
     return write_bundle(network, chosen, directory, backend, origin, static=static, overwrite=overwrite)
 
