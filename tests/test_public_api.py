@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
@@ -16,12 +17,50 @@ NAMES = [
 ]  # fmt: skip
 
 
+PARAMETERS = {  # by name after the star
+    "analyze": "predictions * tune statistics class_names exit_names resamples seed",
+    "build": "name * num_classes image_size pretrained",
+    "calibrate": (
+        "predictions * max_accuracy_loss budget threshold certify confidence risk signal fallback max_relative_cost "
+        "temperatures abstain statistics seed"
+    ),
+    "convert": "backbone example_input * recipe fractions heads cascaded minimum_gap",
+    "decide": "policy logits costs",
+    "exit_loss": "logits labels weights",
+    "export": "network policy directory * backend statistics static overwrite",
+    "fit": (
+        "network train_loader * recipe epochs tune_loader trained preset optimizer learning_rate exit_weight "
+        "equilibrium distillation seed precision directory progress"
+    ),
+    "load": "path * backbone trust",
+    "load_dataset": (
+        "name_or_path * image_size seed calibration_fraction test_fraction skip_bad_images memory_budget preprocessing "
+        "progress"
+    ),
+    "predict_exits": "network loader * precision progress",
+    "read_bundle": "path",
+    "save": "network directory architecture * dtype",
+}
+
+
 def test_public_names_are_frozen() -> None:
     """These names, and no others, are public; each can be had, and `dir` shows it."""
     assert shallowdeep.__all__ == NAMES
     for name in NAMES:
         assert getattr(shallowdeep, name).__name__ == name
         assert name in dir(shallowdeep)
+
+
+def test_public_parameters_are_frozen() -> None:
+    """Those of every public function, in order, and which are given by name alone."""
+    functions = {name: getattr(shallowdeep, name) for name in NAMES if inspect.isfunction(getattr(shallowdeep, name))}
+    found = {}
+    for name, function in functions.items():
+        parameters = inspect.signature(function).parameters.values()
+        named = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+        placed = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
+        found[name] = " ".join([*placed, *(["*", *named] if named else [])])
+    assert found == PARAMETERS
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
