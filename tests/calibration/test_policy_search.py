@@ -129,7 +129,8 @@ def test_too_few_samples_are_refused_with_the_size_needed() -> None:
     tune = pool(100)
     for risk, needed in (("disagreement", 299), ("accuracy-gap", 356)):
         with pytest.raises(
-            ConfigurationError, match=f"at least {needed} certify samples.*got {needed - 1}; hold out more; 1.1 % can"
+            ConfigurationError,
+            match=f"at least {needed} certify samples.*got {needed - 1}; hold out more; a loss of at most 1.1 % can",
         ):
             within_loss(tune, pool(needed - 1, seed=1), NONE, loss=EPS, risk=risk)
 
