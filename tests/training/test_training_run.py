@@ -114,8 +114,8 @@ def test_no_room_for_a_cache_trains_through_the_backbone(shell: Shell, trained: 
     assert "Caching 3 of 5 augmented views: more do not fit" in errors
 
 
-def test_test_images_are_never_read(trained: Training, workplace: Path) -> None:
-    """A training goes through although no image of the test part can be decoded."""
+def test_test_images_are_never_decoded(trained: Training, workplace: Path) -> None:
+    """A training goes through although no image of the test part can be; their bytes are fingerprinted alone."""
     for path in (workplace / "images" / "test").rglob("*.png"):
         path.write_bytes(b"no image")
     trained("run", "--recipe", "joint", "--epochs", 1, "--exits", 2)
