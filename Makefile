@@ -16,12 +16,13 @@ docs: $(VENV)/installed-dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(BIN)/python:
-	scripts/make-venv $(PYTHON) $(VENV)
+	@echo 'Making a virtual environment in $(VENV)' >&2
+	@scripts/make-venv $(PYTHON) $(VENV)
 
 $(VENV)/installed-demo: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[zoo,report]'
+	@scripts/install $(VENV) zoo,report
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@scripts/install $(VENV) dev
 	touch $@ $(VENV)/installed-demo

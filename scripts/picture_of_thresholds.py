@@ -103,9 +103,7 @@ def read_story(run: Path) -> Story:
     objective = Objective(max_accuracy_loss=LOSS)
     calibration = calibrate_predictions(objective, tune, certify)
     found = candidates(tune, calibration.base, [to_numpy(tune.labels)])
-    sequence = sequence_to_test(
-        found, tune, risk=objective.risk, eps=LOSS, delta=1 - objective.confidence, samples=certify.samples
-    )
+    sequence = sequence_to_test(found, tune, risk=objective.risk, samples=certify.samples)
     train = len(load_dataset(DATA, image_size=32, calibration_fraction=FRACTION, seed=SEED).train)
     return Story(train, tune, certify, test, objective, found, sequence, calibration.policy)
 

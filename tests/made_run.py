@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.conftest import NETWORKS, write_images
 
+from shallowdeep.artifacts import CONFIG
 from shallowdeep.context import RunContext
-from shallowdeep.runs.config import TrainConfig
+from shallowdeep.runs.config import TrainConfig, read_config, write_config
 from shallowdeep.workflows.train import train_run
 
 TRUSTING = RunContext(trust=True)
@@ -38,4 +40,6 @@ def kept_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made_run(workplace: Path, kept_run: Path) -> Path:
     """`run` in the working directory: two internal classifiers, two epochs, half of the images held out."""
     shutil.copytree(kept_run, workplace / "run")
+    config = replace(read_config(workplace / "run" / CONFIG), data=str(workplace / "images"))
+    write_config(config, workplace / "run")  # as if it had been trained there
     return workplace / "run"

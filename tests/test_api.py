@@ -184,10 +184,10 @@ def test_progress_is_drawn_told_or_kept_quiet(capsys: pytest.CaptureFixture[str]
     network = converted()
     fitted(network, progress=progress)
     assert [(bar.what, bar.total, bar.done, bar.finished) for bar in progress.bars] == [("joint (steps)", 6, 6, True)]
-    assert [line.split(":")[0] for line in progress.said] == ["joint epoch 1", "joint epoch 2"]
+    assert [line.split("  loss ")[0] for line in progress.said] == ["joint epoch 1/2", "joint epoch 2/2"]
     assert capsys.readouterr().err == ""
     fitted(network, progress=True)
-    assert "joint epoch 2: loss" in capsys.readouterr().err
+    assert "joint epoch 2/2  loss" in capsys.readouterr().err
     seen: list[int] = []
     with pytest.warns(DeprecationWarning, match="Expected a Progress, got a function"):
         shallowdeep.predict_exits(network, loader(20), progress=seen.append)

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from shallowdeep.errors import OutputError
-from shallowdeep.files import abandoned, replacing, replacing_together, sha256_of, write_json
+from shallowdeep.files import (
+    abandoned,
+    exclusive,
+    reading,
+    replacing,
+    replacing_together,
+    require_writable,
+    sha256_of,
+    write_json,
+)
 
 
 def fail_with(number: int) -> object:
@@ -72,8 +84,30 @@ def test_a_write_that_fails_is_told_in_one_line(
 def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
     """A path below a file cannot be written, and that is said."""
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="Expected to write"):
-        write_json(tmp_path / "file" / "x.json", {})
+    for path in (tmp_path / "file" / "x.json", tmp_path / "file" / "deeper" / "x.json"):
+        with pytest.raises(OutputError, match=f"^Expected to write {path}, got: {tmp_path}/file is no directory$"):
+            write_json(path, {})
+    with pytest.raises(OutputError, match=r"file is no directory\); --out names another directory$"):
+        require_writable(tmp_path / "file" / "deeper")
+    with pytest.raises(OutputError, match=f"got: {tmp_path}/file is no directory$"), exclusive(tmp_path / "file"):
+        pass
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system in which nobody can make files")
+def test_a_place_where_nothing_can_be_made_is_told() -> None:
+    """Not even by root: the reason is not that something is missing."""
+    with pytest.raises(OutputError, match=r"^Expected to write /proc/x/y\.json, got: nothing can be made in /proc$"):
+        write_json(Path("/proc/x/y.json"), {})
+    with pytest.raises(OutputError, match=r"^Expected to write to /proc/x, .* \(nothing can be made in /proc\)"):
+        require_writable(Path("/proc/x"))
+    with pytest.raises(OutputError, match=r"^Expected to write to /proc, .* \(nothing can be made in /proc\)"):
+        require_writable(Path("/proc"))
+
+
+def test_a_place_that_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
+    """Looking whether it can be written makes nothing."""
+    require_writable(tmp_path / "new" / "deep")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_abandoned_files_are_found(tmp_path: Path) -> None:
@@ -96,3 +130,67 @@ def test_sha256_is_the_standards(tmp_path: Path) -> None:
     """The digest of `abc` is the one in FIPS 180."""
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_readers_share_a_directory_and_a_writer_has_it_alone(tmp_path: Path) -> None:
+    """Two may read; who wants to write is told whether another reads or writes, and who reads that another writes."""
+    told = pytest.raises(OutputError, match="got another that is reading it just now")
+    with reading(tmp_path), reading(tmp_path), told, exclusive(tmp_path):
+        pass
+    with exclusive(tmp_path):
+        for lock in (reading, exclusive):
+            with pytest.raises(OutputError, match="got another that is writing to it just now"), lock(tmp_path):
+                pass
+    with exclusive(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_directory_is_read_unlocked(tmp_path: Path) -> None:
+    """Nothing is made where there is nothing; a file is no run."""
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "none", tmp_path / "file"):
+        with reading(path):
+            pass
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no locks, nothing is locked; another failure is told."""
+    monkeypatch.setattr("fcntl.flock", fail_with(errno.ENOLCK))
+    with exclusive(tmp_path), reading(tmp_path):
+        pass
+    monkeypatch.setattr("fcntl.flock", fail_with(errno.EIO))
+    with pytest.raises(OutputError, match="Expected to write"), exclusive(tmp_path):
+        pass
+
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from shallowdeep.files import exclusive
+with exclusive(Path(sys.argv[1])):
+    worker = os.fork()
+    if worker:
+        print(worker, flush=True)
+    time.sleep(120)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+def test_a_killed_process_gives_its_directory_back_though_its_worker_lives(tmp_path: Path) -> None:
+    """The lock ends with the process that took it: a forked worker does not keep it."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        worker = int(holder.stdout.readline())
+        try:
+            with pytest.raises(OutputError, match="writing to it just now"), exclusive(tmp_path):
+                pass
+            holder.kill()
+            holder.wait()
+            os.kill(worker, 0)  # it lives
+            with exclusive(tmp_path):
+                pass
+        finally:
+            os.kill(worker, signal.SIGKILL)

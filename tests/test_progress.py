@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from io import StringIO
 
 import pytest
 from rich.console import Console
 from tests.recorder import Recorder
 
-from shallowdeep.progress import SILENT, TerminalProgress, shown
+from shallowdeep.progress import LOADING, SILENT, TerminalProgress, shown
 
 
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> tuple[TerminalProgress, StringIO]:
@@ -69,3 +70,40 @@ def test_users_choose_bars_silence_or_their_own() -> None:
         assert isinstance(drawn, TerminalProgress)
         assert silent is SILENT
         assert given is own
+
+
+class Terminal(StringIO):
+    """A string that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """It is."""
+        return True
+
+
+@pytest.mark.parametrize("first", ["a bar", "a message"])
+def test_a_note_stands_until_something_else_is_told(monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+    """On a terminal it is erased once, by whatever comes first."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    LOADING.show("Loading ...")
+    with TerminalProgress() as progress:
+        assert screen.getvalue() == "Loading ..."  # nothing is to be told yet
+        if first == "a bar":
+            progress.start("reading", "images", 2)
+        else:
+            progress.say("hello")
+    after = screen.getvalue().removeprefix("Loading ...")
+    assert after.startswith("\r\x1b[2K")
+    LOADING.clear()
+    assert screen.getvalue() == f"Loading ...{after}"  # once is enough
+
+
+def test_elsewhere_the_note_is_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A log has it once; other processes than the first have none."""
+    LOADING.show("Loading ...")
+    LOADING.clear()
+    assert capsys.readouterr().err == "Loading ...\n"
+    monkeypatch.setenv("RANK", "1")
+    LOADING.show("Loading ...")
+    assert capsys.readouterr().err == ""

@@ -12,8 +12,8 @@ import shallowdeep
 
 NAMES = [
     "Architecture", "Batches", "ConfusionStatistics", "EarlyExitEngine", "ExitGuard", "ExitPredictions", "Findings",
-    "Policy", "Preprocessing", "ShallowDeepError", "ShallowDeepNetwork", "analyze", "build", "calibrate", "convert",
-    "decide", "exit_loss", "export", "fit", "load", "load_dataset", "predict_exits", "read_bundle", "save",
+    "ImageRules", "Policy", "Preprocessing", "ShallowDeepError", "ShallowDeepNetwork", "analyze", "build", "calibrate",
+    "convert", "decide", "exit_loss", "export", "fit", "load", "load_dataset", "predict_exits", "read_bundle", "save",
 ]  # fmt: skip
 
 
@@ -35,10 +35,10 @@ PARAMETERS = {  # by name after the star
     "load": "path * backbone trust",
     "load_dataset": (
         "name_or_path * image_size seed calibration_fraction test_fraction skip_bad_images memory_budget preprocessing "
-        "progress"
+        "rules progress"
     ),
     "predict_exits": "network loader * precision progress",
-    "read_bundle": "path",
+    "read_bundle": "path * static",
     "save": "network directory architecture * dtype",
 }
 
@@ -49,6 +49,13 @@ def test_public_names_are_frozen() -> None:
     for name in NAMES:
         assert getattr(shallowdeep, name).__name__ == name
         assert name in dir(shallowdeep)
+
+
+def test_parameters_of_an_engines_call_are_frozen() -> None:
+    """Images, and what is told of them."""
+    call = inspect.signature(shallowdeep.EarlyExitEngine.__call__).parameters
+    assert list(call) == ["self", "images", "probabilities"]
+    assert call["probabilities"].kind is inspect.Parameter.KEYWORD_ONLY
 
 
 def test_public_parameters_are_frozen() -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shallowdeep.api import analyze, calibrate, convert, export, fit, predict_exits
     from shallowdeep.checkpoint import load
     from shallowdeep.data.batches import Batches
+    from shallowdeep.data.image_rules import ImageRules
     from shallowdeep.data.load import load_dataset
     from shallowdeep.data.preprocessing import Preprocessing
     from shallowdeep.errors import ShallowDeepError
@@ -45,6 +46,7 @@ _HOMES = {
     "ExitGuard": "security.exit_guard",
     "ExitPredictions": "exits.predictions",
     "Findings": "analysis.findings",
+    "ImageRules": "data.image_rules",
     "Policy": "exits.policy",
     "Preprocessing": "data.preprocessing",
     "ShallowDeepError": "errors",
@@ -73,6 +75,7 @@ __all__ = [
     "ExitGuard",
     "ExitPredictions",
     "Findings",
+    "ImageRules",
     "Policy",
     "Preprocessing",
     "ShallowDeepError",

@@ -18,6 +18,13 @@ TRAINING_STATE = "training.safetensors"
 """What a killed training goes on from."""
 CACHES = "features-*"
 """Pattern of the feature caches."""
+TENSORBOARD = "tensorboard"
+"""Folder of the event files that TensorBoard reads."""
+EVENT_FILES = f"{TENSORBOARD}/events.out.tfevents.*"
+"""Pattern of these files."""
+
+SKIPPED = "skipped.txt"
+"""Names of the images that were left out, since they could not be decoded."""
 
 # What the commands find in a run.
 PREDICTIONS = "predictions"
@@ -43,6 +50,7 @@ RESULTS = (
     "report-*.png",
     "report-*.svg",
     "audit-*.json",
+    SKIPPED,
     f"{PREDICTIONS}/*.npz",
 )
 """Patterns of all that is found with one set of weights, and goes with them."""

@@ -43,6 +43,8 @@ class Manifest:
         preprocessing: how image files become input; None for a network made from Python without it.
         input_shape: (C, H, W) of its images.
         weights: ``file``, ``bytes``, ``sha256`` and ``dtype`` of the weights file.
+        data: what it was trained on: ``fingerprint`` of the split, and the settings that it follows from; empty for
+            networks made from Python, and in older manifests.
     """
 
     model: Architecture
@@ -52,6 +54,7 @@ class Manifest:
     preprocessing: Preprocessing | None
     input_shape: tuple[int, ...]
     weights: Mapping[str, Any]
+    data: Mapping[str, Any]
 
 
 def read_manifest(directory: Path | str) -> Manifest:
@@ -75,6 +78,7 @@ def read_manifest(directory: Path | str) -> Manifest:
             preprocessing=preprocessing,
             input_shape=input_shape_from(document, preprocessing),
             weights={key: document["weights"][key] for key in ("bytes", "sha256")},
+            data=dict(document.get("data", {})),
         )
     except (KeyError, TypeError, ValueError, ConfigurationError) as error:
         raise CheckpointError(

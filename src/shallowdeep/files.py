@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,11 @@ from shallowdeep.errors import OutputError
 if sys.platform != "win32":
     import fcntl
 
+_REFUSED = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)  # what making a file or folder may end with
 _TOKEN_BYTES = 4  # eight hexadecimal digits tell a temporary file's writers apart
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)  # of file systems that know none
+_LOCKS: set[int] = set()
+"""Descriptors of the locks that this process has."""
 
 
 @contextmanager
@@ -73,21 +78,49 @@ def abandoned(path: Path) -> list[Path]:
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """The one-line error for a failed write to ``path``."""
-    reason = "no space left on the disk" if error.errno == errno.ENOSPC else (error.strerror or str(error))
-    return OutputError(f"Expected to write {path}, got: {reason}")
+    return OutputError(f"Expected to write {path}, got: {_obstacle(path, error)}")
+
+
+def _obstacle(path: Path, error: OSError) -> str:
+    """What stands in the way of a write to ``path``."""
+    if error.errno == errno.ENOSPC:
+        return "no space left on the disk"
+    reason = error.strerror or str(error)
+    existing = _nearest(path)
+    if not existing.is_dir() and (existing != path.absolute() or isinstance(error, FileExistsError)):
+        return f"{existing} is no directory"
+    if error.errno in _REFUSED:  # of a parent that is there, such as /proc, "no such file" would mislead
+        place = existing if existing.is_dir() else existing.parent
+        told = "" if error.errno == errno.ENOENT else f"{reason}: "
+        return f"{told}nothing can be made in {place}"
+    return reason
+
+
+def _nearest(path: Path) -> Path:
+    """``path``, or the nearest folder above it that exists."""
+    return next(place for place in (path.absolute(), *path.absolute().parents) if _exists(place))
+
+
+def _exists(path: Path) -> bool:
+    """Whether a path is there as far as this user can see."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 @contextmanager
 def exclusive(directory: Path) -> Iterator[None]:
     """Keep a directory for this process while the block runs; whatever ends the process gives it back.
 
-    The directory itself is locked, so that no file stays behind. Nothing is locked on Windows.
+    The directory itself is locked, so that no file stays behind. Nothing is locked on Windows, nor where the file
+    system has no locks.
 
     Args:
         directory: made if need be; one that was made and stays empty goes again.
 
     Raises:
-        OutputError: another process has it, or it cannot be written.
+        OutputError: another process has it or reads it, or it cannot be written.
     """
     made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     try:
@@ -95,12 +128,45 @@ def exclusive(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise cannot_write(directory, error) from error
     try:
-        with _locked(directory):
+        with _locked(directory, shared=False):
             yield
     finally:
         with suppress(OSError):  # the first that is not empty ends it
             for folder in made:
                 folder.rmdir()
+
+
+@contextmanager
+def reading(directory: Path) -> Iterator[None]:
+    """Keep a directory from being replaced while the block runs: any number read it, none has it `exclusive`.
+
+    Nothing is written, so that a read-only directory will do. A path that is no directory is not locked.
+
+    Raises:
+        OutputError: another process has it, such as a training.
+    """
+    if directory.is_dir():
+        with _locked(directory, shared=True):
+            yield
+    else:
+        yield
+
+
+def require_writable(directory: Path) -> None:
+    """Refuse, before any work is done, a directory that cannot be written or made.
+
+    Raises:
+        OutputError: naming it.
+    """
+    existing = _nearest(directory)
+    try:
+        with tempfile.TemporaryFile(dir=existing):  # not even root writes to /proc, whatever os.access says
+            pass
+    except OSError as error:
+        obstacle = _obstacle(existing / "file", error)
+        raise OutputError(
+            f"Expected to write to {directory}, which may not be written ({obstacle}); --out names another directory"
+        ) from error
 
 
 @contextmanager
@@ -121,20 +187,67 @@ def workshop(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    if sys.platform == "win32":
+def _locked(directory: Path, *, shared: bool) -> Iterator[None]:
+    handle = _opened(directory, shared=shared)
+    if handle is None:
         yield
         return
-    handle = os.open(directory, os.O_RDONLY)
+    _LOCKS.add(handle)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(handle, directory, shared=shared)
         yield
-    except BlockingIOError as error:
-        raise OutputError(
-            f"Expected {directory} for one process at a time, got another that is writing to it just now"
-        ) from error
     finally:
+        if handle in _LOCKS:  # a forked worker has none
+            _LOCKS.remove(handle)
+            os.close(handle)
+
+
+def _opened(directory: Path, *, shared: bool) -> int | None:
+    """The descriptor of a directory to lock; None where nothing can be locked."""
+    if sys.platform == "win32":
+        return None
+    try:
+        return os.open(directory, os.O_RDONLY)
+    except OSError as error:
+        if shared:  # a directory that may be entered and not listed is read all the same
+            return None
+        raise cannot_write(directory, error) from error
+
+
+def _take(handle: int, directory: Path, *, shared: bool) -> None:
+    """Lock an open directory, or tell who has it."""
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        written = shared or not _readable(handle)
+        doing = "writing to it" if written else "reading it"
+        raise OutputError(
+            f"Expected {directory} for one process at a time, got another that is {doing} just now; try again when it "
+            "has ended"
+        ) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise cannot_write(directory, error) from error
+
+
+def _readable(handle: int) -> bool:
+    """Whether a directory that cannot be had alone can be had together with others."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _forget_locks() -> None:
+    """Close the locks of the parent in a forked worker, which would keep them when the parent is killed."""
+    for handle in _LOCKS:
         os.close(handle)
+    _LOCKS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)
 
 
 def write_json(path: Path, document: Any) -> None:  # noqa: ANN401 - any JSON value

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_limit: dict[str, int] = {}  # what `use_threads` was told
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,21 @@ class Machine:
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use: what `use_threads` said, or all that the system grants."""
+    granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _limit.get("threads", granted)
+
+
+def use_threads(count: int) -> None:
+    """Compute with so many threads from now on: torch, runtimes, decoding, and processes that are started.
+
+    Args:
+        count: at least 1.
+    """
+    _limit["threads"] = count
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(count)))  # read by what is not loaded yet
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
 
 
 def this_machine(threads: int, gpu: str | None = None) -> Machine:

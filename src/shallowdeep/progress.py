@@ -7,6 +7,7 @@ bar.advance(250)
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 SECONDS_BETWEEN_LINES = 60.0  # of progress, where no bar can be drawn
+_ERASE_LINE = "\r\x1b[2K"
 
 
 class Bar(Protocol):
@@ -79,6 +81,32 @@ def first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+class TransientNote:
+    """A line on standard error that stands until something else is said; where that is no terminal it stays."""
+
+    def __init__(self) -> None:
+        self._stands = False
+
+    def show(self, text: str) -> None:
+        """Write the line."""
+        if not first_process():
+            return
+        self._stands = sys.stderr.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
+        sys.stderr.write(text if self._stands else f"{text}\n")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Erase the line if it stands on a terminal; what comes next is written in its place."""
+        if self._stands:
+            self._stands = False
+            sys.stderr.write(_ERASE_LINE)
+            sys.stderr.flush()
+
+
+LOADING = TransientNote()
+"""Says that a command is being loaded, until the first progress, message or result."""
+
+
 class TerminalProgress:
     """Bars with the time left on standard error; a context manager.
 
@@ -98,6 +126,7 @@ class TerminalProgress:
 
         self.console: Console = Console(stderr=True, highlight=False)
         self._visible = first_process()
+        self._entered = False
         self._spoke = time.monotonic()
         self._drawing = Drawing(
             TextColumn("{task.description}"),
@@ -113,20 +142,26 @@ class TerminalProgress:
         )
 
     def __enter__(self) -> Self:
-        self._drawing.start()
+        self._entered = True
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._drawing.stop()
+        self._entered = False
+        if self._drawing.live.is_started:
+            self._drawing.stop()
 
     def start(self, what: str, unit: str, total: int | None, done: int = 0) -> Bar:
         """Draw a bar until it is finished."""
+        if self._entered and not self._drawing.live.is_started:  # until then it is told that the command is loaded
+            LOADING.clear()
+            self._drawing.start()
         task = self._drawing.add_task(f"{what} ({unit})", total=total, completed=done, note="")
         return _DrawnBar(self, task)
 
     def say(self, message: str) -> None:
         """Print a line above the bars."""
         if self._visible:
+            LOADING.clear()
             self.console.print(message, soft_wrap=True)
 
     def update(self, task: TaskID, count: int, note: str) -> None:

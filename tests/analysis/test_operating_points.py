@@ -7,7 +7,7 @@ from math import log
 import numpy as np
 import pytest
 
-from shallowdeep.analysis.operating_points import OperatingPoint, operating_points
+from shallowdeep.analysis.operating_points import OperatingPoint, by_threshold, operating_points
 from shallowdeep.errors import DataError
 from shallowdeep.exits.predictions import ExitPredictions
 
@@ -53,3 +53,12 @@ def test_splits_of_two_networks_are_refused() -> None:
     other = ExitPredictions(TEST.logits, TEST.labels, np.array([0.3, 1.0]))
     with pytest.raises(DataError, match="Expected two splits from one network"):
         operating_points(TUNE, other)
+
+
+def test_rules_that_choose_one_threshold_stand_together() -> None:
+    """Points come once, in the order of their first rules; those that no threshold fits stand together too."""
+    points = [OperatingPoint("a", None), OperatingPoint("b", 0.6, 0.9), OperatingPoint("c", 0.5, 0.8)]
+    again = [OperatingPoint("d", 0.6, 0.9), OperatingPoint("e", None)]
+    assert by_threshold([*points, *again]) == [
+        (points[0], ("a", "e")), (points[1], ("b", "d")), (points[2], ("c",)),
+    ]  # fmt: skip

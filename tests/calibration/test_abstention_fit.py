@@ -73,6 +73,34 @@ def test_it_answers_almost_as_much_as_may_be_answered() -> None:
     assert answers_given(POLICY, drawn(100, generator)).answered_share == 1.0
 
 
+def test_a_laxer_error_rate_never_withholds_more() -> None:
+    """Over 60 draws of tune and certify, small ones: the share answered on certify never falls, nor is one refused."""
+    generator = np.random.default_rng(4)
+    for _ in range(60):
+        tune, certify = drawn(100, generator), drawn(200, generator)
+        shares = []
+        for error_rate in (0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3):
+            try:
+                found = with_abstention(POLICY, tune, certify, error_rate=error_rate, confidence=CONFIDENCE)
+                shares.append(answers_given(found, certify).answered_share)
+            except ConfigurationError:
+                shares.append(0.0)
+        assert shares == sorted(shares)
+        assert shares[-1] > 0
+
+
+def test_an_indicator_that_tells_nothing_is_not_taken() -> None:
+    """Where all leave at the first exit, nothing is confused."""
+    generator = np.random.default_rng(5)
+    tune, certify = drawn(200, generator), drawn(400, generator)
+    for split in (tune, certify):
+        split.doubts["confusion"][:] = -np.inf
+        split.doubts["confidence"][:] = 1 - split.doubts["confidence"]  # worse than chance
+    found = with_abstention(POLICY, tune, certify, error_rate=0.4, confidence=CONFIDENCE).abstention
+    assert found is not None
+    assert found.indicator == "confidence"
+
+
 def test_what_cannot_be_promised_is_refused() -> None:
     """Too few samples, an error rate that nothing keeps, values out of range."""
     generator = np.random.default_rng(2)

@@ -2,94 +2,105 @@
 
 from __future__ import annotations
 
-from math import log, pi, sqrt
+from itertools import pairwise
+from math import log
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.special import ndtri
-from scipy.stats import binom
+from scipy.stats import beta, binom, multinomial
 
+from shallowdeep.calibration.gap_test import gap_p_value
 from shallowdeep.calibration.risk import (
     RISKS,
-    betting_p_value,
-    betting_p_values,
     binomial_p_value,
+    gap_p_values,
     last_passing,
     least_loss,
     p_values,
     samples_needed,
 )
-from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError, DataError, UnknownNameError
 
 EPS, DELTA = 0.01, 0.05
 
 
-def draws(count: int, samples: int, gap: float, disagreement: float, seed: int = 0) -> NDArray[np.int8]:
-    """Losses (count, samples) of mean ``gap``, a share ``disagreement`` of them not 0."""
-    uniform = np.random.default_rng(seed).random((count, samples))
-    worse, better = (disagreement + gap) / 2, (disagreement - gap) / 2
-    losses: NDArray[np.int8] = (uniform < worse).astype(np.int8) - (uniform > 1 - better).astype(np.int8)
-    return losses
+def probabilities(samples: int, gap: float, changed: float, most: int) -> NDArray[np.float64]:
+    """Probability of each (worse, better) up to ``most`` of both; the mean is ``gap``, ``changed`` are not 0."""
+    shares = [(changed + gap) / 2, (changed - gap) / 2, 1 - changed]
+    counts = np.stack(np.meshgrid(np.arange(most + 1), np.arange(most + 1), indexing="ij"), axis=-1)
+    rest = samples - counts.sum(axis=-1, keepdims=True)
+    found: NDArray[np.float64] = multinomial(samples, shares).pmf(np.concatenate([counts, rest], axis=-1))
+    return found
 
 
-def slow_p_value(losses: list[int], eps: float, delta: float) -> float:
-    """The same game, one sample at a time."""
-    samples = len(losses)
-    changes = {i * samples // 200 for i in range(200)}
-    wealth = richest = 1.0
-    stake = 0.0
-    for i, loss in enumerate(losses):
-        if i in changes:
-            before = losses[:i]
-            squares = 30 * 3 * eps + sum(x * x for x in before) - (sum(before) ** 2 / i if i else 0.0)
-            variance = squares / (30 + i)
-            goal = 1 / delta
-            while richest >= goal:
-                goal /= delta
-            d = float(ndtri(wealth / goal))
-            density = np.exp(-d * d / 2) / sqrt(2 * pi)
-            stake = min(density * goal / wealth / sqrt((samples - i) * variance), 0.9 / (1 - eps))
-        wealth *= 1 + stake * (eps - loss)
-        richest = max(richest, wealth)
-    return 1 / richest
+def losses(worse: int, better: int, samples: int) -> NDArray[np.int8]:
+    """Losses (1, samples): so many are 1, so many -1."""
+    values = np.zeros((1, samples), dtype=np.int8)
+    values[0, :worse], values[0, worse : worse + better] = 1, -1
+    return values
 
 
-@pytest.mark.parametrize(("samples", "gap", "disagreement"), [(150, 0.0, 0.1), (700, -0.01, 0.05), (1501, 0.0, 0.01)])
-def test_betting_agrees_with_a_slow_loop(samples: int, gap: float, disagreement: float) -> None:
-    """Many settings at once give what one sample at a time gives."""
-    losses = draws(6, samples, gap, disagreement)
-    expected = [slow_p_value(row, 0.02, DELTA) for row in losses.tolist()]
-    assert betting_p_values(losses, 0.02, DELTA) == pytest.approx(expected, rel=1e-9)
+def passing_share(samples: int, gap: float, changed: float, eps: float, *, most: int) -> float:
+    """The exact probability that the gap's test passes: summed over all outcomes."""
+    weights = probabilities(samples, gap, changed, most)
+    passed = 0.0
+    for worse, better in zip(*np.nonzero(weights > 1e-9), strict=True):
+        if gap_p_value(int(worse), int(better), samples, eps, DELTA) <= DELTA:
+            passed += float(weights[worse, better])
+    return passed
 
 
-def test_betting_looks_in_seeded_order() -> None:
-    """One setting is shuffled by the seed; another seed gives another, equally valid, p-value."""
-    losses = draws(1, 500, 0.0, 0.05)[0]
-    shuffled = losses[seeded_order(500, 7)]
-    assert betting_p_value(losses, EPS, DELTA, 7) == betting_p_values(shuffled[None], EPS, DELTA)[0]
-    assert betting_p_value(losses, EPS, DELTA, 7) != betting_p_value(losses, EPS, DELTA, 8)
-
-
-@pytest.mark.parametrize(("samples", "disagreement"), [(400, 0.012), (3333, 0.01), (3333, 0.04), (3333, 0.3)])
-def test_a_risk_above_eps_seldom_passes(samples: int, disagreement: float) -> None:
-    """At a true gap of eps, the worst there is, at most delta of the draws pass (three standard errors allowed)."""
-    count = 2000
-    passed = (betting_p_values(draws(count, samples, EPS, disagreement), EPS, DELTA) <= DELTA).mean()
-    assert passed <= DELTA + 3 * sqrt(DELTA * (1 - DELTA) / count)
+@pytest.mark.parametrize(("worse", "better"), [(0, 0), (0, 2), (1, 0), (1, 3), (3, 1), (4, 4), (12, 0)])
+def test_the_gap_s_p_value_is_the_largest_over_plausible_shares(worse: int, better: int) -> None:
+    """Against all outcomes of 12 samples, their probabilities summed for 2,000 shares of losses that are not 0."""
+    samples, eps, missed = 12, 0.1, 0.02 * DELTA
+    changed = worse + better
+    most = 1.0 if changed == samples else float(beta.ppf(1 - missed, changed + 1, samples - changed))
+    up, down = np.meshgrid(np.arange(samples + 1), np.arange(samples + 1), indexing="ij")
+    bound = up - down + 1.645 * np.sqrt(up + down + 1)
+    seen = bound[worse, better]
+    each = [
+        float(probabilities(samples, eps, share, samples)[(bound <= seen + 1e-9) & (up + down <= samples)].sum())
+        for share in np.linspace(eps, min(most, 1 - 1e-9), 2000)
+    ]
+    assert gap_p_value(worse, better, samples, eps, DELTA) == pytest.approx(min(1.0, max(each) + missed), abs=2e-5)
 
 
 @pytest.mark.parametrize(
-    ("samples", "gap", "disagreement", "at_least"),
-    [(3333, 0.0, 0.04, 0.79), (3333, 0.002, 0.018, 0.85), (5000, 0.0, 0.04, 0.90), (5000, 0.002, 0.018, 0.96)],
+    ("samples", "changed", "most"), [(400, 0.01, 30), (400, 0.012, 30), (400, 0.05, 60), (1000, 0.03, 80)]
 )
-def test_betting_passes_at_least_as_often_as_the_plain_stakes(
-    samples: int, gap: float, disagreement: float, at_least: float
-) -> None:
-    """Pass rates of the published stakes, computed once: those of stakes that do not look at the wealth."""
-    passed = (betting_p_values(draws(1000, samples, gap, disagreement), EPS, DELTA) <= DELTA).mean()
-    assert passed >= at_least
+def test_a_gap_above_eps_passes_as_rarely_as_it_says(samples: int, changed: float, most: int) -> None:
+    """At a true gap of eps, the worst there is, the exact probability of passing is at most delta, not far below."""
+    share = passing_share(samples, EPS, changed, EPS, most=most)
+    assert DELTA / 4 < share <= DELTA
+
+
+@pytest.mark.parametrize(
+    ("samples", "gap", "changed", "eps", "at_least"),
+    [(267, 0.0, 0.01, 0.02, 0.8), (400, 0.0, 0.01, 0.01, 0.45), (1000, 0.002, 0.01, 0.01, 0.68)],
+)
+def test_a_small_gap_passes_often(samples: int, gap: float, changed: float, eps: float, at_least: float) -> None:
+    """Where a test by betting passes 42, 22 and 52 % of draws."""
+    assert passing_share(samples, gap, changed, eps, most=40) >= at_least
+
+
+def test_what_passes_at_one_eps_passes_at_every_larger_one() -> None:
+    """P-values of both tests fall as eps rises, so a looser promise admits what a stricter one does."""
+    steps = np.linspace(0.005, 0.2, 40)
+    for worse, better, samples in ((0, 0, 300), (3, 1, 400), (9, 14, 800), (40, 30, 3333), (5, 0, 60)):
+        values = [gap_p_value(worse, better, samples, float(eps), DELTA) for eps in steps]
+        assert all(after <= before + 1e-12 for before, after in pairwise(values))
+        values = [binomial_p_value(np.abs(losses(worse, better, samples)[0]), float(eps)) for eps in steps]
+        assert all(after <= before for before, after in pairwise(values))
+
+
+def test_many_settings_give_what_each_gives() -> None:
+    """Losses are counted in each row, whatever their order."""
+    rows = np.concatenate([losses(2, 1, 500), losses(0, 4, 500)[:, ::-1]])
+    expected = [gap_p_value(2, 1, 500, EPS, DELTA), gap_p_value(0, 4, 500, EPS, DELTA)]
+    assert gap_p_values(rows, EPS, DELTA).tolist() == expected
 
 
 def test_the_binomial_test_is_exact() -> None:
@@ -103,9 +114,9 @@ def test_the_binomial_test_is_exact() -> None:
 
 
 def test_sizes_needed() -> None:
-    """299 samples without a loss for eps 1 %, delta .05; betting needs a few more; one fewer fails."""
+    """299 samples without a loss for eps 1 %, delta .05; the signed gap takes a few more; one fewer fails."""
     assert samples_needed("disagreement", EPS, DELTA) == 299
-    assert samples_needed("accuracy-gap", EPS, DELTA) == 356
+    assert samples_needed("accuracy-gap", EPS, DELTA) == 301
     for risk in RISKS:
         for eps, delta in ((0.01, 0.05), (0.05, 0.1), (0.3, 0.5)):
             needed = samples_needed(risk, eps, delta)
@@ -142,14 +153,15 @@ def test_bad_input_is_refused() -> None:
     """Levels out of range, other losses and other shapes are told."""
     for eps, delta in ((0.0, 0.05), (1.0, 0.05), (float("nan"), 0.05), (0.01, 0.0), (0.01, 1.0)):
         with pytest.raises(ConfigurationError, match="in \\(0, 1\\)"):
-            betting_p_value([0, 1], eps, delta, 0)
+            gap_p_values([[0, 1]], eps, delta)
     with pytest.raises(DataError, match="Expected losses in"):
         binomial_p_value([0, -1], EPS)
     with pytest.raises(DataError, match="Expected losses in"):
-        betting_p_value([0, 2], EPS, DELTA, 0)
-    for losses in ([[0]], []):
+        gap_p_values([[0, 2]], EPS, DELTA)
+    shapes: list[list[Any]] = [[0], [[]]]
+    for values in shapes:
         with pytest.raises(DataError, match="shape"):
-            betting_p_value(losses, EPS, DELTA, 0)
+            gap_p_values(values, EPS, DELTA)
     with pytest.raises(DataError, match="shape"):
         binomial_p_value([[0]], EPS)
     with pytest.raises(UnknownNameError, match="risk"):

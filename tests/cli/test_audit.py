@@ -360,6 +360,8 @@ def test_quick_refuses_what_it_has_no_use_for(shell: Shell, workplace: Path) -> 
         shell, "audit", "suspects", "--quick", "--clean", "there", "--ic-epochs", 3, "--trust"
     )
     assert "Expected no --skip-bad-images beside" in refused(shell, "audit", "slowdown", "--quick", "--skip-bad-images")
+    (workplace / "run").mkdir()
+    (workplace / "run" / "config.toml").write_text('data = "mnist5k"\n')
     assert "Expected no --out without --quick" in refused(shell, "audit", "slowdown", "run", "--out", "there")
     assert "Expected no --resume without --quick" in refused(shell, "audit", "slowdown", "run", "--resume")
     (workplace / "audit-quick-slowdown" / "victim").mkdir(parents=True)

@@ -143,6 +143,43 @@ def test_an_undecodable_image_is_named(shell: Shell, workplace: Path) -> None:
     assert json.loads(output)["skipped_images"] == 1
 
 
+def test_images_that_are_left_out_are_named(shell: Shell, workplace: Path) -> None:
+    """By every command: on standard error, in the document, and in the run's file; a resumed run knows them too."""
+    bad = [workplace / "images" / "train" / "brick" / f"{number:03}.png" for number in range(1, 60, 3)]
+    bad += [workplace / "images" / "test" / "brick" / "001.png"]
+    for file in bad:
+        file.write_bytes(b"no image")
+    status, output, errors = shell(
+        *TRAIN, "--recipe", "joint", "--exits", 2, "--epochs", 1, "--calibration-fraction", 0.5, "--skip-bad-images",
+        "--json",
+    )  # fmt: skip
+    assert status == 0, errors
+    document = json.loads(output)
+    names = document["skipped_files"]
+    assert len(names) == document["skipped_images"] > 10
+    assert {Path(name).name for name in names} <= {file.name for file in bad}
+    lines = errors.splitlines()
+    assert f"Bad images left out: {len(names)}" in lines
+    assert [line.strip() for line in lines if line.startswith("  images")] == names[:10]
+    assert lines[-1] == f"  and {len(names) - 10} more; run/skipped.txt names all"
+    resumed = shell(*TRAIN, "--recipe", "joint", "--exits", 2, "--epochs", 1, "--calibration-fraction", 0.5,
+                    "--skip-bad-images", "--json", "--resume")  # fmt: skip
+    assert json.loads(resumed[1]) == document
+    for command in (
+        ("evaluate", "run"), ("calibrate", "run", "--threshold", 0.5), ("analyze", "run", "--resamples", 0),
+        ("report", "run", "--resamples", 0, "--images", 0),
+    ):  # fmt: skip
+        status, output, errors = shell(*command, "--trust", "--json")
+        assert status == 0, errors
+        told = json.loads(output)["skipped_files"]
+        assert sum("test" in Path(name).parts for name in told) == 1
+        assert f"Bad images left out: {len(told)}" in errors
+        assert all(f"  {name}" in errors for name in told[:10])
+    kept = Path("run/skipped.txt").read_text().splitlines()
+    assert {line.split("\t")[0] for line in kept} == {"train", "tune", "certify", "test"}
+    assert {Path(line.split("\t")[1]).resolve() for line in kept} == {file.resolve() for file in bad}
+
+
 def test_labels_out_of_range_are_refused(shell: Shell, workplace: Path) -> None:
     """A Parquet file whose labels its class names do not cover is refused."""
     rows = []
@@ -226,8 +263,8 @@ def test_a_disk_that_fills_up_keeps_the_last_state(
     )
     status, _, errors = shell(*arguments)
     assert status == 0
-    assert "joint epoch 1:" not in errors
-    assert "joint epoch 2:" in errors
+    assert "joint epoch 1/" not in errors
+    assert "joint epoch 2/" in errors
 
 
 def test_evaluation_of_what_does_not_fit_is_refused(shell: Shell, trained: Training, workplace: Path) -> None:

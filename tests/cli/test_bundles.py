@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
 import site
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.cli.main import run
 from shallowdeep.data.image import decode_image
 from shallowdeep.data.load import load_dataset
+from shallowdeep.errors import CheckpointError
 from shallowdeep.exits.policy import Policy, decide, shared_threshold
 from shallowdeep.exits.policy_file import write_policy
 from shallowdeep.files import exclusive
@@ -137,6 +140,69 @@ def test_predict_takes_images_of_any_size_and_mode(shell: Shell, bundle: Path, w
     assert "4 images at a mean relative cost of" in output
 
 
+def test_predict_tells_probabilities(shell: Shell, bundle: Path) -> None:
+    """The most probable labels, and those of all classes, at the exit that answered; of more than there are, all."""
+    command = ("predict", bundle, "images/test", "--top", 2, "--probabilities")
+    status, output, errors = shell(*command, "--json")
+    assert (status, errors) == (0, "")
+    document = json.loads(output)
+    assert document["classes"] == ["azure", "brick", "coral"]
+    for answer in document["predictions"]:
+        ranked = sorted(zip(answer["probabilities"], document["classes"], strict=True), reverse=True)
+        assert sum(answer["probabilities"]) == pytest.approx(1, abs=1e-6)
+        assert [(one["probability"], one["label"]) for one in answer["top"]] == ranked[:2]
+        assert answer["label"] == answer["top"][0]["label"]
+        assert answer["confidence"] == pytest.approx(answer["top"][0]["probability"], abs=1e-6)
+    status, output, errors = shell(*command, "--csv")
+    assert (status, errors) == (0, "")
+    for row, answer in zip(csv.DictReader(StringIO(output)), document["predictions"], strict=True):
+        assert (row["file"], row["label"], int(row["exit"])) == (answer["file"], answer["label"], answer["exit"])
+        assert row["label_2"] == answer["top"][1]["label"]
+        assert [float(row[f"probability_{name}"]) for name in document["classes"]] == pytest.approx(
+            answer["probabilities"], abs=1e-6
+        )
+    plain = json.loads(shell("predict", bundle, "images/test", "--json")[1])["predictions"]
+    assert [len(answer["top"]) for answer in plain] == [1] * 12
+    assert {answer["probabilities"] for answer in plain} == {None}
+    most = json.loads(shell("predict", bundle, "images/test", "--top", 9, "--json")[1])["predictions"]
+    assert [len(answer["top"]) for answer in most] == [3] * 12
+    table = " ".join(shell(*command)[1].split())
+    assert all(f"{name} 0." in table for name in document["classes"])
+
+
+def test_csv_leaves_notes_to_standard_error(shell: Shell, bundle: Path) -> None:
+    """Bad images are named there, the exit status is 1; both kinds of output at once are refused."""
+    Path("broken.png").write_bytes(b"no image")
+    status, output, errors = shell("predict", bundle, "images/test", "broken.png", "--csv")
+    assert (status, len(output.splitlines())) == (1, 13)
+    assert output.startswith("file,label,confidence,exit,relative_cost,confusion,forced,abstained\n")
+    assert "broken.png" in errors
+    assert "broken.png" not in output
+    status, output, _ = shell("predict", bundle, "broken.png", "--csv")
+    assert (status, len(output.splitlines())) == (1, 1)
+    assert "Expected --json or --csv, got both" in refused(shell, "predict", bundle, "images/test", "--csv", "--json")
+
+
+def test_predict_needs_no_static_network(shell: Shell, bundle: Path) -> None:
+    """Altered or gone, predict and the engine answer all the same; bench refuses it, and what is run is checked."""
+    command = ("predict", bundle, "images/test", "--json")
+    expected = shell(*command)
+    static = bundle / "static.onnx"
+    good = static.read_bytes()
+    static.write_bytes(bytes([good[0] ^ 1]) + good[1:])
+    assert shell(*command) == expected
+    assert f"Expected the checksum of {static} to be the manifest's" in refused(shell, "bench", bundle)
+    static.unlink()
+    assert shell(*command) == expected
+    assert "Expected static.onnx in bundle, found no such file" in refused(shell, "bench", bundle)
+    assert EarlyExitEngine(bundle)("images/test/azure/000.png").labels.shape == (1,)
+    assert read_bundle(bundle).static == "static.onnx"
+    with pytest.raises(CheckpointError, match=r"Expected static\.onnx in bundle, found no such file"):
+        read_bundle(bundle, static=True)
+    (bundle / "segment-0.onnx").unlink()
+    assert "Expected segment-0.onnx in bundle, found no such file" in refused(shell, *command)
+
+
 def test_empty_folders_and_bad_images_alone(shell: Shell, bundle: Path) -> None:
     """A folder without images is named beside answers; with nothing answered there is no empty table."""
     Path("nothing").mkdir()
@@ -208,6 +274,11 @@ def test_torch_bundles_answer_the_same(shell: Shell, trained: Training) -> None:
     for one, other in zip(*documents, strict=True):
         assert one.pop("confidence") == pytest.approx(other.pop("confidence"), abs=1e-4)
         assert one.pop("relative_cost") == pytest.approx(other.pop("relative_cost"), rel=1e-6)
+        (best,), (others_best,) = one.pop("top"), other.pop("top")
+        assert best == {
+            "label": others_best["label"],
+            "probability": pytest.approx(others_best["probability"], abs=1e-4),
+        }
         assert one == other
 
 
@@ -354,6 +425,10 @@ def test_bench_measures_both_sides(shell: Shell, bundle: Path) -> None:
         assert 0 < batch["speedup"]["low"] <= batch["speedup"]["median"] <= batch["speedup"]["high"]
         assert batch["ideal_speedup_macs"] >= 1 / batch["relative_cost"] - 1e-9
         assert {"static_ms", "engine_ms", "ideal_speedup", "of_ideal", "overhead_share"} <= batch.keys()
+        assert batch["images"] == 12
+        assert batch["accuracy_loss"] == pytest.approx(batch["static_accuracy"] - batch["accuracy"])
+    assert (document["promise"], isinstance(document["warnings"], list)) == (None, True)
+    assert "Reading up to 2,048 images to time on, from" in errors
     assert document["machine"]["threads"] == 1
     assert document["images"] == 12
     assert json.loads((bundle / "bench.json").read_text()) == document
@@ -361,15 +436,23 @@ def test_bench_measures_both_sides(shell: Shell, bundle: Path) -> None:
         assert picture.size[0] > 500
     status, output, _ = shell(*command, "--data", "others")
     assert status == 0
-    assert "speed-up [95 %]" in output
+    headings = next(line.split() for line in output.splitlines() if "speed-up [95 %]" in line)
+    assert headings[-7:] == ["accuracy", "%", "static's", "points", "lost", "[95", "%]"]
+    assert "Policy: promises nothing about the accuracy lost" in output
 
 
 def test_bench_refuses_other_data(shell: Shell, bundle: Path) -> None:
-    """Images of other classes, batch sizes that are none."""
+    """Images of other classes, batch sizes that are none, paths that do not exist."""
     shutil.copytree("images", "renamed")
     Path("renamed/train/azure").rename("renamed/train/zinc")
     Path("renamed/test/azure").rename("renamed/test/zinc")
-    assert "Expected the 3 classes of bundle" in refused(shell, "bench", bundle, "--data", "renamed")
+    status, output, errors = shell("bench", bundle, "--data", "renamed")
+    assert (status, output) == (2, "")
+    assert "Expected the 3 classes of bundle" in errors.splitlines()[-1]
+    told = "Expected a directory of Parquet files or images, got ./nowhere/x, which does not exist"
+    assert told in refused(shell, "bench", bundle, "--data", "./nowhere/x")
+    told = "Expected the directory of a bundle, got nowhere, which does not exist"
+    assert told in refused(shell, "bench", "nowhere")
     assert "Expected batch sizes such as 1,8,64, got '0'" in refused(shell, "bench", bundle, "--batch-sizes", "0")
 
 

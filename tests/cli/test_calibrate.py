@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from tests.conftest import write_images
 
 from shallowdeep.calibration.abstention_fit import answered
 from shallowdeep.checkpoint import read_manifest
@@ -159,11 +161,10 @@ def test_abstaining_comes_with_a_promise_of_its_own(trained: Training, shell: Sh
 
 
 def test_bad_objectives_are_told_in_one_line(trained: Training, shell: Shell) -> None:
-    """None or two objectives, values out of range, unknown names, too few certify images, a plain backbone, no run."""
+    """Two objectives, values out of range, unknown names, too few certify images, a plain backbone, no run."""
     trained("run", *JOINT)
     trained("plain", "--recipe", "backbone", "--epochs", 1)
-    one = "Expected one of --threshold, --budget and --max-accuracy-loss, got"
-    assert f"{one} none" in refused(shell, "run")
+    one = "Expected one of --threshold, --budget, --max-accuracy-loss, got"
     assert f"{one} --threshold and --budget" in refused(shell, "run", "--threshold", 0.5, "--budget", 0.5)
     assert "Expected thresholds of at least 0, got -1.0" in refused(shell, "run", "--threshold", -1)
     assert "Expected a budget above 0, got 0.0" in refused(shell, "run", "--budget", 0)
@@ -176,9 +177,9 @@ def test_bad_objectives_are_told_in_one_line(trained: Training, shell: Shell) ->
     assert "name of a fallback rule" in refused(shell, "run", *PROMISE, "--fallback", "first")
     assert "batch size of at least 1" in refused(shell, "run", *PROMISE, "--batch-size", 0)
     few = refused(shell, "run", "--max-accuracy-loss", 0.01)
-    assert "Expected at least 356 certify samples" in few
+    assert "Expected at least 301 certify samples" in few
     assert "got 20; all 60 images for training are too few to hold out so many; " in few
-    assert "a loss of at most 48 % can be promised with these; --budget and --threshold" in few
+    assert "a loss of at most 14 % can be promised with these; --budget and --threshold" in few
     assert not Path("run/policy.json").exists()
     assert "Expected a run with internal classifiers" in refused(shell, "plain", "--threshold", 0.5)
     assert "Expected a saved network" in refused(shell, "nowhere", "--threshold", 0.5)
@@ -191,3 +192,61 @@ def test_a_policy_goes_with_the_weights_it_was_made_for(trained: Training, shell
     trained("run", *JOINT, "--overwrite", "--seed", 1)
     assert not Path("run/policy.json").exists()
     assert not list(Path("run/predictions").glob("*.npz"))
+
+
+def test_without_an_objective_the_images_decide(trained: Training, shell: Shell) -> None:
+    """20 certify images are too few for a promise: a budget. 130 held-out ones are enough for one of 5 points."""
+    trained("run", *JOINT)
+    status, output, errors = shell("calibrate", "run", "--trust", "--json")
+    assert status == 0, errors
+    assert "For 20 certify images: --budget 0.5" in errors
+    assert json.loads(output)["policy"]["found"]["method"] == "budget"
+    write_images(Path(), "mine", 195)
+    status, output, errors = shell("calibrate", "run", "--trust", "--data", "mine", "--json")
+    assert status == 0, errors
+    assert "For 130 certify images: --max-accuracy-loss 0.05" in errors
+    assert json.loads(output)["policy"]["found"]["max_accuracy_loss"] == 0.05
+
+
+def test_held_out_images_of_ones_own_take_the_place_of_the_run_s(trained: Training, shell: Shell) -> None:
+    """They are cut in three; the policy names them; the run's own predictions of tune and certify stay as they were."""
+    trained("run", *JOINT)
+    own = calibrated(shell, "--budget", 0.7)
+    kept = {name: Path(f"run/predictions/{name}.npz").read_bytes() for name in ("tune", "certify")}
+    write_images(Path(), "mine", 90)
+    found = calibrated(shell, "--data", "mine", "--max-accuracy-loss", 0.2)
+    assert [found[name]["samples"] for name in ("tune", "certify", "test")] == [30, 60, 12]
+    assert found["policy"]["found"]["dataset"] == "mine"
+    assert found["policy"]["found"]["data_fingerprint"] != own["policy"]["found"]["data_fingerprint"]
+    assert {name: Path(f"run/predictions/{name}.npz").read_bytes() for name in kept} == kept
+    status, _, errors = shell("export", "run", "--trust", "--out", "bundle")
+    assert status == 0, errors
+
+
+def test_a_copy_of_the_run_s_own_data_is_its_own_data(trained: Training, shell: Shell) -> None:
+    """Moved data is named by --data and gives the same policy; training images are no held-out ones."""
+    trained("run", *JOINT)
+    own = calibrated(shell, "--budget", 0.7)
+    shutil.move("images", "moved")
+    assert "--data" in refused(shell, "run", "--budget", 0.7)
+    found = calibrated(shell, "--budget", 0.7, "--data", "moved")
+    assert found["policy"]["thresholds"] == own["policy"]["thresholds"]
+    assert found["policy"]["found"]["data_fingerprint"] == own["policy"]["found"]["data_fingerprint"]
+    assert (found["tune"], found["test"]) == (own["tune"], own["test"])
+    shutil.copytree("moved", "images")
+    shutil.copytree("images/train", "mine")
+    seen = refused(shell, "run", "--budget", 0.7, "--data", "mine")
+    assert "Expected images in mine that the network was not trained on, got 30 of its training images" in seen
+    assert "nowhere, which does not exist" in refused(shell, "run", "--budget", 0.7, "--data", "./nowhere")
+
+
+@pytest.mark.usefixtures("workplace")
+def test_what_follows_a_command_works(shell: Shell) -> None:
+    """`train` says what can be promised; the command that `evaluate` suggests is not refused."""
+    status, _, errors = shell("train", "--data", "images", "--model", "tiny_nets:plain", "--out", "run", *JOINT)
+    assert status == 0, errors
+    assert "20 images kept for promises (certify): at best they promise a loss of at most 14 points" in errors
+    _, _, errors = shell("evaluate", "run", "--trust")
+    suggested = errors.rsplit("Next: shallowdeep ", 1)[1].split()
+    assert suggested == ["calibrate", "run", "--budget", "0.5"]
+    assert shell(*suggested, "--trust")[0] == 0

@@ -14,6 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 import shallowdeep
+from shallowdeep.analysis.accuracy import ExitFigures
+from shallowdeep.analysis.evaluation import Evaluation
 from shallowdeep.cli import demo
 from shallowdeep.exits.predictions import ExitPredictions
 
@@ -166,8 +168,10 @@ def test_help_and_version(shell: Shell) -> None:
 
 
 def test_the_demo_tells_its_story(shell: Shell, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On an epoch each, the demo trains, converts, evaluates, says what to try next; a second time it renews it all."""
+    """On an epoch each, the demo tells all its steps and what to try next; a second time it renews it all."""
     assert workplace.is_dir()
+    monkeypatch.setattr(demo, "LOSS", 0.5)  # what so few images can promise
+    monkeypatch.setattr(demo, "ROUNDS", 3)
     monkeypatch.setattr(demo, "BACKBONE_EPOCHS", 1)
     monkeypatch.setattr(demo, "IC_EPOCHS", 1)
     monkeypatch.setattr(demo, "MODEL", "fastnet")
@@ -178,7 +182,41 @@ def test_the_demo_tells_its_story(shell: Shell, workplace: Path, monkeypatch: py
     assert len(json.loads(output)["exits"]) >= 2
     assert "Picture: story/ic-only/accuracy-cost.png" in errors
     assert "shallowdeep train --data FOLDER" in errors
+    assert "The promise: With 95 % confidence" in errors
+    assert "times the speed" in errors
+    assert not [line for line in errors.splitlines() if "tune" in line and " (images)" not in line]  # no progress
     assert Path("story/ic-only/metrics.json").exists()
+    assert Path("story/bundle/manifest.json").exists()
+    assert "at most 50 points less accurate" in Path("story/ic-only/report.html").read_text()
+
+
+@pytest.mark.parametrize(("accuracies", "told"), [
+    ([0.5, 0.9, 0.905], "Exit 1 is within one point of the final classifier at 60 % of the network's cost"),
+    ([0.5, 0.6, 0.905], "No exit before the final classifier is within one point of it"),
+])  # fmt: skip
+def test_the_demo_says_which_exit_is_enough(accuracies: list[float], told: str) -> None:
+    """The first within a point, or that there is none."""
+    costs = (0.2, 0.6, 1.0)
+    exits = tuple(ExitFigures("e", c, a, a) for c, a in zip(costs, accuracies, strict=True))
+    found = Evaluation("d", "test", 9, 2, exits, 0.95, 1, 2, 1, None, ())
+    assert demo._judged(found).startswith(
+        f"{told}; some exit is right for 95.0 % of the digits, the final one for 90.5"
+    )
+
+
+def test_a_demo_that_is_stopped_says_what_is_left(
+    shell: Shell, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ends it with the status of an interruption, where its files are, and that it begins anew."""
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "_train", stopped)
+    status, output, errors = shell("demo", "--out", workplace / "story")
+    assert (status, output) == (130, "")
+    assert "The demo was stopped; what it made so far is in" in errors
+    assert errors.endswith("shallowdeep: interrupted\n")
 
 
 def test_the_demo_keeps_strangers_files(shell: Shell, workplace: Path) -> None:
@@ -196,7 +234,7 @@ def test_evaluate_suggests_what_will_work(trained: Training, shell: Shell, monke
     trained("run", "--recipe", "joint", "--exits", 2, "--epochs", 1)
     _, _, errors = shell("evaluate", "run", "--trust")
     assert errors.splitlines()[-1] == "Next: shallowdeep calibrate run --budget 0.5"
-    monkeypatch.setattr("shallowdeep.calibration.risk.samples_needed", lambda *_: 1)
+    monkeypatch.setattr("shallowdeep.calibration.promisable.samples_needed", lambda *_: 1)
     _, _, errors = shell("evaluate", "run", "--trust")
     assert errors.splitlines()[-1] == "Next: shallowdeep calibrate run --max-accuracy-loss 0.01"
 

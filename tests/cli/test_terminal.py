@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from shallowdeep.__main__ import main
-from shallowdeep.cli.terminal import show
+from shallowdeep.cli import main as program
+from shallowdeep.cli.terminal import note_skipped, show
 from shallowdeep.progress import TerminalProgress
 
 
@@ -60,16 +63,67 @@ def test_ctrl_c_is_one_line_and_the_run_goes_on_later(workplace: Path) -> None:
     assert process.returncode == 130
     assert output == ""
     lines = errors.splitlines()
-    assert (
-        lines[-1] == "shallowdeep: interrupted; a run that has begun goes on with --resume, after its last whole epoch"
-    )
-    assert lines[0].startswith("Only 9 steps from random weights: the network may stay near chance")
-    assert all(line.startswith("joint epoch") for line in lines[1:-1])
+    beginning = "shallowdeep: interrupted; this goes on after the last whole epoch: shallowdeep "
+    assert lines[-1] == f"{beginning}{' '.join(command[3:])} --resume"
+    assert lines[0] == "Loading ..."
+    assert lines[1].startswith("Only 9 steps from random weights: the network may stay near chance")
+    assert lines[2].startswith("4 images kept for promises (certify)")
+    assert all(line.startswith("joint epoch") for line in lines[3:-1])
     (workplace / "delay").unlink()
-    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=60, check=False)
+    told = shlex.split(lines[-1].removeprefix(beginning))
+    done = subprocess.run([*command[:3], *told], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0
-    assert "joint epoch 1:" not in done.stderr
-    assert "joint epoch 3:" in done.stderr
+    assert "joint epoch 1/" not in done.stderr
+    assert "joint epoch 3/" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("train --out a --overwrite", "; this goes on after the last whole epoch: shallowdeep train --out a --resume"),
+        (
+            "train --resume --out 'a b'",
+            "; this goes on after the last whole epoch: shallowdeep train --out 'a b' --resume",
+        ),
+        (
+            "audit backdoor --quick",
+            "; this goes on after the last whole epoch: shallowdeep audit backdoor --quick --resume",
+        ),
+        ("evaluate train", ""),
+        ("audit", ""),
+        ("", ""),
+    ],
+)
+def test_only_what_can_be_resumed_is_told_to_be(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str, told: str
+) -> None:
+    """The command that goes on is the one that was typed, with --resume instead of --overwrite."""
+
+    class Interrupted:
+        def main(self, *_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+    commands = iter([Interrupted(), get_command(program.app)])
+    monkeypatch.setattr("shallowdeep.cli.main.get_command", lambda _: next(commands))
+    assert program.run(shlex.split(typed)) == 130
+    assert capsys.readouterr().err == f"shallowdeep: interrupted{told}\n"
+
+
+@pytest.mark.parametrize(("count", "more"), [(0, None), (10, None), (12, "  and 2 more; skipped.txt names all")])
+def test_the_first_ten_images_that_were_left_out_are_named(
+    workplace: Path, capsys: pytest.CaptureFixture[str], count: int, more: str | None
+) -> None:
+    """The file names all, where there is one; a count without names is told too."""
+    (workplace / "skipped.txt").touch()
+    names = [f"[{number}].png" for number in range(count)]
+    note_skipped(names, Path("skipped.txt"))
+    lines = capsys.readouterr().err.splitlines()
+    expected = [f"Bad images left out: {count}", *(f"  {name}" for name in names[:10]), *([more] if more else [])]
+    assert lines == (expected if count else [])
+    note_skipped([], Path("skipped.txt"), 3)
+    assert capsys.readouterr().err == "Bad images left out: 3\n"
+    note_skipped(["a.png"] * 11, Path("nowhere.txt"))
+    assert capsys.readouterr().err.splitlines()[-1] == "  and 1 more; --json names all"
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

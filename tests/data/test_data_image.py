@@ -131,7 +131,7 @@ def test_the_header_tells_the_size() -> None:
 def test_a_bad_image_is_named_in_one_line(content: bytes, tmp_path: Path) -> None:
     """Empty, foreign and truncated files; by the name told, or by their path."""
     with pytest.raises(BadImageError, match=r"^Expected a readable image, got row 17 of x.parquet \(.+\)$"):
-        decode_image(content, 8, "row 17 of x.parquet")
+        decode_image(content, 8, name="row 17 of x.parquet")
     path = tmp_path / "broken.png"
     path.write_bytes(content)
     with pytest.raises(BadImageError, match=r"broken\.png"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -218,3 +219,31 @@ def test_some_images_of_a_split_can_be_altered(make_folder: MakeFolder, budget: 
     assert torch.equal(after[rows], 255 - before[rows])
     assert (changed.name, relabelled.tolist(), split.labels.tolist()) == ("negatives", [0] * 30, labels.tolist())
     assert torch.equal(split.fetch(np.arange(30))[0], before)
+
+
+def test_a_calibration_part_of_its_own_leaves_training_whole(make_folder: MakeFolder) -> None:
+    """`calibration/CLASS` is cut into tune and certify; the fraction has no effect; the fingerprint covers it."""
+    folder = make_folder(test=True)
+    before = load_dataset(folder, image_size=8)
+    assert before.cut_from == 30
+    shutil.copytree(folder / "test", folder / "calibration")
+    data = load_dataset(folder, image_size=8, calibration_fraction=0.5)
+    assert [len(data.split(name)) for name in ("train", "tune", "certify", "test", "calibration")] == [
+        30,
+        10,
+        20,
+        30,
+        30,
+    ]
+    assert data.cut_from is None
+    assert all("calibration" in data.tune.image_name(place) for place in range(10))
+    assert not set(data.tune.positions) & set(data.certify.positions)
+    assert data.fingerprints.splits != before.fingerprints.splits
+    again = load_dataset(folder, image_size=8)
+    assert again.fingerprints == data.fingerprints
+    image = next((folder / "calibration" / "a").iterdir())
+    Image.new("RGB", (8, 8)).save(image)
+    assert load_dataset(folder, image_size=8).fingerprints.images != data.fingerprints.images
+    (folder / "calibration" / "c").mkdir()
+    with pytest.raises(DataError, match="got 'c' besides"):
+        load_dataset(folder, image_size=8)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from shallowdeep.data.image_rules import ImageRules
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError
 
@@ -30,6 +31,8 @@ def test_it_survives_json() -> None:
         ({"mean": [0.5, 0.5]}, "3 values of mean"),
         ({"mean": [0.5, 0.5, float("nan")]}, "finite numbers as mean"),
         ({"more": 1}, "mean, size and std"),
+        ({"channel_order": "gbr"}, "Expected channel order rgb or bgr, got 'gbr'"),
+        ({"interpolation": "cubic"}, "Expected interpolation nearest, bilinear, bicubic or lanczos, got 'cubic'"),
     ],
 )
 def test_nonsense_is_refused(change: dict[str, Any], message: str) -> None:
@@ -64,3 +67,31 @@ def test_arrays_are_normalised_as_tensors_are() -> None:
     preprocessing = Preprocessing.from_dict(GOOD)
     result = preprocessing.normalize_array(images.numpy())
     assert torch.equal(torch.from_numpy(result), preprocessing.normalize(images))
+
+
+def test_documents_hold_rules_and_order_that_are_no_defaults() -> None:
+    """Those of older versions stand for the defaults; what is a default is not written, so that they read it too."""
+    assert Preprocessing.from_dict(GOOD).to_dict() == GOOD
+    assert Preprocessing.from_dict(GOOD).rules == ImageRules()
+    full = {**GOOD, "alpha": "drop", "crop_share": 0.875, "exact_resize": True, "channel_order": "bgr"}
+    preprocessing = Preprocessing.from_dict(full)
+    assert preprocessing.rules == ImageRules(alpha="drop", crop_share=0.875)
+    assert preprocessing.channel_order == "bgr"
+    assert preprocessing.to_dict() == full
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_channels_go_to_the_network_in_its_order(layout: torch.memory_format) -> None:
+    """Blue first, by the first mean and std; pixels stay RGB, and the memory format stays."""
+    images = torch.randint(0, 256, (4, 3, 5, 5), dtype=torch.uint8).contiguous(memory_format=layout)
+    before = images.clone()
+    preprocessing = Preprocessing.from_dict({**GOOD, "channel_order": "bgr"})
+    result = preprocessing.normalize(images)
+    for place, channel in enumerate((2, 1, 0)):
+        expected = (images[:, channel].double() / 255 - GOOD["mean"][place]) / GOOD["std"][place]
+        assert torch.allclose(result[:, place].double(), expected, atol=1e-6)
+    assert result.is_contiguous(memory_format=layout)
+    assert torch.equal(images, before)
+    array = preprocessing.normalize_array(images.numpy())
+    assert array.flags.c_contiguous
+    assert torch.equal(torch.from_numpy(array), result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +18,7 @@ from PIL import Image
 
 from shallowdeep.data.sources import registry
 from shallowdeep.data.sources.hub import HUB_DATASETS
-from shallowdeep.data.sources.registry import DATASET_NAMES, describe_datasets, open_source
+from shallowdeep.data.sources.registry import DATASET_NAMES, describe_datasets, open_source, source_directory
 from shallowdeep.data.sources.source import Part, Source
 from shallowdeep.data.stores import ArrayStore
 from shallowdeep.errors import BadImageError, DataError, UnknownNameError
@@ -96,6 +97,18 @@ def test_parquet_without_names(tmp_path: Path) -> None:
     assert source.classes == ("0", "1", "2")
     assert source.test is not None
     assert source.test.labels.tolist() == [2]
+
+
+def test_a_calibration_part_is_one_of_its_own(tmp_path: Path) -> None:
+    """By the names of the files, beside training and test."""
+    write_parquet(tmp_path / "train-0.parquet", [0, 1, 1])
+    write_parquet(tmp_path / "test-0.parquet", [1])
+    write_parquet(tmp_path / "calibration-0.parquet", [0, 1])
+    source = open_source(tmp_path, encoded_memory=MEMORY)
+    assert source.calibration is not None
+    assert source.test is not None
+    assert [len(part.labels) for part in (source.train, source.test, source.calibration)] == [3, 1, 2]
+    assert source.calibration.labels.tolist() == [0, 1]
 
 
 def test_a_test_part_is_preferred_to_a_validation_part(tmp_path: Path) -> None:
@@ -372,6 +385,31 @@ def test_an_unknown_name_is_told_with_near_ones_and_that_paths_work(tmp_path: Pa
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="got the file"):
         open_source(tmp_path / "file", encoded_memory=MEMORY)
+
+
+@pytest.mark.parametrize(
+    "name", ["./cifar1", "cifar1/", "nowhere/cifar10", ".cifar10", "../no-such", "~/no-such", "~nobody-here/x"]
+)
+def test_what_can_only_be_a_path_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """With a separator, or beginning with a dot or a tilde: no names of datasets, no failure."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=rf"got {re.escape(name)}, which does not exist"):
+        open_source(name, encoded_memory=MEMORY)
+
+
+def test_an_empty_name_is_not_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though Python takes an empty path for it."""
+    write_parquet(tmp_path / "train.parquet", [0, 1])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownNameError, match="got ''"):
+        open_source("", encoded_memory=MEMORY)
+    assert open_source(".", encoded_memory=MEMORY).name == tmp_path.name
+
+
+def test_names_and_paths_are_told_apart_without_reading(tmp_path: Path) -> None:
+    """A name has no directory, an empty directory is one."""
+    assert [source_directory(name) for name in DATASET_NAMES] == [None] * len(DATASET_NAMES)
+    assert source_directory(tmp_path) == source_directory(str(tmp_path)) == tmp_path
 
 
 def test_an_unreachable_hub_says_what_was_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

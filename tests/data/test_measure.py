@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.measure import choose_size, measure_normalization
 from shallowdeep.data.stores import ArrayStore
 from shallowdeep.errors import BadImageError, DataError
@@ -15,11 +16,13 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3)).astype(np.ui
 class Broken(ArrayStore):
     """Images with even numbers cannot be read."""
 
-    def decode(self, index: int, size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    def decode(
+        self, index: int, size: int, rules: ImageRules = DEFAULT_RULES
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         """Refuse every other image."""
         if index % 2 == 0:
             raise BadImageError(self.name(index))
-        return super().decode(index, size)
+        return super().decode(index, size, rules)
 
     def dimensions(self, index: int) -> tuple[int, int]:
         """Refuse every other image."""

@@ -37,6 +37,7 @@ from shallowdeep.sdn.network import ShallowDeepNetwork
 NEAR = 1e-4
 BATCHES = (0, 1, 2, 63, 257)
 LIMIT = 0.9  # relative cost: ends before the final exit
+Floats: TypeAlias = np.ndarray[Any, Any]
 Exported: TypeAlias = dict[str, tuple[ShallowDeepNetwork, Bundle]]
 SIZE = 16
 
@@ -129,12 +130,23 @@ def check(engine: EarlyExitEngine, network: ShallowDeepNetwork, x: Tensor) -> in
     """Compare an engine's answers with the reference; returns how many samples were compared."""
     policy = engine.policy
     got = engine(x)
+    assert got.probabilities is None
+    told = engine(x, probabilities=True)
+    assert all(
+        np.array_equal(to_numpy(one), to_numpy(other), equal_nan=True)
+        for one, other in zip(got, told, strict=True)
+        if one is not None
+    )
     expected, logits = reference(network, policy, x)
     steady = clear(policy, logits) if len(x) else np.zeros(0, dtype=bool)
     for name in ("exits", "labels", "answered_by", "forced"):
         mine, theirs = to_numpy(getattr(got, name)), getattr(expected, name)
         assert np.array_equal(mine[steady], theirs[steady]), name
     assert to_numpy(got.confidences)[steady] == pytest.approx(expected.confidences[steady], abs=NEAR)
+    probabilities = to_numpy(told.probabilities)
+    wanted = probabilities_of(policy, logits, expected.answered_by)
+    assert probabilities.shape == wanted.shape == (len(x), 5)
+    assert probabilities[steady] == pytest.approx(wanted[steady], abs=NEAR)
     reached = {segment.exit: segment.relative_cost for segment in engine.segments}
     assert to_numpy(got.relative_costs).tolist() == pytest.approx(
         [reached[int(e)] for e in to_numpy(got.exits)], rel=1e-6
@@ -148,6 +160,23 @@ def check(engine: EarlyExitEngine, network: ShallowDeepNetwork, x: Tensor) -> in
             withheld = policy.abstention.withholds(expected.confidences, confused)
             assert np.array_equal(to_numpy(got.abstained)[plain_case], withheld[plain_case])
     return int(steady.sum())
+
+
+def probabilities_of(policy: Policy, logits: Floats, answered_by: Floats) -> Floats:
+    """Probabilities (N, C) by the definition, sample by sample, from logits (E, N, C)."""
+    found = np.zeros(logits.shape[1:])
+    for sample, exit_ in enumerate(answered_by.tolist()):
+        passed = [k for k in policy.in_use if k <= exit_]
+        used = np.stack([logits[k, sample].astype(float) / policy.temperature_at(k) for k in passed])
+        logarithms = used - np.log(np.exp(used).sum(axis=1, keepdims=True))
+        scores = logarithms[-1]
+        if policy.signal == "ensemble":
+            k = len(passed) - 1
+            weights = [1.0] * (k + 1) if policy.ensemble is None else policy.ensemble.weights[k]
+            bias = 0.0 if policy.ensemble is None else np.array(policy.ensemble.biases[k])
+            scores = sum(w * row for w, row in zip(weights, logarithms, strict=True)) / (k + 1) + bias
+        found[sample] = np.exp(scores) / np.exp(scores).sum()
+    return found
 
 
 def statistics_of(network: ShallowDeepNetwork) -> ConfusionStatistics:

@@ -21,6 +21,7 @@ from shallowdeep.inference.onnx_export import (
 )
 from shallowdeep.inference.segments import plan_segments
 from shallowdeep.models.registry import build
+from shallowdeep.progress import SilentBar
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.feature_reduction import PooledReduction
 from shallowdeep.sdn.internal_classifier import InternalClassifier
@@ -52,7 +53,7 @@ def test_exported_networks_give_the_same_logits(model: str, size: int, tmp_path:
     """Every exit's within 1e-4, at three batch sizes, and the static network's too."""
     network = converted(model, size)
     segments = plan_segments(Policy((0.5, None)), network.costs)
-    names = export_segments(network, segments, tmp_path)
+    names = export_segments(network, segments, tmp_path, SilentBar())
     runtime = OnnxRuntime([tmp_path / name for name in names], threads=1, pool=OWN_IDLE)
     static = session(tmp_path / export_static(network, tmp_path), threads=1, pool=OWN_IDLE)
     for count in (1, 2, 5):

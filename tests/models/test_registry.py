@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import torch
 from torch import nn
 
 from shallowdeep.errors import ConfigurationError, ModelError, UnknownNameError
+from shallowdeep.models.published_input import PublishedInput, crop_share_of
 from shallowdeep.models.registry import (
     build,
     describe_models,
     is_trusted,
     model_names,
-    pretrained_preprocessing,
+    published_input,
     resolve,
 )
 
@@ -171,17 +173,28 @@ def test_a_missing_extra_names_the_command_that_installs_it(name: str, monkeypat
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("torchvision:resnet18", IMAGENET),
-        ("timm:vit_tiny_patch16_224", ((0.5,) * 3, (0.5,) * 3)),
-        ("timm:resnet18", IMAGENET),
-        ("timm:resnetaa34d", None),
+        ("torchvision:resnet18", PublishedInput(*IMAGENET, "bilinear", "crop", 0.875, 224)),
+        ("torchvision:efficientnet_b1", PublishedInput(*IMAGENET, "bilinear", "crop", crop_share_of(240, 255), 240)),
+        ("timm:vit_tiny_patch16_224", PublishedInput((0.5,) * 3, (0.5,) * 3, "bicubic", "crop", 0.9, 224)),
+        ("timm:resnet18", PublishedInput(*IMAGENET, "bicubic", "crop", 0.95, 224)),
+        ("timm:resnetaa34d", PublishedInput(*IMAGENET, "bicubic", "crop", 0.875, 224)),  # without weights
+        ("timm:beit_base_patch16_384", PublishedInput((0.5,) * 3, (0.5,) * 3, "bicubic", "crop", 1.0, 384)),
         ("resnet56", None),
         ("own.module:callable", None),
     ],
 )
-def test_preprocessing_is_that_of_the_published_weights(name: str, expected: tuple[object, object] | None) -> None:
-    """Mean and standard deviation per channel, or None without published weights."""
-    assert pretrained_preprocessing(name) == expected
+def test_the_published_input_is_that_of_the_library(name: str, expected: PublishedInput | None) -> None:
+    """Its evaluation transform, or None for a network that no library knows."""
+    assert published_input(name) == expected
+
+
+def test_a_crop_share_gives_the_resized_side_back() -> None:
+    """Whatever the rounding of the quotient."""
+    for cropped in range(1, 300, 7):
+        for resized in range(cropped, cropped + 120):
+            assert math.floor(cropped / crop_share_of(cropped, resized)) == resized
+    with pytest.raises(ConfigurationError, match="at most the resized 224 pixels, got 256"):
+        crop_share_of(256, 224)
 
 
 @pytest.mark.parametrize("name", ["resnet56", "own.module:callable"])

@@ -64,6 +64,22 @@ def test_one_network_by_its_lines() -> None:
     assert "cifar10, test split, 300 samples; thresholds chosen on tune" in title
 
 
+def test_operating_points_can_be_told_apart() -> None:
+    """Equal points are one marker that names all rules; of others each has its shape, colour and size."""
+    found = evaluated()
+    first = replace(found.operating_points[1], rule="first")
+    second = replace(first, rule="second", threshold=0.8)
+    near = replace(first, rule="near", threshold=0.9)
+    again = replace(first, rule="again")
+    lines = lines_of(accuracy_cost_figure(replace(found, operating_points=(first, near, again, second))))
+    points = [(label, line) for label, line in lines.items() if " at cost " in label]
+    assert [label.split(":")[0] for label, _ in points] == ["first, again", "near", "second"]
+    for looks in (Line2D.get_marker, Line2D.get_color, Line2D.get_markersize):
+        assert len({looks(line) for _, line in points}) == 3
+    sizes = [line.get_markersize() for _, line in points]
+    assert sizes == sorted(sizes, reverse=True)  # what is drawn later does not hide what it lies on
+
+
 @pytest.mark.parametrize(("exits", "first"), [(4, "block 0"), (1, "final"), (15, "0")])
 def test_every_exit_is_labelled_once_and_apart(exits: int, first: str) -> None:
     """Labels are names, or numbers where there are many, and no two cover each other."""

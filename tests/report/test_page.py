@@ -91,6 +91,21 @@ def test_blocks_that_cannot_be_said_have_no_section() -> None:
     assert "No labels: accuracy and overthinking cannot be said." in text
 
 
+def test_the_page_opens_with_findings() -> None:
+    """What could not be computed stands near the end; a warning that makes all doubtful stands first."""
+    found = findings(FOUND)
+    missing, doubtful = "No trajectory predictor here.", "The network has learned nothing."
+    told = replace(found, notes=(doubtful, missing), warnings=(doubtful,))
+    text = page(replace(analysis(FOUND), findings=told), series=None)
+    parts = [text.index(part) for part in (doubtful, 'class="headlines"', missing, 'id="provenance"')]
+    assert parts == sorted(parts)
+    assert text.count(doubtful) == text.count(missing) == 1
+    assert 'href="#notes"' in text
+    plain = page(replace(analysis(FOUND), findings=replace(told, notes=(), warnings=())), series=None)
+    assert 'id="notes"' not in plain
+    assert 'role="note"' not in plain
+
+
 def test_page_stays_small() -> None:
     """10,000 samples, 7 exits and 60 thumbnails with maps take less than 8 MB."""
     found = drawn()

@@ -71,8 +71,16 @@ def test_evaluation_tables_show_the_evaluation() -> None:
     assert "Some exit is right: 96.10 %" in text
     assert line_with(text, "50 %")[-4:] == ["0.8765", "0.499", "91.23", "+1.27"]
     assert "none fits" in text
-    assert "Thresholds chosen on tune (1,666 samples), shown on test" in text
+    assert "Thresholds chosen on tune (1,666 samples held out from training),\nshown on test" in text
     assert "few" not in text
+
+
+def test_rules_that_choose_one_threshold_share_its_figures() -> None:
+    """The figures stand once, beside the first of the rules."""
+    point = FOUND.operating_points[1]
+    text = printed(evaluation_tables(replace(FOUND, operating_points=(point, replace(point, rule="points lost <= 1")))))
+    assert text.count("0.8765") == 1
+    assert line_with(text, "points lost <= 1") == ["points", "lost", "<=", "1"]
 
 
 def test_it_is_said_how_far_thresholds_carry() -> None:

@@ -140,6 +140,16 @@ def test_exits_are_a_number_or_fractions() -> None:
         ({"recipe": "backbone", "cascade": True}, "Expected no --cascade for the recipe 'backbone'"),
         ({"recipe": "backbone", "deep_heads": 1}, "Expected no --deep-heads for the recipe 'backbone'"),
         ({"cascade": True, "fractions": (0.5,)}, "Expected at least two internal classifiers for --cascade, got one"),
+        ({"interpolation": "cubic"}, "Expected interpolation nearest, bilinear, bicubic or lanczos, got 'cubic'"),
+        ({"crop_share": 1.5}, r"Expected crop share in \(0, 1\], got 1.5"),
+        ({"channel_order": "grb"}, "Expected the name of a channel order, got 'grb'"),
+        (
+            {"preprocessing": "tim"},
+            "Expected the name of a preprocessing, got 'tim'; nearest: timm. Also accepted: a fil",
+        ),
+        ({"mean": (0.5, 0.5, 0.5)}, "Expected three numbers for --mean and three for --std, or neither"),
+        ({"expect_accuracy": 89.0, "weights": "w.pth"}, r"Expected an accuracy to expect in \(0, 1\], got 89.0"),
+        ({"expect_accuracy": 0.9}, "Expected --weights, --pretrained or --init beside --expect-accuracy, got new weig"),
         ({"conv_heads": 1, "deep_heads": 1}, "Expected one kind of heads, got --conv-heads and --deep-heads"),
     ],
 )

@@ -61,6 +61,33 @@ def test_other_settings_do_not_resume(run: Path) -> None:
         claim(run, replace(CONFIG, seed=3), resume=True, overwrite=False)
 
 
+def test_more_epochs_say_how(run: Path) -> None:
+    """A schedule ends at its last epoch: a finished run's backbone goes on in a new run, an unfinished one as begun."""
+    more = replace(CONFIG, epochs=9)
+    command = "`shallowdeep train --init .*run --recipe joint --data mnist5k --epochs 9 --out NEW` goes on from its"
+    with pytest.raises(
+        ConfigurationError, match=rf"trained to the end of its schedule \(the preset's epochs\); {command}"
+    ):
+        claim(run, more, resume=True, overwrite=False)
+    (run / "training.safetensors").touch()
+    with pytest.raises(
+        ConfigurationError, match=r"Expected the epochs that .*run was begun with \(the preset's epochs\)"
+    ):
+        claim(run, more, resume=True, overwrite=False)
+
+
+def test_other_data_does_not_resume_unless_it_can_be_told(run: Path, tmp_path: Path) -> None:
+    """A finished run keeps its data; an unfinished one may find it elsewhere if its fingerprints are recorded."""
+    moved = replace(CONFIG, data=str(tmp_path))
+    with pytest.raises(ConfigurationError, match=r"got data .* instead of 'mnist5k'"):
+        claim(run, moved, resume=True, overwrite=False)
+    (run / "training.safetensors").touch()
+    with pytest.raises(ConfigurationError, match=r"got data .* instead of 'mnist5k'"):
+        claim(run, moved, resume=True, overwrite=False)
+    (run / "data.json").write_text('{"fingerprint": "cut", "images": "images"}')
+    assert claim(run, moved, resume=True, overwrite=False) is Standing.UNFINISHED
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_strangers_files_are_never_overwritten(tmp_path: Path, overwrite: bool) -> None:
     """A directory that holds files and no run is refused, even with --overwrite; so is a file."""

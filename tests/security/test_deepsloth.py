@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -54,6 +56,15 @@ def test_changed_images_are_less_decided_and_within_bounds(network: ShallowDeepN
     before, after = to_pixels(given, PREPROCESSING).int(), to_pixels(changed, PREPROCESSING).int()
     assert 0 < (after - before).abs().max() <= 16
     torch.testing.assert_close(PREPROCESSING.normalize(to_pixels(given, PREPROCESSING)), given, atol=1e-4, rtol=0)
+
+
+def test_pixels_of_a_network_with_another_order_of_channels_are_rgb(network: ShallowDeepNetwork) -> None:
+    """What was normalised comes back as it was; a change for all is turned round too."""
+    bgr = replace(PREPROCESSING, channel_order="bgr")
+    pixels = to_pixels(images(), PREPROCESSING)
+    assert torch.equal(to_pixels(bgr.normalize(pixels), bgr), pixels)
+    change = replace(SLOTH, preprocessing=bgr).universal(network, [images(1)])
+    assert torch.equal(change, SLOTH.universal(network, [images(1)]).flip(1))
 
 
 def test_the_network_is_left_as_it_was(network: ShallowDeepNetwork) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from shallowdeep.training.losses import (
     Distillation,
-    distilled_loss,
+    distilled_losses,
     exit_loss,
     exit_losses,
     exit_weights,
@@ -59,7 +59,7 @@ def test_an_empty_share_costs_nothing() -> None:
     assert exit_losses(torch.zeros(2, 0, 3), torch.zeros(0, dtype=torch.long)).tolist() == [0.0, 0.0]
 
 
-def test_distilled_loss_equals_a_slow_loop() -> None:
+def test_distilled_losses_equal_a_slow_loop() -> None:
     """(1-w)·CE + w·T²·KL(final || exit), softened by T, for each internal classifier; the final exit's is plain."""
     torch.manual_seed(0)
     logits, labels, weights = torch.randn(3, 6, 4), torch.tensor([0, 3, 2, 1, 1, 0]), (0.15, 0.5, 1.0)
@@ -72,7 +72,8 @@ def test_distilled_loss_equals_a_slow_loop() -> None:
             divergence = sum(float(t * (t / s).log()) for t, s in zip(teacher, student, strict=True))
             taught = (1 - share) * cross_entropy + share * temperature**2 * divergence
             slow += weight * (taught if k < 2 else cross_entropy) / 6
-    assert float(distilled_loss(logits, labels, weights, Distillation(share, temperature))) == pytest.approx(slow)
+    losses = distilled_losses(logits, labels, Distillation(share, temperature))
+    assert float((losses * torch.tensor(weights)).sum()) == pytest.approx(slow)
 
 
 def test_the_final_exit_learns_nothing_from_its_pupils() -> None:
@@ -80,9 +81,13 @@ def test_the_final_exit_learns_nothing_from_its_pupils() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(3, 6, 4, requires_grad=True), torch.tensor([0, 3, 2, 1, 1, 0])
     weights = (0.5, 0.5, 1.0)
-    (taught,) = torch.autograd.grad(distilled_loss(logits, labels, weights, Distillation(0.5, 3.0)), logits)
+
+    def distilled_loss(share: float) -> torch.Tensor:
+        return (distilled_losses(logits, labels, Distillation(share, 3.0)) * torch.tensor(weights)).sum()
+
+    (taught,) = torch.autograd.grad(distilled_loss(0.5), logits)
     (plain,) = torch.autograd.grad(exit_loss(logits, labels, weights), logits)
     assert torch.allclose(taught[-1], plain[-1])
     assert not torch.allclose(taught[0], plain[0])
-    (untaught,) = torch.autograd.grad(distilled_loss(logits, labels, weights, Distillation(0.0, 3.0)), logits)
+    (untaught,) = torch.autograd.grad(distilled_loss(0.0), logits)
     assert torch.allclose(untaught, plain)

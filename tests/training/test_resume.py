@@ -152,7 +152,7 @@ def test_killed_in_the_final_save(workplace: Path, monkeypatch: pytest.MonkeyPat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("shallowdeep.sdn.network.save", stop)
+        patch.setattr("shallowdeep.training.run.write_network", stop)
         assert run(command(workplace, "killed", *JOINT)) == 130
     assert run(command(workplace, "killed", *JOINT)) == 0
     assert run(command(workplace, "whole", *JOINT)) == 0

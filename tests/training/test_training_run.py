@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import shallowdeep
+from shallowdeep.training.history import read_history
+from shallowdeep.training.losses import exit_weights
 from shallowdeep.training.state import save_state
 
 if TYPE_CHECKING:
@@ -61,6 +64,39 @@ def test_a_constant_exit_weight_weighs_every_internal_classifier(trained: Traini
     half, one, two = losses
     assert two - one == pytest.approx(2 * (one - half), abs=1e-5)
     assert one - half > 0.5  # half of two losses of about ln 3
+
+
+def test_the_loss_told_does_not_rise_with_the_weights(trained: Training) -> None:
+    """Where nothing learns, `joint` minimises more in every epoch, while the mean over exits and their own stay."""
+    trained("run", "--recipe", "joint", "--epochs", 3, "--exits", 2, "--learning-rate", 1e-9)
+    history = read_history(Path("run"))
+    summed = [record.loss for record in history]
+    assert summed == sorted(summed)
+    assert summed[-1] - summed[0] > 0.3  # weights rise by a third of the exits' fractions an epoch, of losses of ln 3
+    assert np.ptp([record.mean_loss for record in history]) < 0.05
+    for record in history:
+        assert record.exit_weights == pytest.approx(
+            [*exit_weights([e.fraction for e in shallowdeep.load("run", trust=True).exits[:-1]], record.epoch, 3), 1.0]
+        )
+        assert record.loss == pytest.approx(
+            sum(w * loss for w, loss in zip(record.exit_weights, record.exit_losses, strict=True)), abs=1e-5
+        )
+        assert len(record.exit_losses) == 3
+        assert record.images == 48  # whole batches of 16 of 54
+
+
+@pytest.mark.parametrize("cache", [1, 0], ids=["cached", "through the backbone"])
+def test_losses_are_kept_of_exits_that_are_trained(trained: Training, cache: int) -> None:
+    """Of `ic-only` those of the internal classifiers, whose weights are 1; of the backbone that of its one exit."""
+    trained("start", "--recipe", "backbone", "--epochs", 1)
+    trained(
+        "heads", "--recipe", "ic-only", "--init", "start", "--trust", "--epochs", 1, "--exits", 2,
+        "--cache-budget", cache,
+    )  # fmt: skip
+    (backbone,), (heads,) = (read_history(Path(name)) for name in ("start", "heads"))
+    assert backbone.exit_losses == (backbone.loss,)
+    assert heads.exit_weights == (1.0, 1.0)
+    assert sum(heads.exit_losses) == pytest.approx(heads.loss, abs=1e-5)
 
 
 def test_the_first_of_two_phases_is_the_backbone_recipe(shell: Shell, workplace: Path) -> None:
@@ -129,8 +165,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(shell: Shell, workplace: Path) 
     status, _, errors = shell(*base, "bad")
     assert status == 2
     assert "Expected a finite loss, got nan in epoch 1, step 1; no checkpoint yet" in errors
-    assert errors.startswith("Only 9 steps from random weights")
-    assert errors.count("\n") == 2
+    first, second, _ = errors.splitlines()
+    assert first.startswith("Only 9 steps from random weights")
+    assert second.startswith("4 images kept for promises")
     (workplace / "poison").unlink()
 
     def save_and_poison(*values: object) -> None:

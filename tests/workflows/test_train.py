@@ -12,6 +12,7 @@ from tests.recorder import Recorder
 from shallowdeep.artifacts import CONFIG
 from shallowdeep.context import RunContext
 from shallowdeep.errors import ConfigurationError, OutputError, UnknownNameError
+from shallowdeep.files import exclusive, reading
 from shallowdeep.runs.config import TrainConfig, read_config
 from shallowdeep.workflows.train import train_run
 
@@ -59,3 +60,32 @@ def test_a_refusal_leaves_no_directory(workplace: Path) -> None:
     with pytest.raises(UnknownNameError, match="nowhere"):
         train_run(replace(SETTINGS, data="nowhere"), workplace / "run", context=TRUSTING)
     assert not (workplace / "run" / CONFIG).exists()
+
+
+def test_data_that_moved_is_resumed_from_its_new_place(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unfinished run goes on where its data is now, and remembers that; other data is refused."""
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shallowdeep.training.run.write_network", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(SETTINGS, Path("run"), context=TRUSTING)
+    assert read_config(Path("run") / CONFIG).data == str(workplace / "images")
+    Path("images").rename("moved")
+    with pytest.raises(ConfigurationError, match="split as run was trained on it"):
+        train_run(replace(SETTINGS, data="others"), Path("run"), resume=True, context=TRUSTING)
+    trained = train_run(replace(SETTINGS, data="moved"), Path("run"), resume=True, context=TRUSTING)
+    assert trained.config.data == read_config(Path("run") / CONFIG).data == str(workplace / "moved")
+
+
+def test_a_run_that_is_trained_into_is_not_started_from(workplace: Path) -> None:
+    """Its weights may be replaced at any moment; several trainings may start from one run."""
+    train_run(SETTINGS, Path("start"), context=TRUSTING)
+    heads = replace(SETTINGS, model="", recipe="ic-only", init="start")
+    with exclusive(Path("start")), pytest.raises(OutputError, match="another that is writing to it just now"):
+        train_run(heads, Path("heads"), context=TRUSTING)
+    with reading(Path("start")):
+        train_run(heads, Path("heads"), context=TRUSTING)
+    assert read_config(Path("heads") / CONFIG).init == str(workplace / "start")

@@ -45,6 +45,7 @@ class Analysis:
         policy: the run's own, as names and values; None where there is none.
         promise: what that policy guarantees, in words; None for nothing.
         provenance: where the figures come from.
+        skipped_files: names of the images that were left out, as far as they are known.
     """
 
     source: str
@@ -54,10 +55,14 @@ class Analysis:
     policy: Mapping[str, object] | None
     promise: str | None
     provenance: Provenance
+    skipped_files: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return all of it as one JSON document, in which the findings stand beside the rest."""
         document: dict[str, Any] = {"source": self.source, "dataset": self.dataset, "split": self.split}
         document |= plain(self.findings)
-        rest = {"policy": self.policy, "promise": self.promise, "provenance": self.provenance}
+        rest = {
+            "policy": self.policy, "promise": self.promise, "provenance": self.provenance,
+            "skipped_files": self.skipped_files,
+        }  # fmt: skip
         return document | {name: plain(value) for name, value in rest.items()}

@@ -54,6 +54,7 @@ class Evaluation:
         tune_dataset: name of the data that ``tune`` is of; None where it is not known.
         certify_samples: samples held out for promises; None likewise.
         skipped_images: bad images left out.
+        skipped_files: their names.
     """
 
     dataset: str
@@ -71,6 +72,7 @@ class Evaluation:
     tune_dataset: str | None = None
     certify_samples: int | None = None
     skipped_images: int = 0
+    skipped_files: tuple[str, ...] = ()
 
     @property
     def accuracies(self) -> tuple[float, ...]:
@@ -133,7 +135,7 @@ def evaluation_from(document: Mapping[str, Any]) -> Evaluation:
         "threshold_curve": None if curve is None else ShownCurve(**_with_tuples(curve)),
         "operating_points": tuple(OperatingPoint(**_with_tuples(point)) for point in document["operating_points"]),
     }
-    return Evaluation(**{**document, **parts})
+    return Evaluation(**_with_tuples({**document, **parts}))
 
 
 def _with_tuples(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,8 @@ class Findings:
         best_indicator: the name of the one with the highest AUROC.
         answer_rule: what answering by another exit than the last would give; None without ``tune``.
         paper: the paper's claims beside what is found here.
-        notes: what a reader should know besides.
+        notes: what a reader should know besides, such as what could not be computed.
+        warnings: those of the notes that make every figure doubtful, to be read first.
 
     Example:
         >>> import numpy as np, shallowdeep
@@ -80,6 +81,7 @@ class Findings:
     answer_rule: AnswerRuleFindings | None
     paper: tuple[Claim, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return all of it as one JSON document."""
@@ -112,6 +114,8 @@ def findings_of(
     pred, labelled = recorded.predictions, recorded.labels is not None
     _check_same_network(pred, tune, statistics)
     notes = _notes(recorded, tune, statistics)
+    warning = at_chance(pred, "these samples") if labelled else None
+    warnings = () if warning is None else (warning,)
     right = pred.logits[-1].argmax(axis=-1) == pred.labels if labelled else None
     levels = confusion_scores(pred.logits, statistics) if pred.exits > 1 else None
     indicators, best = _indicators(pred, right, tune, notes, resamples=resamples, seed=seed)
@@ -137,7 +141,8 @@ def findings_of(
         best_indicator=best,
         answer_rule=rule,
         paper=claims(waste, lost, indicators, confusion),
-        notes=tuple(notes),
+        notes=(*warnings, *notes),
+        warnings=warnings,
     )
 
 
@@ -200,8 +205,6 @@ def _notes(recorded: Recorded, tune: ExitPredictions | None, statistics: Confusi
     if recorded.labels is None:
         notes.append("No labels: only costs, trajectories and confusion can be told, not who is right.")
     else:
-        warning = at_chance(pred, "these samples")
-        notes += [] if warning is None else [warning]
         absent = [
             name
             for name, count in zip(recorded.class_names, np.bincount(pred.labels, minlength=pred.classes), strict=True)

@@ -68,6 +68,19 @@ def operating_points(
     return [_shown(rule, threshold, tune, test) for rule, threshold in objectives]
 
 
+def by_threshold(points: Sequence[OperatingPoint]) -> list[tuple[OperatingPoint, tuple[str, ...]]]:
+    """Return the points that differ, each with all rules that lead to it, in the order of their first rules.
+
+    Args:
+        points: chosen on one split and shown on one; those of one threshold are alike but for their rules.
+    """
+    rules: dict[float | None, list[str]] = {}
+    for point in points:
+        rules.setdefault(point.threshold, []).append(point.rule)
+    first = {point.threshold: point for point in reversed(points)}
+    return [(first[threshold], tuple(names)) for threshold, names in rules.items()]
+
+
 def check_same_network(tune: ExitPredictions, test: ExitPredictions) -> None:
     """Raise DataError unless both have the same classes and the same exits at the same costs."""
     ours, theirs = ((p.classes, [round(float(cost), 6) for cost in p.costs]) for p in (tune, test))

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from shallowdeep.bench.accuracy import PairedAccuracy, paired_accuracy
+from shallowdeep.bench.ideal import ideal_speedup
+from shallowdeep.bench.loss_warning import Lost, loss_warning
 from shallowdeep.bench.worker import ENGINE, STATIC
 from shallowdeep.bench.workers import (
     TRIALS,
@@ -22,7 +25,8 @@ from shallowdeep.bench.workers import (
     paired_ratio,
     start,
 )
-from shallowdeep.errors import ConfigurationError
+from shallowdeep.errors import ConfigurationError, DataError
+from shallowdeep.exits.promises import Promise
 from shallowdeep.inference.backends.registry import backend_module
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.machine import Machine, this_machine
@@ -31,9 +35,10 @@ from shallowdeep.progress import SILENT, Bar, Progress
 BATCH_SIZES = (1, 8, 32, 64, 256)
 ROUNDS = 15
 _SEGMENT_REPEATS = 5
+_ANSWERED = 64  # images at a time, where nothing is timed
 _WORKER = ("-m", "shallowdeep.bench.worker")
 
-Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -55,23 +60,36 @@ class BatchTiming:
 
     Attributes:
         batch_size: images in a batch.
+        images: different ones that were timed.
         static_ms: milliseconds a batch of the static network.
         engine_ms: milliseconds a batch of the engine.
         speedup: static over engine.
+        accuracy: of the engine on the images timed, each counted once; a fraction. None where there are no labels.
+            Answers that the policy withholds count as given.
+        static_accuracy: of the static network on the same images.
+        accuracy_loss: static minus engine, a fraction; negative where the engine is right more often.
+        accuracy_loss_interval: low and high end of its 95 % interval, by image.
+        disagreement: share of the images timed that the two answer otherwise.
         ideal_speedup: of the static network stopped where each image stops, by the segments' time.
         ideal_speedup_macs: the same by multiply-adds.
         of_ideal: share of the ideal speed-up that is reached.
-        relative_cost: mean over the images timed.
-        exit_shares: share of the images timed that leave at each exit, E of them.
+        relative_cost: mean over the images timed, each as often as it was.
+        exit_shares: share of these that leave at each exit, E of them.
         overhead_share: share of the engine's time outside calls of segments.
         segment_ms: milliseconds of each segment on whole batches.
         pools: of threads.
     """
 
     batch_size: int
+    images: int
     static_ms: float
     engine_ms: float
     speedup: PairedRatio
+    accuracy: float | None
+    static_accuracy: float | None
+    accuracy_loss: float | None
+    accuracy_loss_interval: tuple[float, float] | None
+    disagreement: float
     ideal_speedup: float
     ideal_speedup_macs: float
     of_ideal: float
@@ -115,6 +133,9 @@ class Comparison:
         machine: that it was measured on.
         batches: one a batch size, in the order asked for.
         peak_memory: at the largest batch size.
+        promise: of the policy, on what it loses against the network's own final exit, which is the static network;
+            None for nothing.
+        warnings: what a reader must not overlook, such as a loss beyond the promise; sentences.
     """
 
     bundle: str
@@ -126,6 +147,8 @@ class Comparison:
     machine: Machine
     batches: tuple[BatchTiming, ...]
     peak_memory: PeakMemory
+    promise: Promise | None
+    warnings: tuple[str, ...]
 
 
 def workers(bundle: Bundle, side: str, images: Path, threads: int) -> list[Process]:
@@ -139,6 +162,7 @@ def workers(bundle: Bundle, side: str, images: Path, threads: int) -> list[Proce
 def compare(
     bundle: Bundle,
     images: NDArray[np.float32],
+    labels: Integers | None,
     *,
     data: str,
     batch_sizes: Sequence[int] = BATCH_SIZES,
@@ -155,35 +179,40 @@ def compare(
     Args:
         bundle: with its static network.
         images: (N, 3, S, S) normalised; real ones, since they decide who leaves where.
+        labels: (N,) integers in [0, C), the right answers; None where they are not known.
         data: name of the dataset that they are from.
         batch_sizes: to measure.
         rounds: for each.
         threads: of each worker.
-        progress: told how many rounds are done.
+        progress: told what is being done, and how many rounds are.
 
     Raises:
         ConfigurationError: the bundle has no static network, or there are no images.
+        DataError: another number of labels than of images.
         ShallowDeepError: a worker died.
     """
-    if bundle.static is None:
-        raise ConfigurationError(
-            f"Expected a bundle with its static network, {bundle.path} has none; export it without --no-static"
-        )
+    check_static(bundle)
+    if labels is not None and len(labels) != len(images):
+        raise DataError(f"Expected a label for each of {len(images)} images, got {len(labels)}")
     if not len(images) or rounds < 1 or not batch_sizes or min(batch_sizes) < 1:
         raise ConfigurationError("Expected images, rounds and batch sizes of at least 1 to measure, got none")
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "images.npy"
         np.save(file, images)
+        progress.say(f"Starting processes of {threads} threads; both sides answer {len(images):,} images first")
         with (
             closing(workers(bundle, ENGINE, file, threads)) as engines,
             closing(workers(bundle, STATIC, file, threads)) as statics,
         ):
-            exits = np.asarray(engines[0].order("exits", size=64))
-            sides = _Sides(bundle, engines, statics, exits)
+            answers = _answers(engines[0], statics[0], len(images), progress)
+            sides = _Sides(bundle, engines, statics, answers, labels)
+            progress.say(f"Timing batches of {', '.join(map(str, batch_sizes))} images, {rounds} rounds each")
             with progress.start("timing", "rounds", rounds * len(batch_sizes)) as bar:
                 measured = [_at_size(sides, size, rounds, bar) for size in batch_sizes]
             largest = max(measured, key=lambda one: one.timing.batch_size)
             memory = _memory(largest.engine, largest.static)
+    batches = tuple(one.timing for one in measured)
+    warning = loss_warning([_lost(batch) for batch in batches], bundle.policy.promise)
     return Comparison(
         bundle=str(bundle.path),
         data=data,
@@ -192,19 +221,42 @@ def compare(
         images=len(images),
         rounds=rounds,
         machine=this_machine(threads),
-        batches=tuple(one.timing for one in measured),
+        batches=batches,
         peak_memory=memory,
+        promise=bundle.policy.promise,
+        warnings=() if warning is None else (warning,),
     )
+
+
+def check_static(bundle: Bundle) -> None:
+    """Refuse a bundle without its static network.
+
+    Raises:
+        ConfigurationError: saying how to export it.
+    """
+    if bundle.static is None:
+        raise ConfigurationError(
+            f"Expected a bundle with its static network, {bundle.path} has none; export it without --no-static"
+        )
+
+
+class _Answers(NamedTuple):
+    """What both sides answer to all N images, (N,) each, and where the engine stops."""
+
+    engine: Integers
+    static: Integers
+    exits: Integers
 
 
 @dataclass(frozen=True)
 class _Sides:
-    """Both sides' processes, and the exit of every image."""
+    """Both sides' processes, what they answer, and what is right."""
 
     bundle: Bundle
     engines: Sequence[Process]
     statics: Sequence[Process]
-    exits: NDArray[np.int64]
+    answers: _Answers
+    labels: Integers | None
 
 
 class _AtSize(NamedTuple):
@@ -215,38 +267,22 @@ class _AtSize(NamedTuple):
     timing: BatchTiming
 
 
-class Ideal(NamedTuple):
-    """What the exits taken allow.
-
-    Attributes:
-        by_time: speed-up of the static network stopped where each image stops.
-        by_macs: the same by multiply-adds.
-        relative_cost: mean.
-    """
-
-    by_time: float
-    by_macs: float
-    relative_cost: float
-
-
-def ideal_speedup(places: ArrayLike, segment_seconds: ArrayLike, costs: ArrayLike, whole_seconds: float) -> Ideal:
-    """Return what stopping each image where it stops would allow, if it cost nothing besides.
-
-    Args:
-        places: (N,) integers in [0, K), the segment that each image stops after.
-        segment_seconds: (K,) of each segment on whole batches.
-        costs: (K,) relative cost of stopping after each.
-        whole_seconds: of the whole network on whole batches.
-    """
-    taken = np.asarray(places)
-    reached: Floats = np.cumsum(np.asarray(segment_seconds, dtype=np.float64))
-    cost = float(np.asarray(costs, dtype=np.float64)[taken].mean())
-    return Ideal(float(whole_seconds / reached[taken].mean()), 1 / cost, cost)
+def _answers(engine: Process, static: Process, images: int, progress: Progress) -> _Answers:
+    """What both sides answer to every image; nothing is timed."""
+    parts: list[tuple[list[int], list[int], list[int]]] = []
+    with progress.start("answering", "images", images) as bar:
+        for first in range(0, images, _ANSWERED):
+            where = {"first": first, "size": min(_ANSWERED, images - first)}
+            given = engine.order("answers", **where)
+            parts.append((given["labels"], static.order("answers", **where)["labels"], given["exits"]))
+            bar.advance(where["size"])
+    return _Answers(*(np.concatenate(part).astype(np.int64) for part in zip(*parts, strict=True)))
 
 
 def _at_size(sides: _Sides, size: int, rounds: int, bar: Bar) -> _AtSize:
     """One batch size."""
-    bundle = sides.bundle
+    bundle, answers = sides.bundle, sides.answers
+    bar.advance(0, f"batch {size}: choosing threads")
     count = batches_a_turn(sides.statics, size)
     engine, static = (best_pool(side, size, count) for side in (sides.engines, sides.statics))
     times: dict[str, list[float]] = {ENGINE: [], STATIC: []}
@@ -256,10 +292,14 @@ def _at_size(sides: _Sides, size: int, rounds: int, bar: Bar) -> _AtSize:
             seconds = process.order("time", first=number * size * count, size=size, batches=count)
             times[side].append(seconds / count)
         bar.advance(1, f"batch {size}: {np.median(times[STATIC]) / np.median(times[ENGINE]):.2f}x")
+    bar.advance(0, f"batch {size}: timing segments")
     later = [{"first": number * size * count, "size": size} for number in range(TRIALS)]
     spans = np.median([engine.order("segments", **where, repeats=_SEGMENT_REPEATS) for where in later], axis=0)
     overhead = [engine.order("overhead", **where, batches=count) for where in later]
-    timed = sides.exits[np.arange(rounds * size * count) % len(sides.exits)]
+    images = len(answers.exits)
+    timed = answers.exits[np.arange(rounds * size * count) % images]
+    seen = slice(min(rounds * size * count, images))  # turns go through the images in order, round and round
+    accuracy = _accuracy(sides, seen)
     whole = bundle.segments[-1].exit == bundle.policy.exits - 1  # else the policy's cost limit ends before
     ideal = ideal_speedup(
         np.searchsorted([segment.exit for segment in bundle.segments], timed),
@@ -270,9 +310,15 @@ def _at_size(sides: _Sides, size: int, rounds: int, bar: Bar) -> _AtSize:
     speedup = paired_ratio(times[STATIC], times[ENGINE])
     timing = BatchTiming(
         batch_size=size,
+        images=seen.stop,
         static_ms=1e3 * float(np.median(times[STATIC])),
         engine_ms=1e3 * float(np.median(times[ENGINE])),
         speedup=speedup,
+        accuracy=None if accuracy is None else accuracy.engine,
+        static_accuracy=None if accuracy is None else accuracy.static,
+        accuracy_loss=None if accuracy is None else accuracy.loss,
+        accuracy_loss_interval=None if accuracy is None else accuracy.interval,
+        disagreement=float(np.mean(answers.engine[seen] != answers.static[seen])),
         ideal_speedup=ideal.by_time,
         ideal_speedup_macs=ideal.by_macs,
         of_ideal=speedup.median / ideal.by_time,
@@ -283,6 +329,18 @@ def _at_size(sides: _Sides, size: int, rounds: int, bar: Bar) -> _AtSize:
         pools=Pools(engine.pool, static.pool),
     )
     return _AtSize(engine, static, timing)
+
+
+def _accuracy(sides: _Sides, seen: slice) -> PairedAccuracy | None:
+    """Accuracy of both sides on the images ``seen``; None without labels."""
+    if sides.labels is None:
+        return None
+    return paired_accuracy(sides.answers.engine[seen], sides.answers.static[seen], sides.labels[seen])
+
+
+def _lost(batch: BatchTiming) -> Lost:
+    low = None if batch.accuracy_loss_interval is None else batch.accuracy_loss_interval[0]
+    return Lost(batch.batch_size, batch.accuracy_loss, low, batch.disagreement)
 
 
 def _memory(engine: Process, static: Process) -> PeakMemory:

@@ -112,14 +112,12 @@ class Worker:
         total = time.perf_counter() - begun
         return 1 - timed.seconds / total
 
-    def exits(self, size: int) -> list[int]:
-        """The exit of every image."""
-        engine = self._engine()
-        return [
-            int(exit_)
-            for first in range(0, len(self.images), size)
-            for exit_ in to_numpy(engine(np.ascontiguousarray(self.images[first : first + size])).exits)
-        ]
+    def answers(self, first: int, size: int) -> dict[str, list[int]]:
+        """Label of each of so many images, and from the engine the exit where each stopped."""
+        given = self.call(self.batch(first, size))
+        if self.engine is None:
+            return {"labels": to_numpy(given).argmax(axis=-1).tolist()}
+        return {"labels": to_numpy(given.labels).tolist(), "exits": to_numpy(given.exits).tolist()}
 
     def memory(self) -> dict[str, int]:
         """Bytes: most that the process has had resident, and what it had when it was ready.

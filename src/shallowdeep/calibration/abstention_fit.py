@@ -1,8 +1,9 @@
 """To find how doubtful an answer may be, so that those given are wrong rarely enough, with a stated confidence.
 
-Thresholds come from ``tune`` and are tested on ``certify``, from the one that can be expected to pass most clearly
-(with fewer answers one error weighs too much) to all answers. Given that m samples are answered, their errors are
-binomial, so each test is exact; the walk stops before the first that fails (fixed sequence).
+Thresholds come from ``tune`` and are tested on ``certify``, from the one for which the lowest error rate can be
+promised (with fewer answers one error weighs too much) to all answers. Given that m samples are answered, their errors
+are binomial, so each test is exact; the walk stops before the first that fails (fixed sequence). The error rate asked
+for has no part in indicator and thresholds, so a laxer one never withholds more.
 
 Source: Geifman and El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017; Angelopoulos et al.,
 "Learn then Test", 2021.
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr
+from scipy.special import bdtr, betaincinv
 
 from shallowdeep.calibration.certification import SHARED
 from shallowdeep.calibration.risk import DISAGREEMENT, LEAST_RISK, last_passing, samples_needed
@@ -28,6 +29,7 @@ from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.exits.promises import AnswersPromise
 
 STEPS = 100  # thresholds tested at most: each is one more chance to stop
+_ROUNDING = 1e-9
 _BAD_LUCK = 2  # errors more than on tune that certify may have: few answers without an error may be luck
 
 Doubts = NDArray[np.float64]
@@ -87,7 +89,7 @@ def with_abstention(
 ) -> Policy:
     """Return the policy that withholds answers, so that at most ``error_rate`` of those it gives are wrong.
 
-    The indicator is the one by which the most answers could be given on ``tune``.
+    The indicator is the one with the lowest error rate on ``tune``, averaged over how many are answered.
 
     Args:
         policy: whose answers they are.
@@ -102,8 +104,9 @@ def with_abstention(
     check_error_rate(error_rate, confidence)
     delta, samples = 1 - confidence, len(certify.wrong)
     check_enough_to_abstain(samples, error_rate=error_rate, confidence=confidence)
-    indicator = max(tune.doubts, key=lambda name: _share_within(tune.doubts[name], tune.wrong, error_rate))
-    thresholds = _thresholds(tune.doubts[indicator], tune.wrong, samples, error_rate)
+    usable = [name for name, values in tune.doubts.items() if np.isfinite(values).any()]
+    indicator = min(usable, key=lambda name: _mean_error_rate(tune.doubts[name], tune.wrong))
+    thresholds = _thresholds(tune.doubts[indicator], tune.wrong, samples, delta)
     given = certify.doubts[indicator] <= thresholds[:, None]  # (T, N)
     counts, wrong = given.sum(axis=1), (given & certify.wrong).sum(axis=1)
     values = np.where(counts > 0, bdtr(wrong, np.maximum(counts, 1), error_rate), 1.0)
@@ -161,24 +164,27 @@ def answers_given(policy: Policy, given: Answered) -> AnswersGiven:
     return AnswersGiven(float(kept.mean()), float(given.wrong[kept].mean()) if kept.any() else None)
 
 
-def _thresholds(values: Doubts, wrong: NDArray[np.bool_], samples: int, error_rate: float) -> Doubts:
-    """Return thresholds to test, rising, from the one whose p-value on ``samples`` should be smallest by ``tune``."""
+def _thresholds(values: Doubts, wrong: NDArray[np.bool_], samples: int, delta: float) -> Doubts:
+    """Return thresholds to test, rising, from the one that should allow the lowest promise on ``samples``, by ``tune``.
+
+    What it allows is the exact upper bound on the error rate at level ``delta``.
+    """
     found = np.quantile(values, np.linspace(0, 1, STEPS + 1)[1:], method="inverted_cdf")
     found = np.unique(found[np.isfinite(found)])
     given = values <= found[:, None]
     counts, errors = given.sum(axis=1), (given & wrong).sum(axis=1) + _BAD_LUCK
-    errors = np.minimum(errors, counts)
-    expected = (counts * samples) // len(values)
-    return found[bdtr(errors / counts * expected, expected, error_rate).argmin() :]
+    expected = counts * samples / len(values)
+    expected_errors = np.minimum(errors / counts, 1.0) * expected
+    bounds = betaincinv(expected_errors + 1, np.maximum(expected - expected_errors, _ROUNDING), 1 - delta)
+    return found[bounds.argmin() :]
 
 
-def _share_within(values: Doubts, wrong: NDArray[np.bool_], error_rate: float) -> float:
-    """Return the largest share of ``tune`` that can be answered with at most that many errors."""
+def _mean_error_rate(values: Doubts, wrong: NDArray[np.bool_]) -> float:
+    """Return the error rate among the least doubtful samples of ``tune``, averaged over how many they are (AURC)."""
     order = np.argsort(values, kind="stable")
     rates = np.cumsum(wrong[order]) / np.arange(1, len(order) + 1)
-    ends = np.append(values[order][1:] != values[order][:-1], True)  # equally doubtful ones go together
-    within = np.flatnonzero((rates <= error_rate) & ends)
-    return (float(within[-1]) + 1) / len(order) if len(within) else 0.0
+    together = np.searchsorted(values[order], values[order], side="right") - 1  # equally doubtful ones
+    return float(rates[together].mean())
 
 
 def _sentence(error_rate: float, confidence: float, samples: int, share: float) -> str:

@@ -75,6 +75,7 @@ class CalibrationReport:
         backbone: the comparison with another run; None where none was asked for.
         notes: what a reader should know besides.
         skipped_images: bad images left out.
+        skipped_files: their names.
     """
 
     run: str
@@ -91,3 +92,4 @@ class CalibrationReport:
     backbone: BackboneComparison | None
     notes: tuple[str, ...]
     skipped_images: int
+    skipped_files: tuple[str, ...] = ()

@@ -9,24 +9,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from shallowdeep.calibration.candidates import Candidate, pareto
 from shallowdeep.calibration.risk import ACCURACY_GAP, last_passing, least_loss, p_values, samples_needed
-from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.outcome import final_answers, outcome_of
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.predictions import ExitPredictions
 
-SPACING = 0.01  # of relative cost between neighbours in the sequence: each test is one more chance to stop
-SURE = 0.5  # share of eps below which the bound of a policy with one threshold for all exits is trusted
-HOPELESS = 3.0  # standard errors on ``tune`` above eps, from where on no setting is worth a test
+SPACING = 0.0025  # of relative cost between neighbours in the sequence: coarse steps jump over settings that pass
 CERTIFY_SHARE = 2 / 3  # of the calibration split
 SHARED = " (each of two promises has a half of certify)"
 LARGEST_SHARE = 0.5  # of the images for training that anyone would hold out
-_GUESS = 30.0  # samples at a loss rate of eps that a variance on ``tune`` is mixed with, so that none is 0
+_GUESS = 1  # samples with another answer that ``tune`` is thought to hold besides, so that no variance is 0
+_Z = 1.645  # standard errors from the mean loss to its upper bound
 
 Losses = NDArray[np.int8]
 
@@ -37,7 +34,7 @@ class Certified:
 
     Args:
         chosen: index of the boldest policy that may be promised; None for none.
-        p_values: one for each of the sequence.
+        p_values: of those looked at: up to the first that does not pass, or all.
     """
 
     chosen: int | None
@@ -64,75 +61,43 @@ def losses_of(risk: str, answers: NDArray[Any], pred: ExitPredictions) -> Losses
     return differs
 
 
-def sequence_to_test(
-    found: Sequence[Candidate], tune: ExitPredictions, *, risk: str, eps: float, delta: float, samples: int
-) -> list[Candidate]:
+def sequence_to_test(found: Sequence[Candidate], tune: ExitPredictions, *, risk: str, samples: int) -> list[Candidate]:
     """Return the policies to test, from safe and dear to bold and cheap, by ``tune`` alone.
 
-    Two lines of policies are drawn up and the one that can be expected to reach the lower cost is taken: one threshold
-    for all exits; or per-exit thresholds, behind shared ones that are surely safe. (Mixing both freely would let one
-    misjudged policy bar the way to better ones.) A line keeps what no other on it beats in cost and in the upper bound
-    that ``certify`` can be expected to show, ``max(mean, 0) + z·sqrt(variance / samples)``: a gain on ``tune`` is as
-    likely luck. Neighbours are a per cent of cost apart, and what is far above eps on ``tune`` is left out.
+    Kept is what no other beats in cost and in the upper bound on its loss that ``certify`` can be expected to show,
+    ``max(mean, 0) + z·sqrt(share of answers changed / samples)``: a gain on ``tune`` is as likely luck. Neighbours are
+    a quarter of a per cent of cost apart.
+
+    The loss that will be promised has no part in it. One sequence serves all of them, and a setting that passes at
+    one loss passes at every larger one: a looser promise never costs more on ``tune``.
 
     Args:
         found: candidates.
         tune: the split that they were found on.
         risk: ``accuracy-gap`` or ``disagreement``.
-        eps: largest mean loss to be promised.
-        delta: 1 - confidence.
         samples: of ``certify``.
 
     Returns:
-        At least one; the first is the one expected to be safest.
+        At least one; costs on ``tune`` fall along it, and the first is the one expected to be safest.
 
     Source: Laufer-Goldshtein et al., "Efficiently controlling multiple risks with Pareto testing", ICLR 2023.
     """
     losses = np.stack([losses_of(risk, candidate.answers, tune) for candidate in found])  # (M, N)
-    mean, weight = losses.mean(axis=1), _GUESS / (_GUESS + tune.samples)
-    variance = weight * eps + (1 - weight) * losses.var(axis=1)
-    bounds = np.maximum(mean, 0.0) - ndtri(delta) * np.sqrt(variance / samples)
-    worth_a_test = mean - HOPELESS * np.sqrt(variance / tune.samples) <= eps
-    fitted = np.asarray([candidate.fitted for candidate in found])
-    sure = bounds <= SURE * eps
-    lines = [
-        _line(np.flatnonzero(kept), found, bounds) for kept in (~fitted, (fitted & worth_a_test) | (~fitted & sure))
-    ]
-    best = min(lines, key=lambda line: _reach(line, found, bounds, eps))  # of equal ones the simpler
-    tested = [best[0], *(index for index in best[1:] if worth_a_test[index])]
-    return [found[index] for index in tested]
-
-
-def _line(kept: NDArray[np.int64], found: Sequence[Candidate], bounds: NDArray[np.float64]) -> list[int]:
-    """Return which of the candidates kept stand on the front of bound and cost, thinned out, dearest first."""
-    costs = np.asarray([found[index].relative_cost for index in kept])
-    line: list[int] = []
-    for place in pareto(-bounds[kept], costs):
-        if not line or costs[place] <= found[line[-1]].relative_cost - SPACING:
-            line.append(int(kept[place]))
-    return line
-
-
-def _reach(line: Sequence[int], found: Sequence[Candidate], bounds: NDArray[np.float64], eps: float) -> float:
-    """Return the cost of the last policy of a line before the first that cannot be expected to pass."""
-    reached = 1.0
-    for index in line:
-        if bounds[index] > eps:
-            break
-        reached = found[index].relative_cost
-    return reached
+    changed = (np.count_nonzero(losses, axis=1) + _GUESS) / (tune.samples + _GUESS)
+    bounds = np.maximum(losses.mean(axis=1), 0.0) + _Z * np.sqrt(changed / samples)
+    sequence: list[Candidate] = []
+    for place in pareto(-bounds, [candidate.relative_cost for candidate in found]):
+        if not sequence or found[place].relative_cost <= sequence[-1].relative_cost - SPACING:
+            sequence.append(found[place])
+    return sequence
 
 
 def certify_sequence(
-    policies: Sequence[Policy],
-    certify: ExitPredictions,
-    *,
-    risk: str,
-    eps: float,
-    delta: float,
-    seed: int = 0,
+    policies: Sequence[Policy], certify: ExitPredictions, *, risk: str, eps: float, delta: float
 ) -> Certified:
     """Return the boldest policy of a sequence whose risk is at most eps, with probability at least 1-delta.
+
+    Each policy is tested at the full level, because the walk ends at the first that fails: fixed-sequence testing.
 
     Args:
         policies: from safe to bold, chosen without ``certify``.
@@ -140,16 +105,18 @@ def certify_sequence(
         risk: ``accuracy-gap`` or ``disagreement``.
         eps: largest mean loss allowed.
         delta: probability, over the draw of ``certify``, that a worse one may be returned.
-        seed: of the order in which samples are looked at.
 
     Raises:
         ConfigurationError: too few samples for any promise, or a value out of range.
     """
     check_enough(certify.samples, risk=risk, eps=eps, delta=delta)
-    order = seeded_order(certify.samples, seed)
-    answers = np.stack([outcome_of(policy, certify).labels for policy in policies])
-    values = p_values(risk, losses_of(risk, answers, certify)[:, order], eps, delta)
-    return Certified(last_passing(values, delta), tuple(values.tolist()))
+    values: list[float] = []
+    for policy in policies:
+        losses = losses_of(risk, outcome_of(policy, certify).labels, certify)
+        values.append(float(p_values(risk, losses[None], eps, delta)[0]))
+        if values[-1] > delta:
+            break
+    return Certified(last_passing(values, delta), tuple(values))
 
 
 def check_enough(samples: int, *, risk: str, eps: float, delta: float, held: int | None = None, parts: int = 1) -> None:

@@ -6,10 +6,9 @@ with a promise. The test split is never looked at here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-from shallowdeep.calibration.candidates import Candidate, best_within_budget, candidates, pareto_front, safest
+from shallowdeep.calibration.candidates import best_within_budget, candidates, pareto_front, safest
 from shallowdeep.calibration.certification import certify_sequence, check_enough, sequence_to_test
 from shallowdeep.calibration.objective import check_budget, check_loss
 from shallowdeep.calibration.risk import ACCURACY_GAP, RISKS
@@ -25,7 +24,7 @@ READ_ONCE = (
     "certify was read for this promise. It holds for settings fixed beforehand: calibrating again with others on the "
     "same split, and taking the one liked best, weakens it."
 )
-TESTS = {ACCURACY_GAP: "betting on the signed gap", RISKS[1]: "exact binomial"}
+TESTS = {ACCURACY_GAP: "exact trinomial (Berger and Boos)", RISKS[1]: "exact binomial"}
 
 
 def with_threshold(base: Policy, threshold: float) -> Policy:
@@ -78,7 +77,6 @@ def within_loss(
     loss: float,
     confidence: float = 0.95,
     risk: str = ACCURACY_GAP,
-    seed: int = 0,
 ) -> Policy:
     """Return the cheapest policy whose loss against the final exit can be promised to be small.
 
@@ -89,7 +87,6 @@ def within_loss(
         loss: eps, a fraction in (0, 1): 0.01 is one point.
         confidence: 1 - delta, in (0, 1).
         risk: ``accuracy-gap`` or ``disagreement``.
-        seed: of the order in which ``certify`` is looked at.
 
     Returns:
         A policy with its ``promise``; where no early exit passes, one that never exits early, with none.
@@ -103,9 +100,9 @@ def within_loss(
     check_enough(certify.samples, risk=risk, eps=loss, delta=delta)
     target = to_numpy(tune.labels) if risk == ACCURACY_GAP else final_answers(tune)
     found = candidates(tune, base, [target])
-    sequence = sequence_to_test(found, tune, risk=risk, eps=loss, delta=delta, samples=certify.samples)
+    sequence = sequence_to_test(found, tune, risk=risk, samples=certify.samples)
     policies = [candidate.policy for candidate in sequence]
-    certified = certify_sequence(policies, certify, risk=risk, eps=loss, delta=delta, seed=seed)
+    certified = certify_sequence(policies, certify, risk=risk, eps=loss, delta=delta)
     rule = ByLoss(
         max_accuracy_loss=loss,
         confidence=confidence,
@@ -114,7 +111,9 @@ def within_loss(
         samples=tune.samples,
         candidates=len(found),
         tested_on="certify",
-        sequence=_walked(sequence, certified.p_values, certified.chosen),
+        sequence=tuple(
+            SequenceStep(step.relative_cost, value) for step, value in zip(sequence, certified.p_values, strict=False)
+        ),
         note=READ_ONCE,
     )
     if certified.chosen is not None:
@@ -144,13 +143,6 @@ def _no_promise(loss: float, confidence: float) -> str:
         f"No early exit can be promised to lose at most {_points(loss)} with {100 * confidence:g} % confidence: this "
         "policy never exits early."
     )
-
-
-def _walked(sequence: Sequence[Candidate], p_values: Sequence[float], chosen: int | None) -> tuple[SequenceStep, ...]:
-    """Return the settings that the walk looked at: those that passed, and the first that did not."""
-    looked_at = (-1 if chosen is None else chosen) + 2
-    steps = [SequenceStep(step.relative_cost, value) for step, value in zip(sequence, p_values, strict=True)]
-    return tuple(steps[:looked_at])
 
 
 def _promise(loss: float, confidence: float, risk: str, samples: int, p_value: float) -> Promise:

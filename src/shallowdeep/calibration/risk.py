@@ -4,127 +4,31 @@ Losses are counted against the network's own final exit, one for each sample of 
 ``accuracy-gap`` is ``1[wrong where it stopped] - 1[wrong at the final exit]`` in {-1, 0, 1}, ``disagreement`` is
 ``1[another answer than the final exit's]`` in {0, 1}. Samples must be independent and from one distribution.
 
-Source: Jazbec et al., "Fast yet Safe: Early-Exiting with Risk Control", NeurIPS 2024 (the risks); Waudby-Smith and
-Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024 (the test); Angelopoulos et al., "Learn
-then Test", 2021 (the fixed sequence). The stakes are our own, see `betting_p_values`.
+Source: Jazbec et al., "Fast yet Safe: Early-Exiting with Risk Control", NeurIPS 2024 (the risks); Angelopoulos et al.,
+"Learn then Test", 2021 (the fixed sequence).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import pairwise
-from math import ceil, log, log1p, pi, sqrt
+from math import ceil, log, log1p
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, ndtri
+from scipy.special import bdtr
 
-from shallowdeep.data.splits import seeded_order
+from shallowdeep.calibration.gap_test import gap_p_value
 from shallowdeep.errors import ConfigurationError, DataError, UnknownNameError
 
 ACCURACY_GAP, DISAGREEMENT = "accuracy-gap", "disagreement"
 RISKS = (ACCURACY_GAP, DISAGREEMENT)
 
-_BETS = 200  # stakes change that often; more often gains less than a tenth of a point of power
-_BOLDEST = 0.9  # share of the wealth that one loss may take
-_FIRST_VARIANCE = 3.0  # of the losses in units of eps, before any is seen: near the border it is one to ten
-_FIRST_WEIGHT = 30  # samples that this guess counts for
 LEAST_RISK = 1e-4  # smaller ones would need tens of thousands of samples without a single loss
 _LOSS_STEPS = 1000
-_POOREST = 1e-12  # share of the goal below which stakes no longer rise
 
 Floats = NDArray[np.float64]
-
-
-def betting_p_value(losses: ArrayLike, eps: float, delta: float, seed: int) -> float:
-    """Return the p-value of "the mean loss is above eps" for signed losses, looked at in seeded random order.
-
-    Args:
-        losses: (n,) integers in {-1, 0, 1}.
-        eps: largest mean loss allowed, in (0, 1).
-        delta: level that the test will be held against, in (0, 1); it shapes the stakes, not the validity.
-        seed: of the order; non-negative.
-
-    Returns:
-        In (0, 1]; below delta with probability at most delta where the mean is in truth above eps.
-
-    Raises:
-        ConfigurationError: eps, delta or seed out of range.
-        DataError: losses of another shape or with other values.
-    """
-    values = np.asarray(losses)
-    if values.ndim != 1:
-        raise DataError(f"Expected losses of shape (samples,), got {values.shape}")
-    return float(betting_p_values(values[None, seeded_order(len(values), seed)], eps, delta)[0])
-
-
-def betting_p_values(losses: ArrayLike, eps: float, delta: float) -> Floats:
-    """Return `betting_p_value` of many settings at once, for losses that are in random order already.
-
-    A gambler who starts with 1 and bets ``s_i`` on "the next loss is below eps" owns
-    ``K_t = prod_{i<=t} (1 + s_i·(eps - x_i))``. Where the mean is above eps that game is unfavourable whatever the
-    stakes, if only they are in ``[0, 1/(1-eps)]`` and known before ``x_i``; so K ever reaches 1/delta with
-    probability at most delta (Ville), and ``p = 1/max_t K_t``.
-
-    The stakes aim at 1/delta exactly, by sample n: were the losses Gaussian with variance v, owning
-    ``K = Phi(d)/delta`` with n-i samples to come and betting ``s = phi(d) / (Phi(d)·sqrt((n-i)·v))`` would replicate
-    the z-test at level delta, the most powerful there is (a digital option, hedged). v is estimated from the samples
-    before, stakes are capped and change 200 times; at 1/delta the gambler sets out for 1/delta². At eps 1 %, delta
-    .05, n = 3,333 a gap of 0 at 4 % disagreement passes in 85 % of draws (with stakes of
-    ``sqrt(2 ln(1/delta)/(n·v))`` in 75 %), one of .2 % at 1.8 % in 91 % (87 %); at n = 1,000 both are about equal.
-
-    Args:
-        losses: (M, n) integers in {-1, 0, 1}; one order of the samples for all M settings.
-        eps: largest mean loss allowed, in (0, 1).
-        delta: level, in (0, 1).
-
-    Returns:
-        (M,) in (0, 1].
-
-    Raises:
-        ConfigurationError: eps or delta out of range.
-        DataError: losses of another shape or with other values.
-    """
-    _check_levels(eps, delta)
-    values = _checked(losses, (-1, 0, 1))
-    settings, samples = values.shape
-    bets = np.unique(np.arange(_BETS + 1) * samples // _BETS)  # where stakes change
-    wealth = np.zeros(settings)  # ln K
-    richest = np.zeros(settings)
-    total, unequal = np.zeros(settings, dtype=np.int64), np.zeros(settings, dtype=np.int64)
-    for seen, until in pairwise(bets.tolist()):
-        squares = _FIRST_WEIGHT * _FIRST_VARIANCE * eps + unequal - total**2 / max(seen, 1)
-        variance = squares / (_FIRST_WEIGHT + seen)
-        goals = delta ** (1 + np.floor(richest / -log(delta)))  # 1/delta, and once there 1/delta², ...
-        stakes = _stakes(np.exp(wealth) * goals, (samples - seen) * variance, eps)
-        now = values[:, seen:until]
-        gains = np.log1p(stakes[:, None] * (eps - np.asarray([-1, 0, 1])))  # (M, 3)
-        walk = wealth[:, None] + np.cumsum(np.take_along_axis(gains, now + 1, axis=1), axis=1)
-        richest = np.maximum(richest, walk.max(axis=1))
-        wealth = walk[:, -1]
-        total += now.sum(axis=1, dtype=np.int64)
-        unequal += np.count_nonzero(now, axis=1)
-    return np.exp(-richest)
-
-
-def _stakes(shares: Floats, variance_to_come: Floats, eps: float) -> Floats:
-    """Return what to bet: the hedge of a digital option that pays the goal.
-
-    Args:
-        shares: (M,) of the goal that the gambler owns.
-        variance_to_come: (M,) variance of the sum of all losses still to come.
-        eps: largest mean loss allowed.
-
-    Returns:
-        (M,) in [0, 0.9/(1-eps)].
-    """
-    owned = np.clip(shares, _POOREST, 1 - 1e-9)
-    d = ndtri(owned)
-    hedge = np.exp(-d * d / 2) / (sqrt(2 * pi) * owned * np.sqrt(variance_to_come))
-    capped: Floats = np.minimum(hedge, _BOLDEST / (1 - eps))
-    return capped
 
 
 def binomial_p_value(losses: ArrayLike, eps: float) -> float:
@@ -164,8 +68,30 @@ def binomial_p_values(losses: ArrayLike, eps: float) -> Floats:
     return found
 
 
+def gap_p_values(losses: ArrayLike, eps: float, delta: float) -> Floats:
+    """Return the exact p-values of "the mean loss is above eps" of many settings, see `gap_p_value`.
+
+    Args:
+        losses: (M, n) integers in {-1, 0, 1}.
+        eps: largest mean loss allowed, in (0, 1).
+        delta: level that the test will be held against, in (0, 1).
+
+    Returns:
+        (M,) in (0, 1].
+
+    Raises:
+        ConfigurationError: eps or delta out of range.
+        DataError: losses of another shape or with other values.
+    """
+    _check_levels(eps, delta)
+    values = _checked(losses, (-1, 0, 1))
+    worse, better = (np.count_nonzero(values == loss, axis=1).tolist() for loss in (1, -1))
+    rows = zip(worse, better, strict=True)
+    return np.asarray([gap_p_value(up, down, values.shape[1], eps, delta) for up, down in rows], dtype=np.float64)
+
+
 def p_values(risk: str, losses: ArrayLike, eps: float, delta: float) -> Floats:
-    """Return the p-values of a risk's own test, (M,), for losses (M, n) in random order.
+    """Return the p-values of a risk's own test, (M,), for losses (M, n); they fall as eps rises.
 
     Raises:
         UnknownNameError: no risk is called so.
@@ -174,13 +100,14 @@ def p_values(risk: str, losses: ArrayLike, eps: float, delta: float) -> Floats:
     """
     if risk not in RISKS:
         raise UnknownNameError("risk", risk, RISKS)
-    return betting_p_values(losses, eps, delta) if risk == ACCURACY_GAP else binomial_p_values(losses, eps)
+    return gap_p_values(losses, eps, delta) if risk == ACCURACY_GAP else binomial_p_values(losses, eps)
 
 
 def samples_needed(risk: str, eps: float, delta: float) -> int:
     """Return the least number of samples on which even a setting without any loss passes.
 
-    ``ceil(ln delta / ln(1-eps))`` for 0/1 losses; a few more for betting, whose stakes are capped: found by trying.
+    ``ceil(ln delta / ln(1-eps))`` for 0/1 losses; for the signed gap a few more, since a little of delta is spent on
+    what is not known: found by trying.
 
     Args:
         risk: one of `RISKS`.
@@ -192,16 +119,12 @@ def samples_needed(risk: str, eps: float, delta: float) -> int:
         ConfigurationError: eps or delta out of range.
     """
     _check_levels(eps, delta)
-
-    def passes(samples: int) -> bool:
-        return bool(p_values(risk, np.zeros((1, samples), dtype=np.int8), eps, delta)[0] <= delta)
-
     too_few, enough = 0, max(1, ceil(log(delta) / log1p(-eps) - 1e-9))
-    while not passes(enough):
+    while not _flawless_passes(risk, enough, eps, delta):
         too_few, enough = enough, 2 * enough
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
-        too_few, enough = (too_few, middle) if passes(middle) else (middle, enough)
+        too_few, enough = (too_few, middle) if _flawless_passes(risk, middle, eps, delta) else (middle, enough)
     return enough
 
 
@@ -213,9 +136,16 @@ def least_loss(risk: str, samples: int, delta: float) -> float | None:
         samples: how many there are.
         delta: level, in (0, 1).
     """
+    if samples < 1:
+        return None
     steps = range(1, _LOSS_STEPS)
-    place = bisect_left(steps, x=True, key=lambda step: samples_needed(risk, step / _LOSS_STEPS, delta) <= samples)
+    place = bisect_left(steps, x=True, key=lambda step: _flawless_passes(risk, samples, step / _LOSS_STEPS, delta))
     return steps[place] / _LOSS_STEPS if place < len(steps) else None
+
+
+def _flawless_passes(risk: str, samples: int, eps: float, delta: float) -> bool:
+    """Whether a setting without any loss passes."""
+    return bool(p_values(risk, np.zeros((1, samples), dtype=np.int8), eps, delta)[0] <= delta)
 
 
 def last_passing(values: Sequence[float] | Floats, delta: float) -> int | None:

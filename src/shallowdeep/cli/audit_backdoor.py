@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from shallowdeep.cli.options import AsJson, Device, Overwrite, Quick, Resume, SkipBadImages, above_zero, context
+from shallowdeep.cli.options import (
+    AsJson,
+    Device,
+    Overwrite,
+    Quick,
+    Resume,
+    SkipBadImages,
+    Threads,
+    above_zero,
+    context,
+    writable_place,
+)
 from shallowdeep.cli.quick_mode import check_mode
 from shallowdeep.cli.terminal import show_audit
 from shallowdeep.errors import ConfigurationError
@@ -42,12 +53,16 @@ def backdoor(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Directory of the runs. (default: audit-study or audit-quick-backdoor)")
+        Path | None,
+        typer.Option(
+            callback=writable_place, help="Directory of the runs. (default: audit-study or audit-quick-backdoor)"
+        ),
     ] = None,
     weights: Annotated[Path | None, typer.Option(hidden=True)] = None,
     clean: Annotated[str | None, typer.Option(hidden=True)] = None,
     suspects: Annotated[Path | None, typer.Option(hidden=True)] = None,
     device: Device = "auto",
+    threads: Threads = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     skip_bad_images: SkipBadImages = False,
@@ -80,6 +95,6 @@ def backdoor(
     else:
         study = BackdoorStudy(str(data), str(model), seed=seed, **chosen)
     with TerminalProgress() as progress:
-        run_as = context(progress, device=device, skip_bad_images=skip_bad_images)
+        run_as = context(progress, device=device, threads=threads, skip_bad_images=skip_bad_images)
         audit, files = study_backdoor(study, folder, resume=resume, overwrite=overwrite, context=run_as)
     show_audit(audit, backdoor_tables(audit), files, as_json=as_json)

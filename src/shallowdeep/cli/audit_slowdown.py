@@ -8,14 +8,28 @@ from typing import Annotated, Any
 
 import typer
 
-from shallowdeep.cli.options import AsJson, Device, Overwrite, Quick, Resume, SkipBadImages, Trust, context
+from shallowdeep.cli.options import (
+    AsJson,
+    Device,
+    Overwrite,
+    Quick,
+    Resume,
+    SkipBadImages,
+    Threads,
+    Trust,
+    context,
+    saved_run,
+    writable_place,
+)
 from shallowdeep.cli.terminal import show_audit
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.progress import TerminalProgress
 
 
 def slowdown(
-    run: Annotated[Path | None, typer.Argument(help="Directory of a run with internal classifiers.")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(callback=saved_run, help="Directory of a run with internal classifiers.")
+    ] = None,
     *,
     quick: Quick = False,
     samples: Annotated[int | None, typer.Option(min=1, help="Test images that are changed. (default: 500)")] = None,
@@ -25,7 +39,7 @@ def slowdown(
         float | None, typer.Option(help="Change of a pixel a step, of 255. (default: a quarter of --epsilon)")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images changed at a time. (default: 125)")] = None,
-    data: Annotated[str | None, typer.Option(help="What RUN was trained on, where it does not say so.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the data of the runs is now, if it has moved.")] = None,
     transfer: Annotated[Path | None, typer.Option(help="Another run, to craft changes on too.")] = None,
     hardened: Annotated[Path | None, typer.Option(help="A run trained with --adversarial-steps, to compare.")] = None,
     no_timing: Annotated[bool, typer.Option("--no-timing", help="Do not time the engine on changed images.")] = False,
@@ -33,9 +47,13 @@ def slowdown(
         int, typer.Option(min=0, help="Of the images chosen and thresholds moved; with --quick of all.")
     ] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="With --quick: directory of its runs. (default: audit-quick-slowdown)")
+        Path | None,
+        typer.Option(
+            callback=writable_place, help="With --quick: directory of its runs. (default: audit-quick-slowdown)"
+        ),
     ] = None,
     device: Device = "auto",
+    threads: Threads = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     skip_bad_images: SkipBadImages = False,
@@ -62,7 +80,7 @@ def slowdown(
     from shallowdeep.report.audit_tables import slowdown_tables
 
     with TerminalProgress() as progress:
-        run_as = context(progress, device=device, trust=trust, skip_bad_images=skip_bad_images)
+        run_as = context(progress, device=device, threads=threads, trust=trust, skip_bad_images=skip_bad_images)
         if run is None:
             from shallowdeep.workflows.audit_quick import quick_slowdown
 

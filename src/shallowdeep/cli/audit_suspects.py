@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from shallowdeep.cli.options import AsJson, Device, Overwrite, Quick, Resume, SkipBadImages, Trust, context
+from shallowdeep.cli.options import (
+    AsJson,
+    Device,
+    Overwrite,
+    Quick,
+    Resume,
+    SkipBadImages,
+    Threads,
+    Trust,
+    context,
+    writable_place,
+)
 from shallowdeep.cli.quick_mode import check_mode
 from shallowdeep.cli.terminal import show_audit
 from shallowdeep.progress import TerminalProgress
@@ -37,9 +48,13 @@ def suspects(
     seed: Annotated[int, typer.Option(min=0, help="Of everything.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="Directory of the run that is made. (default: audit-suspects or audit-quick-suspects)"),
+        typer.Option(
+            callback=writable_place,
+            help="Directory of the run that is made. (default: audit-suspects or audit-quick-suspects)",
+        ),
     ] = None,
     device: Device = "auto",
+    threads: Threads = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     skip_bad_images: SkipBadImages = False,
@@ -61,7 +76,7 @@ def suspects(
 
     folder = out or Path("audit-quick-suspects" if quick else "audit-suspects")
     with TerminalProgress() as progress:
-        run_as = context(progress, device=device, trust=trust, skip_bad_images=skip_bad_images)
+        run_as = context(progress, device=device, threads=threads, trust=trust, skip_bad_images=skip_bad_images)
         if quick:
             audit, files = quick_suspects(folder, seed=seed, resume=resume, overwrite=overwrite, context=run_as)
         else:

@@ -3,19 +3,28 @@
 # ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from shallowdeep.cli.options import AsJson, BatchSize, Device, SkipBadImages, Trust, context
-from shallowdeep.cli.terminal import notes, show
+from shallowdeep.cli.options import AsJson, BatchSize, Device, SkipBadImages, Threads, Trust, context, saved_run
+from shallowdeep.cli.terminal import note_skipped, notes, show
 from shallowdeep.progress import TerminalProgress
 
 
 def calibrate(
-    run: Annotated[Path, typer.Argument(help="Directory of a run with internal classifiers.")],
+    run: Annotated[Path, typer.Argument(callback=saved_run, help="Directory of a run with internal classifiers.")],
     *,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Held-out images of yours, CLASS/*, instead of those that training held out; or where the run's own "
+            "data is now."
+        ),
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="The paper's rule: leave at the first exit at least so confident.")
     ] = None,
@@ -53,34 +62,54 @@ def calibrate(
     ] = None,
     batch_size: BatchSize = 250,
     device: Device = "auto",
+    threads: Threads = None,
     skip_bad_images: SkipBadImages = False,
     trust: Trust = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find when to exit: by a threshold, a budget, or a promise on the accuracy lost. Writes RUN/policy.json."""
+    """Find when to exit: by a threshold, a budget, or a promise on the accuracy lost. Writes RUN/policy.json.
+
+    Without any of these, the strictest promise of 1, 2, 3 or 5 points that there are images enough for; else a budget
+    of 0.5.
+    """
+    from shallowdeep.artifacts import SKIPPED
     from shallowdeep.calibration.objective import Objective
+    from shallowdeep.calibration.promisable import suggested_objective
     from shallowdeep.errors import ConfigurationError
     from shallowdeep.report.calibration_tables import calibration_tables
     from shallowdeep.workflows.calibrate import calibrate_run, calibration_document
 
     given = {"--threshold": threshold, "--budget": budget, "--max-accuracy-loss": max_accuracy_loss}
     names = [name for name, value in given.items() if value is not None]
-    if len(names) != 1:
-        raise ConfigurationError(
-            f"Expected one of --threshold, --budget and --max-accuracy-loss, got {' and '.join(names) or 'none'}"
-        )
-    objective = Objective(
-        threshold, budget, max_accuracy_loss, confidence, risk, signal, fallback, max_relative_cost, temperatures,
-        abstain,
-    )  # fmt: skip
+    if len(names) > 1:
+        raise ConfigurationError(f"Expected one of {', '.join(given)}, got {' and '.join(names)}")
+    settings: dict[str, Any] = {
+        "confidence": confidence, "risk": risk, "signal": signal, "fallback": fallback,
+        "max_relative_cost": max_relative_cost, "temperatures": temperatures, "abstain": abstain,
+    }  # fmt: skip
+    objective: Objective | Callable[[int], Objective] = functools.partial(suggested_objective, **settings)
+    if names:
+        objective = Objective(threshold, budget, max_accuracy_loss, **settings)
     with TerminalProgress() as progress:
-        run_as = context(progress, device=device, batch_size=batch_size, trust=trust, skip_bad_images=skip_bad_images)
-        report, files = calibrate_run(run, objective, backbone=backbone, context=run_as)
+        run_as = context(
+            progress,
+            device=device,
+            threads=threads,
+            batch_size=batch_size,
+            trust=trust,
+            skip_bad_images=skip_bad_images,
+        )
+        report, files = calibrate_run(run, objective, data=data, backbone=backbone, context=run_as)
     show(calibration_document(report), calibration_tables(report), as_json=as_json)
     for note in report.notes:
         notes().print(note, soft_wrap=True)
-    if report.skipped_images:
-        notes().print(f"Bad images left out: {report.skipped_images}")
+    note_skipped(report.skipped_files, run / SKIPPED)
     for path in files:
         notes().print(f"Written: {path}", soft_wrap=True)
-    notes().print(f"Next: shallowdeep export {run} --out BUNDLE", soft_wrap=True)
+    if len(report.policy.in_use) > 1:
+        notes().print(f"Next: shallowdeep export {run} --out BUNDLE", soft_wrap=True)
+    else:
+        notes().print(
+            "Next: a larger --max-accuracy-loss, more held-out images (calibrate --data FOLDER), or longer training",
+            soft_wrap=True,
+        )

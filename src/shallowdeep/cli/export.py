@@ -8,37 +8,32 @@ from typing import Annotated
 
 import typer
 
-from shallowdeep.cli.options import AsJson
+from shallowdeep.cli.options import AsJson, Threads, context, saved_run, writable_place
 from shallowdeep.cli.terminal import notes, show
+from shallowdeep.progress import TerminalProgress
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Directory of a run that `calibrate` gave a policy.")],
+    run: Annotated[Path, typer.Argument(callback=saved_run, help="Directory of a run that `calibrate` gave a policy.")],
     *,
-    out: Annotated[Path, typer.Option(help="Directory of the bundle, made here.")],
+    out: Annotated[Path, typer.Option(callback=writable_place, help="Directory of the bundle, made here.")],
     backend: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
     policy: Annotated[Path | None, typer.Option(help="Another policy file. (default: the run's)")] = None,
     no_static: Annotated[bool, typer.Option("--no-static", help="Leave out the static backbone.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the bundle that is there.")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Run code that the run's manifest names.")] = False,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Write what runs elsewhere: one file per stage, the policy, class names, preprocessing, checksums."""
-    from shallowdeep.context import RunContext
     from shallowdeep.report.tables import plain_table
     from shallowdeep.workflows.export import export_run, summary_of
 
-    console = notes()
-    with console.status(f"Exporting {run} for {backend} ..."):
+    with TerminalProgress() as progress:
         bundle = export_run(
-            run,
-            out,
-            backend=backend,
-            policy=policy,
-            static=not no_static,
-            overwrite=overwrite,
-            context=RunContext(trust=trust),
-        )
+            run, out, backend=backend, policy=policy, static=not no_static, overwrite=overwrite,
+            context=context(progress, trust=trust, threads=threads),
+        )  # fmt: skip
     exported = summary_of(bundle)
     rows = [
         (number, segment.file, f"{segment.bytes / 2**20:.2f}", segment.exit, f"{segment.relative_cost:.3f}")
@@ -47,5 +42,5 @@ def export(
     title = f"{exported.model}, {exported.backend}"
     show(exported, plain_table(title, ["call", "file", "MiB", "exit", "cost"], rows), as_json=as_json)
     if bundle.confusion is None:
-        console.print("No statistics of confusion in the run, so predict tells none; calibrate measures them")
-    console.print(f"Written: {out}. Next: shallowdeep predict {out} IMAGE...", soft_wrap=True)
+        notes().print("No statistics of confusion in the run, so predict tells none; calibrate measures them")
+    notes().print(f"Written: {out}. Next: shallowdeep predict {out} IMAGE...", soft_wrap=True)

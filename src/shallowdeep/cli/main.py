@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import typer
@@ -12,10 +13,12 @@ from shallowdeep.cli.analyze import analyze
 from shallowdeep.cli.audit import app as audit
 from shallowdeep.cli.bench import bench
 from shallowdeep.cli.calibrate import calibrate
+from shallowdeep.cli.convert import convert
 from shallowdeep.cli.datasets import datasets
 from shallowdeep.cli.demo import demo
 from shallowdeep.cli.evaluate import evaluate
 from shallowdeep.cli.export import export
+from shallowdeep.cli.loading import loading_shown
 from shallowdeep.cli.models import models
 from shallowdeep.cli.predict import predict
 from shallowdeep.cli.report import report
@@ -33,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, evaluate, calibrate, analyze, report, export, predict, bench, models, datasets):
+for command in (demo, convert, train, evaluate, calibrate, analyze, report, export, predict, bench, models, datasets):
     app.command()(command)
 app.add_typer(audit, name="audit")
 
@@ -60,7 +63,8 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Exit status of the command line ``arguments``; without any, the help is shown."""
     try:
-        status = get_command(app).main(arguments or ["--help"], prog_name="shallowdeep", standalone_mode=False)
+        with loading_shown():
+            status = get_command(app).main(arguments or ["--help"], prog_name="shallowdeep", standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
         status = INTERRUPTED
     except SystemExit:  # how typer and rich leave when the reader of standard output has gone
@@ -71,13 +75,28 @@ def run(arguments: list[str]) -> int:
             raise
         return _fail(message)
     if status == INTERRUPTED:
-        hint = (
-            "; a run that has begun goes on with --resume, after its last whole epoch"
-            if arguments[:1] in (["train"], ["audit"])
-            else ""
-        )
-        sys.stderr.write(f"shallowdeep: interrupted{hint}\n")
+        sys.stderr.write(f"shallowdeep: interrupted{_how_to_go_on(arguments)}\n")
     return status if isinstance(status, int) else 0
+
+
+def _how_to_go_on(arguments: list[str]) -> str:
+    """What the line of an interrupted command ends with: the command that goes on, where there is one."""
+    if not _resumes(arguments):
+        return ""
+    kept = [argument for argument in arguments if argument not in {"--overwrite", "--resume"}]
+    command = shlex.join(["shallowdeep", *kept, "--resume"])
+    return f"; this goes on after the last whole epoch: {command}"
+
+
+def _resumes(arguments: list[str]) -> bool:
+    """Whether the subcommand that was typed takes ``--resume``."""
+    command = get_command(app)
+    for name in arguments:
+        further = getattr(command, "commands", {})
+        if name not in further:
+            break
+        command = further[name]
+    return any("--resume" in parameter.opts for parameter in command.params)
 
 
 def _message(error: Exception, arguments: list[str]) -> str | None:

@@ -8,7 +8,11 @@ from typing import Annotated
 
 import typer
 
+from shallowdeep.artifacts import CONFIG, MODEL_MANIFEST
 from shallowdeep.context import RunContext
+from shallowdeep.errors import CheckpointError, ConfigurationError
+from shallowdeep.files import require_writable
+from shallowdeep.machine import use_threads
 from shallowdeep.progress import Progress
 
 
@@ -26,9 +30,41 @@ def context(
     batch_size: int = 250,
     trust: bool = False,
     skip_bad_images: bool = False,
+    threads: int | None = None,
 ) -> RunContext:
-    """Return how a command runs, by the options that commands share."""
+    """Return how a command runs, by the options that commands share; from now on it computes with so many threads."""
+    if threads is not None:
+        use_threads(threads)
     return RunContext(device, batch_size, trust, skip_bad_images, progress, typed())
+
+
+def saved_run(path: Path | None) -> Path | None:
+    """Refuse a directory that holds no network, before anything slow is imported, as a typer callback.
+
+    A run that a training has not finished is left to the command, which says more of it.
+    """
+    if path is not None and not (path / MODEL_MANIFEST).exists() and not (path / CONFIG).exists():
+        raise CheckpointError(f"Expected a saved network with {MODEL_MANIFEST} in {path}, found none")
+    return path
+
+
+def run_or_file(path: Path) -> Path:
+    """Refuse what is neither a run nor a file, before anything slow is imported, as a typer callback."""
+    if not path.exists():
+        raise ConfigurationError(f"Expected a run's directory or an npz file of predictions, {path} does not exist")
+    if path.is_dir():
+        saved_run(path)
+    return path
+
+
+def writable_place(path: Path | None) -> Path | None:
+    """Refuse an output that cannot be made, before anything slow is imported, as a typer callback.
+
+    Whether one that is there may be written is for the command to say: some only look at it.
+    """
+    if path is not None and not path.exists():
+        require_writable(path)
+    return path
 
 
 def typed() -> str:
@@ -37,6 +73,7 @@ def typed() -> str:
 
 
 BatchSize = Annotated[int, typer.Option(help="Images at a time.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="To compute with. (default: one a core)")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda ...")]
 SkipBadImages = Annotated[bool, typer.Option("--skip-bad-images", help="Leave out what cannot be decoded.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run code that the manifest names.")]
@@ -45,9 +82,13 @@ Quick = Annotated[bool, typer.Option("--quick", help="On 5,000 bundled digits, f
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the runs in --out.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the runs in --out.")]
 Source = Annotated[
-    Path, typer.Argument(help="Directory of a run, or an npz file of predictions.", metavar="RUN|FILE.npz")
+    Path,
+    typer.Argument(
+        callback=run_or_file, help="Directory of a run, or an npz file of predictions.", metavar="RUN|FILE.npz"
+    ),
 ]
 Split = Annotated[str, typer.Option(help="Of a run: test, tune or train.")]
 Tune = Annotated[Path | None, typer.Option(help="With FILE.npz: another such file, of labelled samples to fit on.")]
+Data = Annotated[str | None, typer.Option(help="Where the run's data is now, if it has moved.")]
 Resamples = Annotated[int, typer.Option(help="For bootstrap intervals; 0 for none.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the resampling.")]

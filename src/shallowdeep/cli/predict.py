@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - what a command needs is imported when it runs, so that --help answers at once
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from rich.console import Group, RenderableType
 
 from shallowdeep.cli.options import AsJson
 from shallowdeep.cli.terminal import notes, show
+from shallowdeep.errors import ConfigurationError
 from shallowdeep.progress import TerminalProgress
 
 if TYPE_CHECKING:
@@ -24,24 +26,38 @@ def predict(
     bundle: Annotated[Path, typer.Argument(help="Directory that `export` wrote.")],
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     *,
+    top: Annotated[int, typer.Option(min=1, help="How many of the most probable labels to tell.")] = 1,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Tell the probabilities of all classes, at the exit that answers.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
     threads: Annotated[int | None, typer.Option(min=1, help="Of the runtime. (default: one a core)")] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads that decode images. (default: one a core)")
     ] = None,
     as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A line an image on standard output, comma-separated.")] = False,
 ) -> None:
     """Label images, each with no more work than it needs."""
+    if as_json and as_csv:
+        raise ConfigurationError("Expected --json or --csv, got both")
     from shallowdeep.inference.bundle import read_bundle
     from shallowdeep.inference.file_predictions import find_images, predict_files
 
     opened = read_bundle(bundle)
     files, empty = find_images(images)
+    told = sys.maxsize if probabilities and not (as_json or as_csv) else top  # a table has all, best first
     with TerminalProgress() as progress:
         results = predict_files(
-            opened, files, batch_size=batch_size, threads=threads, workers=workers, progress=progress
-        )
-    show(results, _readable(results), as_json=as_json)
+            opened, files, batch_size=batch_size, threads=threads, workers=workers, top=told,
+            probabilities=probabilities, progress=progress,
+        )  # fmt: skip
+    if as_csv:
+        from shallowdeep.inference.prediction_csv import write_csv
+
+        write_csv(results, sys.stdout, top)
+    else:
+        show(results, _readable(results), as_json=as_json)
     for folder in empty:
         notes().print(f"No image in {folder}", soft_wrap=True)
     for failure in results.failed:
@@ -56,6 +72,7 @@ def _readable(results: FilePredictions) -> RenderableType:
     answers, cost = results.predictions, results.mean_relative_cost
     if cost is None:
         return "No image could be answered."
+    several = any(len(answer.top) > 1 for answer in answers)
     rows = [
         (
             answer.file,
@@ -64,12 +81,14 @@ def _readable(results: FilePredictions) -> RenderableType:
             answer.exit,
             f"{answer.relative_cost:.3f}{' (limit)' if answer.forced else ''}",
             None if answer.confusion is None else f"{answer.confusion:+.2f}",
+            *(["\n".join(f"{one.label} {one.probability:.3f}" for one in answer.top)] if several else []),
         )
         for answer in answers[:TABLE_ROWS]
     ]
-    parts: list[RenderableType] = [plain_table("", ["file", "label", "confidence", "exit", "cost", "confusion"], rows)]
+    columns = ["file", "label", "confidence", "exit", "cost", "confusion", *(["probabilities"] if several else [])]
+    parts: list[RenderableType] = [plain_table("", columns, rows)]
     if len(answers) > TABLE_ROWS:
-        parts.append(f"... and {len(answers) - TABLE_ROWS:,} more; --json gives all")
+        parts.append(f"... and {len(answers) - TABLE_ROWS:,} more; --json and --csv give all")
     withheld = sum(answer.abstained for answer in answers)
     if withheld:
         parts.append(f"Abstained from {withheld:,}: labels in brackets are too doubtful to be used")

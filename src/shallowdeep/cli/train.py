@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Group, RenderableType
 
-from shallowdeep.cli.options import AsJson, above_zero, context
-from shallowdeep.cli.terminal import show
+from shallowdeep.cli.options import AsJson, Threads, above_zero, context, writable_place
+from shallowdeep.cli.terminal import note_skipped, show
 from shallowdeep.progress import TerminalProgress
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def train(
     *,
-    out: Annotated[Path, typer.Option(help="Directory of the run, made here.")],
+    out: Annotated[Path, typer.Option(callback=writable_place, help="Directory of the run, made here.")],
     data: Annotated[str | None, typer.Option(help="Dataset name, folder of Parquet files, or image folder.")] = None,
     model: Annotated[
         str | None, typer.Option(help="A name from `shallowdeep models`, torchvision:NAME, timm:NAME, module:callable.")
@@ -49,7 +49,41 @@ def train(
     mean: Annotated[
         str | None, typer.Option(help="Of channels in [0, 1], as weights of yours want: 0.485,0.456,0.406")
     ] = None,
-    std: Annotated[str | None, typer.Option(help="Beside --mean. (default: measured)")] = None,
+    std: Annotated[str | None, typer.Option(help="Beside --mean. (default: measured, or as published)")] = None,
+    preprocessing: Annotated[
+        str | None,
+        typer.Option(
+            help="timm, torchvision, or a FILE: our keys, a preprocessor_config.json, timm's config.json. "
+            "(default: as published for --weights, --pretrained)"
+        ),
+    ] = None,
+    interpolation: Annotated[
+        str | None, typer.Option(help="nearest, bilinear, bicubic or lanczos. (default: bicubic)")
+    ] = None,
+    resize: Annotated[
+        str | None, typer.Option(help="Of images that are no squares: crop, pad or stretch. (default: crop)")
+    ] = None,
+    crop_share: Annotated[
+        float | None,
+        typer.Option(callback=above_zero, help="Of the side that the centre crop keeps, such as 0.875. (default: 1)"),
+    ] = None,
+    alpha: Annotated[
+        str | None, typer.Option(help="Transparency on white, on black, or drop. (default: white)")
+    ] = None,
+    orientation: Annotated[
+        str | None, typer.Option(help="exif turns images as it says, stored does not. (default: exif)")
+    ] = None,
+    exact_resize: Annotated[
+        bool | None,
+        typer.Option("--exact-resize", help="From all pixels at once under the default rules too; slower."),
+    ] = None,
+    channel_order: Annotated[
+        str | None, typer.Option(help="Of the network's input: rgb or bgr. (default: rgb)")
+    ] = None,
+    expect_accuracy: Annotated[
+        float | None,
+        typer.Option(callback=above_zero, help="Refuse weights that are below this on the test part, such as 0.89."),
+    ] = None,
     augmentation: Annotated[
         str | None,
         typer.Option(help="none, standard, cifar, light, tiny-imagenet, fashion, digits. (default: by data, preset)"),
@@ -125,6 +159,13 @@ def train(
     precision: Annotated[str | None, typer.Option(help="auto, fp32 or bf16. (default: auto)")] = None,
     weights_dtype: Annotated[str | None, typer.Option(help="Of saved weights: fp32 or fp16. (default: fp32)")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda ... (default: auto)")] = None,
+    threads: Threads = None,
+    tensorboard: Annotated[
+        bool | None,
+        typer.Option(
+            "--tensorboard/--no-tensorboard", help="Event files for TensorBoard in OUT/tensorboard. (default: no)"
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     trust: Annotated[
@@ -133,18 +174,18 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a network: its backbone, its internal classifiers, or both together."""
-    from shallowdeep.artifacts import CONFIG
+    from shallowdeep.artifacts import CONFIG, SKIPPED
     from shallowdeep.errors import ConfigurationError
-    from shallowdeep.models.registry import is_trusted
     from shallowdeep.runs.config import config_from, exit_fractions, read_settings, three_numbers
-    from shallowdeep.workflows.train import train_run
 
     given: dict[str, Any] = {
         "data": data, "model": model, "recipe": recipe, "preset": preset, "epochs": epochs, "seed": seed,
         "init": None if init is None else str(init), "weights": None if weights is None else str(weights),
         "pretrained": pretrained, "train_backbone": train_backbone, "image_size": image_size,
         "mean": None if mean is None else three_numbers(mean), "std": None if std is None else three_numbers(std),
-        "augmentation": augmentation,
+        "preprocessing": preprocessing, "interpolation": interpolation, "resize": resize, "crop_share": crop_share,
+        "alpha": alpha, "orientation": orientation, "exact_resize": exact_resize, "channel_order": channel_order,
+        "expect_accuracy": expect_accuracy, "augmentation": augmentation,
         "fractions": None if exits is None else exit_fractions(exits), "conv_heads": conv_heads,
         "deep_heads": deep_heads, "cascade": cascade, "optimizer": optimizer,
         "learning_rate": learning_rate, "batch_size": batch_size, "views": views,
@@ -153,6 +194,7 @@ def train(
         "calibration_fraction": calibration_fraction, "test_fraction": test_fraction,
         "skip_bad_images": skip_bad_images, "memory_budget": memory_budget, "workers": workers,
         "cache_budget": cache_budget, "precision": precision, "weights_dtype": weights_dtype, "device": device,
+        "tensorboard": tensorboard,
     }  # fmt: skip
     options = {key: value for key, value in given.items() if value is not None}
     source = config if config is not None else (out / CONFIG if resume else None)
@@ -161,14 +203,20 @@ def train(
         if data is None:
             raise ConfigurationError(f"Expected a run to resume in {out}, found no {CONFIG}; give --data to begin one")
     settings = config_from({**(read_settings(source) if source else {}), **options}, str(source or "the command line"))
+    from shallowdeep.models.registry import is_trusted  # it takes seconds to import: settings are checked before
+    from shallowdeep.workflows.train import train_run
+
     if not (model or settings.init or trust or is_trusted(settings.model)):
         raise ConfigurationError(
             f"Expected --model or --trust to import and run {settings.model!r}, which {source} names"
         )
     with TerminalProgress() as progress:
-        result = train_run(settings, out, resume=resume, overwrite=overwrite, context=context(progress, trust=trust))
+        result = train_run(
+            settings, out, resume=resume, overwrite=overwrite, context=context(progress, trust=trust, threads=threads)
+        )
     summary = result.summary()
     show(summary, _readable(summary), as_json=as_json)
+    note_skipped(summary.skipped_files, out / SKIPPED, summary.skipped_images)
 
 
 def _readable(summary: TrainingSummary) -> RenderableType:
@@ -179,6 +227,5 @@ def _readable(summary: TrainingSummary) -> RenderableType:
         for number, exit_ in enumerate(summary.exits)
     ]
     title = f"{summary.model} on {summary.dataset}"
-    table = plain_table(title, ["exit", "name", "cost", "tune accuracy %"], rows)
-    skipped = [f"Bad images left out: {summary.skipped_images}"] if summary.skipped_images else []
-    return Group(table, *skipped, f"Saved in {summary.out}. Next: shallowdeep evaluate {summary.out}")
+    table = plain_table(title, ["exit", "name", "cost", "held-out accuracy %"], rows)
+    return Group(table, f"Saved in {summary.out}. Next: shallowdeep evaluate {summary.out}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.splits import Indices
 from shallowdeep.data.stores import ImageStore
 from shallowdeep.errors import BadImageError
+from shallowdeep.machine import available_cores
 from shallowdeep.progress import SILENT, Progress
 
 _UNKNOWN, _GOOD, _BAD = 0, 1, 2
@@ -30,11 +31,13 @@ class DecodedImages:
     Args:
         store: the images.
         size: side of the decoded images, in pixels.
+        rules: how they are decoded and resized.
     """
 
-    def __init__(self, store: ImageStore, size: int) -> None:
+    def __init__(self, store: ImageStore, size: int, rules: ImageRules = DEFAULT_RULES) -> None:
         self._store = store
         self._size = size
+        self._rules = rules
         self._pixels: Tensor | None = None  # (N, S, S, 3): rows of one image lie together, and it is channels last
         self._state = np.zeros(len(store), dtype=np.uint8)
 
@@ -76,7 +79,7 @@ class DecodedImages:
         def decode(chunk: Indices) -> int:
             for position in chunk.tolist():
                 try:
-                    pixels[position] = self._store.decode(position, self._size)
+                    pixels[position] = self._store.decode(position, self._size, self._rules)
                 except BadImageError:
                     if not skip:
                         raise
@@ -85,7 +88,7 @@ class DecodedImages:
                     self._state[position] = _GOOD
             return len(chunk)
 
-        pool = ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1))  # PIL decodes without the interpreter lock
+        pool = ThreadPoolExecutor(min(_MAX_THREADS, available_cores()))  # PIL decodes without the interpreter lock
         try:
             yield from pool.map(decode, chunks)
         finally:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
+from shallowdeep.data.resizing import resized_exactly
 from shallowdeep.errors import BadImageError
 
 # What PIL's readers raise on damaged files; SyntaxError and struct.error come from its header parsers.
@@ -35,10 +37,12 @@ _TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 _REDUCING_GAP = 3.0  # PIL shrinks by whole factors first, and keeps 3x the final size for the bicubic filter
 
 
-def decode_image(source: bytes | Path, size: int, name: str | None = None) -> NDArray[np.uint8]:
+def decode_image(
+    source: bytes | Path | Image.Image, size: int, rules: ImageRules = DEFAULT_RULES, name: str | None = None
+) -> NDArray[np.uint8]:
     """Return one image as the square of RGB values a network sees.
 
-    The rules, for every file alike:
+    The default rules, for every file alike:
 
     - EXIF orientation is applied; of an animation, the first frame counts.
     - Grey is replicated to three channels; 16-bit grey is scaled from [0, 65535] to [0, 255] (a 32-bit integer image is
@@ -49,9 +53,12 @@ def decode_image(source: bytes | Path, size: int, name: str | None = None) -> ND
       whole factor (JPEG files while decoding), to no less than three times `size`. The borders that the crop removes
       are never resized: in a very elongated image they would be huge.
 
+    Other rules are those of `ImageRules`; they resize as torchvision and timm do, bit for bit.
+
     Args:
-        source: the bytes of an encoded image, or the file that holds them.
+        source: the bytes of an encoded image, the file that holds them, or a PIL image, which is left as it is.
         size: side of the result, in pixels.
+        rules: how it is decoded and resized.
         name: what an error calls the image; the path if there is one.
 
     Returns:
@@ -61,10 +68,12 @@ def decode_image(source: bytes | Path, size: int, name: str | None = None) -> ND
         BadImageError: if the image cannot be read or decoded.
     """
     try:
+        if isinstance(source, Image.Image):
+            return _fitted(source, size, rules)
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
-            if min(image.size) >= 2 * _REDUCING_GAP * size:
+            if not rules.exact_resize and min(image.size) >= 2 * _REDUCING_GAP * size:
                 image.draft(None, (int(_REDUCING_GAP * size), int(_REDUCING_GAP * size)))  # JPEG decodes small at once
-            return fit_image(_upright(image), size)
+            return _fitted(image, size, rules)
     except _DECODE_ERRORS as error:
         raise BadImageError(_complaint(source, name, error)) from error
 
@@ -102,19 +111,29 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def fit_image(image: Image.Image, size: int) -> NDArray[np.uint8]:
+def fit_image(image: Image.Image, size: int, rules: ImageRules = DEFAULT_RULES) -> NDArray[np.uint8]:
     """Return an opened image as (size, size, 3) uint8 RGB, by the rules of `decode_image` after orientation."""
-    image = _to_rgb(image)
+    image = _to_rgb(image, rules.alpha)
+    fitted = resized_exactly(image, size, rules) if rules.exact_resize else _resized_from_reduced(image, size)
+    return np.array(fitted, dtype=np.uint8)
+
+
+def _resized_from_reduced(image: Image.Image, size: int) -> Image.Image:
+    """Return the centre of an RGB image, `size` x `size`; a large one is first shrunk by a whole factor."""
     width, height = image.size
     short = min(width, height)
-    if (width, height) != (size, size):
-        left, top = (width - short) // 2, (height - short) // 2
-        box = (left, top, left + short, top + short)
-        if short == size:
-            image = image.crop(box)
-        else:
-            image = image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=_REDUCING_GAP)
-    return np.array(image, dtype=np.uint8)
+    if (width, height) == (size, size):
+        return image
+    left, top = (width - short) // 2, (height - short) // 2
+    box = (left, top, left + short, top + short)
+    if short == size:
+        return image.crop(box)
+    return image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=_REDUCING_GAP)
+
+
+def _fitted(image: Image.Image, size: int, rules: ImageRules) -> NDArray[np.uint8]:
+    """Return an opened image as (size, size, 3) uint8 RGB, orientation included."""
+    return fit_image(_upright(image) if rules.orientation == "exif" else image, size, rules)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -130,8 +149,14 @@ def _may_have_exif(image: Image.Image) -> bool:
     return image.format not in {"JPEG", "MPO"} or "exif" in image.info
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Return the image in mode RGB."""
+def _to_rgb(image: Image.Image, alpha: str) -> Image.Image:
+    """Return the image in mode RGB, its transparency dropped or composed on the colour `alpha`."""
+    if alpha == "drop":
+        image.load()
+        if "transparency" in image.info:  # no pixel depends on it, but PIL would warn of it
+            image = image.copy()
+            del image.info["transparency"]
+        return image.convert("RGB")
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode in _SIXTEEN_BIT_MODES:
@@ -142,14 +167,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray(np.rint(unit * 255).astype(np.uint8)).convert("RGB")
     if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
         layer = image.convert("RGBA")
-        page = Image.new("RGBA", layer.size, "white")
+        page = Image.new("RGBA", layer.size, alpha)
         return Image.alpha_composite(page, layer).convert("RGB")
     return image.convert("RGB")
 
 
-def _complaint(source: bytes | Path, name: str | None, error: Exception) -> str:
+def _complaint(source: bytes | Path | Image.Image, name: str | None, error: Exception) -> str:
     """Return the one line that says which image is bad and why."""
-    what = name or (str(source) if isinstance(source, Path) else f"{len(source)} bytes")
+    what = name or _described(source)
     if isinstance(error, UnidentifiedImageError):
         reason = "no image format known here" if source != b"" else "no bytes"
     elif isinstance(error, OSError) and error.strerror:
@@ -157,3 +182,10 @@ def _complaint(source: bytes | Path, name: str | None, error: Exception) -> str:
     else:
         reason = " ".join(str(error).split()) or type(error).__name__
     return f"Expected a readable image, got {what} ({reason})"
+
+
+def _described(source: bytes | Path | Image.Image) -> str:
+    """Return what an error calls a source that has no name."""
+    if isinstance(source, Image.Image):
+        return str(getattr(source, "filename", "")) or f"a PIL image of {source.width} x {source.height} pixels"
+    return str(source) if isinstance(source, Path) else f"{len(source)} bytes"

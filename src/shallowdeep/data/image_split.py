@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shallowdeep.data.decoded import DecodedImages
+from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.splits import Indices
 from shallowdeep.data.stores import AlteredStore, ImageStore, Pixels
 from shallowdeep.errors import BadImageError
@@ -63,6 +64,7 @@ class ImageSplit:
         labels: (N,) int64.
         size: side of the decoded images, in pixels.
         decoded: the part's decoded images, shared among its splits, or None to decode at every fetch.
+        rules: how they are decoded and resized.
         skip_bad_images: leave unreadable images out instead of raising.
         progress: told how far decoding is.
     """
@@ -76,12 +78,14 @@ class ImageSplit:
         *,
         size: int,
         decoded: DecodedImages | None,
+        rules: ImageRules = DEFAULT_RULES,
         skip_bad_images: bool = False,
         progress: Progress = SILENT,
     ) -> None:
         self.name = name
         self.labels = torch.from_numpy(np.ascontiguousarray(labels))
         self.size = size
+        self.rules = rules
         self.skipped: list[str] = []
         self._store = store
         self._positions = positions
@@ -102,6 +106,20 @@ class ImageSplit:
         """(N,) int64, places of this split's images in the part of the dataset it was cut from."""
         return self._positions
 
+    def shares_part(self, other: ImageSplit) -> bool:
+        """Whether both were cut from one part of a dataset."""
+        return self._store is other._store
+
+    def contents(self) -> Iterator[bytes]:
+        """Yield each image as it is stored, not decoded."""
+        self._store.prepare()
+        for position in self._positions.tolist():
+            yield self._store.content(position)
+
+    def image_name(self, index: int) -> str:
+        """Return what a message calls the image at ``index`` in [0, N)."""
+        return self._store.name(int(self._positions[index]))
+
     def subset(self, indices: Sequence[int] | Indices) -> ImageSplit:
         """Return the split of some of this split's images, which shares what is decoded.
 
@@ -116,6 +134,7 @@ class ImageSplit:
             self.labels.numpy()[chosen],
             size=self.size,
             decoded=self._decoded,
+            rules=self.rules,
             skip_bad_images=self._skip,
             progress=self._progress,
         )
@@ -151,7 +170,8 @@ class ImageSplit:
             self._positions,
             self.labels.numpy() if labels is None else labels,
             size=self.size,
-            decoded=None if self._decoded is None else DecodedImages(store, self.size),
+            decoded=None if self._decoded is None else DecodedImages(store, self.size, self.rules),
+            rules=self.rules,
             skip_bad_images=self._skip,
             progress=self._progress,
         )
@@ -206,7 +226,7 @@ class ImageSplit:
         for place, index in enumerate(indices):
             position = int(self._positions[index])
             try:
-                pixels[len(kept)] = self._store.decode(position, self.size)
+                pixels[len(kept)] = self._store.decode(position, self.size, self.rules)
             except BadImageError as error:
                 if not self._skip:
                     return Decoded(pixels[:0], np.zeros(0, dtype=np.int64), [], str(error))

@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from shallowdeep.data.decoded import DecodedImages
+from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.measure import choose_size, measure_normalization
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.data.sources.registry import open_source
 from shallowdeep.data.sources.source import Part, Source
-from shallowdeep.data.splits import Indices, cut_calibration, stratified_split
+from shallowdeep.data.splits import Indices, cut_calibration, cut_held_out, stratified_split
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.progress import SILENT, Progress
 
@@ -49,7 +50,8 @@ class DataSplits:
         classes: C names; a label is an index into them.
         preprocessing: what turns its images into network input.
         train: what networks are trained on.
-        tune: a third of the calibration split: stopping, temperatures, fits, choices.
+        tune: a third of the calibration split, which is cut from the training part or a part of its own: stopping,
+            temperatures, fits, choices.
         certify: two thirds of the calibration split: read only by guarantees.
         test: never seen by training or calibration.
         all_images: the test part where the dataset has one, else every image; for networks that never saw it.
@@ -68,6 +70,12 @@ class DataSplits:
     all_images: ImageSplit
     augmentation: str
     fingerprints: Fingerprints
+
+    @property
+    def cut_from(self) -> int | None:
+        """How many images train, tune and certify were cut from; None where calibration has a part of its own."""
+        shared = self.calibration.shares_part(self.train)
+        return len(self.train) + len(self.calibration) if shared else None
 
     def split(self, name: str) -> ImageSplit:
         """Return a split by its name: train, tune, certify, test, or calibration.
@@ -92,6 +100,7 @@ def load_dataset(
     skip_bad_images: bool = False,
     memory_budget: int = MEMORY_BUDGET,
     preprocessing: Preprocessing | None = None,
+    rules: ImageRules = DEFAULT_RULES,
     progress: Progress = SILENT,
 ) -> DataSplits:
     """Return a dataset's splits; the same arguments give the same splits on every machine.
@@ -105,12 +114,14 @@ def load_dataset(
         image_size: side of the network's input in pixels, or the sizes to choose from: the one nearest the median
             shorter side of at most 1,000 evenly spaced training images (the smaller one where two are as near).
         seed: of the splits; non-negative.
-        calibration_fraction: of the training part, held out for calibration, in (0, 1).
+        calibration_fraction: of the training part, held out for calibration, in (0, 1); without effect where the
+            dataset has a calibration part of its own.
         test_fraction: of all images, held out as test where the dataset has no test part, in (0, 1).
         skip_bad_images: leave unreadable images out, and name them in `skipped`, instead of raising.
         memory_budget: bytes, see above.
-        preprocessing: of a saved run; its size and normalisation are used as they are, and `image_size` is ignored.
-            Without it, mean and std are measured on the training split, rounded to 4 decimals.
+        preprocessing: of a saved run; it is used as it is, and `image_size` and `rules` are ignored. Without it, mean
+            and std are measured on the training split, rounded to 4 decimals.
+        rules: how images are decoded and resized.
         progress: told how far decoding is.
 
     Raises:
@@ -130,24 +141,28 @@ def load_dataset(
         if not 0 < fraction < 1:
             raise ConfigurationError(f"Expected {what} fraction in (0, 1), got {fraction}")
     source = open_source(name_or_path, encoded_memory=memory_budget // _ENCODED_SHARE)
-    indices, test_part = _cut(source, seed, calibration_fraction, test_fraction)
+    cuts = _cut(source, seed, calibration_fraction, test_fraction)
     if preprocessing is None:
-        size = choose_size(source.train.images, indices["train"], sizes)
-        mean, std = measure_normalization(source.train.images, indices["train"], size, skip_bad_images=skip_bad_images)
-        preprocessing = Preprocessing(size, mean, std)
-    size = preprocessing.size
-    images = len(source.train.labels) + (0 if source.test is None else len(source.test.labels))
-    resident = images * 3 * size * size <= memory_budget
-    shared = {id(part): DecodedImages(part.images, size) for part in (source.train, test_part)} if resident else {}
+        trained_on = cuts["train"].positions
+        size = choose_size(source.train.images, trained_on, sizes)
+        mean, std = measure_normalization(
+            source.train.images, trained_on, size, rules=rules, skip_bad_images=skip_bad_images
+        )
+        preprocessing = Preprocessing(size, mean, std, rules)
+    size, rules = preprocessing.size, preprocessing.rules
+    resident = sum(len(part.labels) for part in _parts(source)) * 3 * size * size <= memory_budget
+    shared = {id(part): DecodedImages(part.images, size, rules) for part in _parts(source) if resident}
 
-    def build(name: str, part: Part) -> ImageSplit:
+    def build(name: str) -> ImageSplit:
+        part, positions = cuts[name]
         return ImageSplit(
             name,
             part.images,
-            indices[name],
-            part.labels[indices[name]],
+            positions,
+            part.labels[positions],
             size=size,
             decoded=shared.get(id(part)),
+            rules=rules,
             skip_bad_images=skip_bad_images,
             progress=progress,
         )
@@ -156,14 +171,14 @@ def load_dataset(
         name=source.name,
         classes=source.classes,
         preprocessing=preprocessing,
-        train=build("train", source.train),
-        tune=build("tune", source.train),
-        certify=build("certify", source.train),
-        test=build("test", test_part),
-        calibration=build("calibration", source.train),
-        all_images=build("all", test_part),
+        train=build("train"),
+        tune=build("tune"),
+        certify=build("certify"),
+        test=build("test"),
+        calibration=build("calibration"),
+        all_images=build("all"),
         augmentation=source.augmentation,
-        fingerprints=Fingerprints(_fingerprint(indices, source.train, test_part), _images_fingerprint(source)),
+        fingerprints=Fingerprints(_fingerprint(cuts), _images_fingerprint(source)),
     )
 
 
@@ -177,28 +192,50 @@ def dataset_classes(name_or_path: str | Path) -> tuple[str, ...]:
     return open_source(name_or_path, encoded_memory=0).classes
 
 
-def _cut(source: Source, seed: int, calibration: float, test: float) -> tuple[dict[str, Indices], Part]:
-    """Return the indices of every split into its part, and the part that holds the test split."""
-    labels = source.train.labels
+class _Cut(NamedTuple):
+    """A split: which images of which part."""
+
+    part: Part
+    positions: Indices
+
+
+def _cut(source: Source, seed: int, calibration: float, test: float) -> dict[str, _Cut]:
+    """Return every split by its name, "all" among them."""
+    train, held_out = source.train, source.calibration
     if source.test is None:
-        rest, held_out = stratified_split(labels, test, seed, what="test fraction")
-        test_part = source.train
+        rest, tested = stratified_split(train.labels, test, seed, what="test fraction")
+        test_part = train
     else:
-        rest, held_out = np.arange(len(labels)), np.arange(len(source.test.labels))
+        rest, tested = np.arange(len(train.labels)), np.arange(len(source.test.labels))
         test_part = source.test
-    train, tune, certify = (rest[cut] for cut in cut_calibration(labels[rest], calibration, seed))
-    both = np.sort(np.concatenate([tune, certify]))
-    indices = {"train": train, "tune": tune, "certify": certify, "test": held_out, "calibration": both}
-    return {**indices, "all": np.arange(len(test_part.labels))}, test_part
+    if held_out is None:
+        held_out = train
+        rest, tune, certify = (rest[cut] for cut in cut_calibration(train.labels[rest], calibration, seed))
+    else:
+        tune, certify = cut_held_out(held_out.labels, seed)
+    return {
+        "train": _Cut(train, rest),
+        "tune": _Cut(held_out, tune),
+        "certify": _Cut(held_out, certify),
+        "calibration": _Cut(held_out, np.sort(np.concatenate([tune, certify]))),
+        "test": _Cut(test_part, tested),
+        "all": _Cut(test_part, np.arange(len(test_part.labels))),
+    }
 
 
-def _fingerprint(indices: dict[str, Indices], train: Part, test: Part) -> str:
+def _parts(source: Source) -> list[Part]:
+    """Return the parts that the source has."""
+    return [part for part in (source.train, source.test, source.calibration) if part is not None]
+
+
+def _fingerprint(cuts: dict[str, _Cut]) -> str:
     """Return the SHA-256 of indices and labels, as little-endian 64-bit integers."""
     digest = hashlib.sha256()
     for name in ("train", "tune", "certify", "test"):
-        labels = (test if name == "test" else train).labels[indices[name]]
+        part, positions = cuts[name]
+        labels = part.labels[positions]
         digest.update(f"{name} {len(labels)}\n".encode())
-        digest.update(indices[name].astype("<i8").tobytes())
+        digest.update(positions.astype("<i8").tobytes())
         digest.update(labels.astype("<i8").tobytes())
     return digest.hexdigest()
 
@@ -206,9 +243,7 @@ def _fingerprint(indices: dict[str, Indices], train: Part, test: Part) -> str:
 def _images_fingerprint(source: Source) -> str:
     """Return the SHA-256 of images' bytes, each behind its length."""
     digest = hashlib.sha256()
-    for part in (source.train, source.test):
-        if part is None:
-            continue
+    for part in _parts(source):
         part.images.prepare()
         count = len(part.images)
         for position in np.unique(np.linspace(0, count - 1, min(count, _HASHED)).astype(np.int64)).tolist():

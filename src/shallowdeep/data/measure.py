@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.splits import Indices
 from shallowdeep.data.stores import ImageStore
 from shallowdeep.errors import BadImageError, DataError
@@ -46,7 +47,12 @@ def choose_size(images: ImageStore, positions: Indices, sizes: Sequence[int]) ->
 
 
 def measure_normalization(
-    images: ImageStore, positions: Indices, size: int, *, skip_bad_images: bool
+    images: ImageStore,
+    positions: Indices,
+    size: int,
+    *,
+    rules: ImageRules = DEFAULT_RULES,
+    skip_bad_images: bool,
 ) -> tuple[Channels, Channels]:
     """Return (mean, std) per channel of values in [0, 1], rounded to 4 decimals.
 
@@ -56,6 +62,7 @@ def measure_normalization(
         images: of the training part.
         positions: (N,) of the training split.
         size: of the decoded images, in pixels.
+        rules: how they are decoded and resized.
         skip_bad_images: leave unreadable ones out.
 
     Raises:
@@ -67,7 +74,7 @@ def measure_normalization(
     histogram = np.zeros((3, 256), dtype=np.int64)  # exact, whatever the order of the sums
     for position in _evenly_spaced(positions, count):
         try:
-            pixels = images.decode(int(position), size)
+            pixels = images.decode(int(position), size, rules)
         except BadImageError:
             if not skip_bad_images:
                 raise

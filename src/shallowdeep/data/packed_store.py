@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shallowdeep.data.image import decode_image, image_dimensions
+from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.stores import Pixels
 from shallowdeep.errors import BadImageError
 from shallowdeep.files import cannot_write
@@ -90,9 +91,9 @@ class PackedStore:
         """Return (width, height) from the image's header."""
         return image_dimensions(self.content(index), self.name(index))
 
-    def decode(self, index: int, size: int) -> Pixels:
+    def decode(self, index: int, size: int, rules: ImageRules = DEFAULT_RULES) -> Pixels:
         """Return (size, size, 3) RGB."""
-        return decode_image(self.content(index), size, self.name(index))
+        return decode_image(self.content(index), size, rules, self.name(index))
 
     def content(self, index: int) -> bytes:
         """Return the image's bytes.

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+CHANNEL_ORDERS = ("rgb", "bgr")
+
 _CHANNELS = 3
 _PER_CHANNEL = (1, _CHANNELS, 1, 1)
+_REQUIRED = ("size", "mean", "std")
+_RULES = tuple(field.name for field in fields(ImageRules))
+_OPTIONAL = (*_RULES, "channel_order")
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Size and normalisation of a network's input.
+    """How an image file becomes a network's input: rules of decoding, size, order of channels, normalisation.
 
     Args:
         size: side in pixels.
-        mean: per channel (red, green, blue), of values scaled to [0, 1].
+        mean: per channel, in the network's order (red, green, blue unless `channel_order` is bgr), of values scaled to
+            [0, 1].
         std: per channel, of the same values; positive.
+        rules: how files are decoded and resized; pixels are RGB whatever the network's order is.
+        channel_order: rgb or bgr, of the network's input.
 
     Raises:
         ConfigurationError: if a value is out of range.
@@ -41,6 +50,8 @@ class Preprocessing:
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    rules: ImageRules = DEFAULT_RULES
+    channel_order: str = "rgb"
 
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
@@ -49,10 +60,18 @@ class Preprocessing:
         object.__setattr__(self, "std", _three("std", self.std))
         if min(self.std) <= 0:
             raise ConfigurationError(f"Expected positive std, got {list(self.std)}")
+        if self.channel_order not in CHANNEL_ORDERS:
+            raise ConfigurationError(
+                f"Expected channel order {' or '.join(CHANNEL_ORDERS)}, got {self.channel_order!r}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold: `size`, `mean`, `std`."""
-        return {"size": self.size, "mean": list(self.mean), "std": list(self.std)}
+        """Return what JSON can hold: `size`, `mean`, `std`, and of `rules` and `channel_order` what is no default.
+
+        So documents without the latter, older ones among them, stand for the defaults.
+        """
+        order = {} if self.channel_order == CHANNEL_ORDERS[0] else {"channel_order": self.channel_order}
+        return {"size": self.size, "mean": list(self.mean), "std": list(self.std), **self.rules.to_dict(), **order}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
@@ -61,28 +80,33 @@ class Preprocessing:
         Raises:
             ConfigurationError: if keys are missing or unknown, or a value is out of range.
         """
-        if not isinstance(values, Mapping) or set(values) != {"size", "mean", "std"}:
+        if not isinstance(values, Mapping) or not set(_REQUIRED) <= set(values) <= {*_REQUIRED, *_OPTIONAL}:
             got = sorted(map(str, values)) if isinstance(values, Mapping) else type(values).__name__
-            raise ConfigurationError(f"Expected preprocessing with mean, size and std, got {got}")
-        return cls(size=values["size"], mean=values["mean"], std=values["std"])
+            raise ConfigurationError(
+                f"Expected preprocessing with mean, size and std, and at most {', '.join(_OPTIONAL)}, got {got}"
+            )
+        rules = ImageRules.from_dict({key: value for key, value in values.items() if key in _RULES})
+        order = values.get("channel_order", CHANNEL_ORDERS[0])
+        return cls(size=values["size"], mean=values["mean"], std=values["std"], rules=rules, channel_order=order)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Return network input, (x / 255 - mean) / std.
+        """Return network input, (x / 255 - mean) / std, its channels in the network's order.
 
         Args:
-            images: (N, 3, S, S) uint8.
+            images: (N, 3, S, S) uint8, RGB.
 
         Returns:
             (N, 3, S, S) float32 on the same device, in the same memory format.
         """
-        values = images.float()
+        values = (images.flip(1) if self.channel_order == "bgr" else images).float()
         scale, shift = (values.new_tensor(numbers).view(_PER_CHANNEL) for numbers in self._scale_and_shift())
         return values.mul_(scale).sub_(shift)
 
     def normalize_array(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return what `normalize` does, for NumPy arrays: (N, 3, S, S) uint8 to float32, contiguous."""
+        """Return what `normalize` does, for NumPy arrays: (N, 3, S, S) uint8 RGB to float32, contiguous."""
         scale, shift = (np.asarray(n, dtype=np.float32).reshape(_PER_CHANNEL) for n in self._scale_and_shift())
-        values = np.ascontiguousarray(images, dtype=np.float32)
+        ordered = images[:, ::-1] if self.channel_order == "bgr" else images
+        values = np.ascontiguousarray(ordered, dtype=np.float32)
         values *= scale
         values -= shift
         return values

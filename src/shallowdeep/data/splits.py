@@ -94,8 +94,26 @@ def cut_calibration(labels: ArrayLike, fraction: float, seed: int) -> tuple[Indi
     if len(classes) < _MINIMUM_TO_CUT:
         raise DataError(f"Expected at least {_MINIMUM_TO_CUT} training images, got {len(classes)}")
     train, calibration = _cut(classes, fraction, seed, minimum=2)
-    certify, tune = _cut(classes[calibration], 1 / 3, seed, minimum=1)
+    tune, certify = cut_held_out(classes[calibration], seed)
     return train, calibration[tune], calibration[certify]
+
+
+def cut_held_out(labels: ArrayLike, seed: int) -> tuple[Indices, Indices]:
+    """Return (tune, certify) of images that no training has seen: a third and two thirds, stratified.
+
+    Args:
+        labels: (N,) integers, N >= 2.
+        seed: non-negative.
+
+    Returns:
+        Two sorted, disjoint int64 arrays that together are range(N).
+
+    Raises:
+        ConfigurationError: if the seed is negative.
+        DataError: if there are fewer than two labels.
+    """
+    certify, tune = stratified_split(labels, 1 / 3, seed)
+    return tune, certify
 
 
 def _as_labels(labels: ArrayLike) -> Indices:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shallowdeep.data.image import decode_image, fit_image, image_dimensions
+from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 
 Pixels = NDArray[np.uint8]
 
@@ -33,7 +34,7 @@ class ImageStore(Protocol):
     def dimensions(self, index: int) -> tuple[int, int]:
         """Return (width, height); BadImageError if unreadable."""
 
-    def decode(self, index: int, size: int) -> Pixels:
+    def decode(self, index: int, size: int, rules: ImageRules = DEFAULT_RULES) -> Pixels:
         """Return (size, size, 3) RGB; BadImageError if unreadable."""
 
 
@@ -68,9 +69,9 @@ class ArrayStore:
         """Return (width, height)."""
         return self._pixels.shape[2], self._pixels.shape[1]
 
-    def decode(self, index: int, size: int) -> Pixels:
+    def decode(self, index: int, size: int, rules: ImageRules = DEFAULT_RULES) -> Pixels:
         """Return (size, size, 3) RGB."""
-        return fit_image(Image.fromarray(self._pixels[index]), size)
+        return fit_image(Image.fromarray(self._pixels[index]), size, rules)
 
 
 class FileStore:
@@ -104,9 +105,9 @@ class FileStore:
         """Return (width, height) from the file's header."""
         return image_dimensions(Path(self._paths[index]))
 
-    def decode(self, index: int, size: int) -> Pixels:
+    def decode(self, index: int, size: int, rules: ImageRules = DEFAULT_RULES) -> Pixels:
         """Return (size, size, 3) RGB."""
-        return decode_image(Path(self._paths[index]), size)
+        return decode_image(Path(self._paths[index]), size, rules)
 
 
 class TableStore:
@@ -137,9 +138,9 @@ class TableStore:
         """Return (width, height) from the image's header."""
         return image_dimensions(self.content(index), self.name(index))
 
-    def decode(self, index: int, size: int) -> Pixels:
+    def decode(self, index: int, size: int, rules: ImageRules = DEFAULT_RULES) -> Pixels:
         """Return (size, size, 3) RGB."""
-        return decode_image(self.content(index), size, self.name(index))
+        return decode_image(self.content(index), size, rules, self.name(index))
 
     def content(self, index: int) -> bytes:
         """Return the image's bytes."""
@@ -178,7 +179,7 @@ class AlteredStore:
         """Return (width, height) before the change."""
         return self._store.dimensions(index)
 
-    def decode(self, index: int, size: int) -> Pixels:
+    def decode(self, index: int, size: int, rules: ImageRules = DEFAULT_RULES) -> Pixels:
         """Return (size, size, 3) RGB."""
-        pixels = self._store.decode(index, size)
+        pixels = self._store.decode(index, size, rules)
         return self._alter(pixels) if index in self._chosen else pixels

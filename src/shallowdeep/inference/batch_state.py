@@ -14,7 +14,7 @@ from array_api_compat import device
 from shallowdeep.exits.arrays import Array, namespace_of
 from shallowdeep.exits.confusion import ConfusionScan, ConfusionStatistics
 from shallowdeep.exits.policy import Policy
-from shallowdeep.exits.signals import scan_of
+from shallowdeep.exits.signals import scan_of, softmax
 from shallowdeep.inference.segments import Segment
 
 
@@ -32,6 +32,9 @@ class Answers(NamedTuple):
             where statistics of training data are known. Not a number at the first exit in use, where there is none
             before; None where it was not asked for.
         abstained: (N,) bool, whether the answer is too doubtful to be used; None for a policy that withholds none.
+        probabilities: (N, C) float32, of all classes at the exit that answered, as the policy sees it: the softmax of
+            its logits over its temperature; under the signal ``ensemble`` the ensemble's up to there. The label's is
+            the largest. None where it was not asked for.
     """
 
     labels: Array
@@ -42,6 +45,7 @@ class Answers(NamedTuple):
     forced: Array
     confusions: Array | None = None
     abstained: Array | None = None
+    probabilities: Array | None = None
 
 
 class Watch:
@@ -76,19 +80,27 @@ class BatchState:
         segments: in turn, the exits they lead to.
         images: (N, ...); gives the number of samples, the array library and the device.
         watch: where confusion is asked for.
+        classes: how many there are, where their probabilities are asked for; None where they are not.
 
     Attributes:
         pending: how many are not answered yet.
     """
 
-    def __init__(self, policy: Policy, segments: Sequence[Segment], images: Array, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        segments: Sequence[Segment],
+        images: Array,
+        watch: Watch | None = None,
+        classes: int | None = None,
+    ) -> None:
         xp, place = namespace_of(images), device(images)
         self._policy, self._segments, self._xp, self._device = policy, segments, xp, place
         self._scan = scan_of(policy.signal, len(policy.in_use), policy.ensemble)
         self.pending = len(images)
         self._rows: Array | None = None  # (m,) places in the batch of the pending; None while all are, in order
         self._at: Array | None = None  # (m,) places of the pending among the present; None while these are the same
-        self._best: tuple[Array, Array, Array] | None = None  # confidence, label, exit, each (m,)
+        self._best: tuple[Array, ...] | None = None  # confidence, label, exit, each (m,); scores (m, C) if asked for
         self._labels = xp.zeros(self.pending, dtype=xp.int64, device=place)
         self._confidences = xp.zeros(self.pending, dtype=images.dtype, device=place)
         self._places = xp.zeros(self.pending, dtype=xp.int64, device=place)  # of the segment after which each stopped
@@ -98,6 +110,10 @@ class BatchState:
         self._confusions: Array | None = None
         if watch is not None:
             self._confusions = xp.full(self.pending, float("nan"), dtype=images.dtype, device=place)
+        self._scored = classes is not None
+        self._scores: Array | None = None  # (N, C) of the exit that answered; made when C is known
+        if classes is not None and not self.pending:
+            self._scores = xp.zeros((0, classes), dtype=images.dtype, device=place)
 
     def step(self, number: int, logits: Array) -> int:
         """Take an exit's logits (n, C) of those present; returns how many are still open.
@@ -116,7 +132,7 @@ class BatchState:
         final = exit_ == policy.exits - 1
         sure = None if final else confidence >= float(np.float32(policy.threshold_at(exit_)))
         if self._policy.fallback == "most-confident":
-            self._note_best(confidence, xp.argmax(scores, axis=-1), exit_)
+            self._note_best(confidence, scores, exit_)
         if last:
             self._write(number, None, confidence, scores, sure)
             self._note_confusion(None, confused)
@@ -132,8 +148,7 @@ class BatchState:
             self._note_confusion(gone, confused)
             self._rows, self._at = _taken(self._rows, staying), _taken(self._at, staying)
             if self._best is not None:
-                confidence, label, by = (values[staying] for values in self._best)
-                self._best = confidence, label, by
+                self._best = tuple(values[staying] for values in self._best)
         self.pending -= leaving
         return self.pending
 
@@ -158,9 +173,11 @@ class BatchState:
         withheld = None
         if self._policy.abstention is not None:
             withheld = self._policy.abstention.withholds(self._confidences, self._confusions)
+        probabilities = None if self._scores is None else softmax(self._scores)
         return Answers(
-            self._labels, self._confidences, exits, costs[self._places], by, forced, self._confusions, withheld
-        )
+            self._labels, self._confidences, exits, costs[self._places], by, forced, self._confusions, withheld,
+            probabilities,
+        )  # fmt: skip
 
     def _note_confusion(self, gone: Array | None, confused: Array | None) -> None:
         """Note the confusion of the pending samples at places ``gone``; None for all of them."""
@@ -169,40 +186,52 @@ class BatchState:
         rows = self._rows if gone is None else _taken(self._rows, gone)
         self._confusions[slice(None) if rows is None else rows] = confused if gone is None else confused[gone]
 
-    def _note_best(self, confidence: Array, label: Array, exit_: int) -> None:
+    def _note_best(self, confidence: Array, scores: Array, exit_: int) -> None:
         """Remember the surest answer so far of each pending sample; of equally sure ones the first."""
         xp = self._xp
+        label = xp.argmax(scores, axis=-1)
         by = xp.full(len(label), exit_, dtype=xp.int64, device=self._device)
+        here = (confidence, label, by, scores) if self._scored else (confidence, label, by)
         if self._best is None:
-            self._best = confidence, label, by
+            self._best = here
             return
-        surest, its_label, its_exit = self._best
-        better = confidence > surest
-        self._best = (
-            xp.where(better, confidence, surest), xp.where(better, label, its_label), xp.where(better, by, its_exit)
-        )  # fmt: skip
+        better = confidence > self._best[0]
+        self._best = tuple(_chosen(better, new, old) for new, old in zip(here, self._best, strict=True))
 
     def _write(self, number: int, gone: Array | None, confidence: Array, scores: Array, sure: Array | None) -> None:
         """Note the answers of the pending samples at places ``gone``; None for all of them."""
         xp, exit_ = self._xp, self._segments[number].exit
-        label = xp.argmax(scores if gone is None else scores[gone], axis=-1)
+        scores = scores if gone is None else scores[gone]
+        label = xp.argmax(scores, axis=-1)
         confidence = confidence if gone is None else confidence[gone]
         rows = self._rows if gone is None else _taken(self._rows, gone)
         rows = slice(None) if rows is None else rows
         if self._best is not None:
-            label, confidence = self._answered(rows, gone, (label, confidence), exit_, sure)
+            confidence, label, scores = self._answered(rows, gone, (confidence, label, scores), exit_, sure)
         self._labels[rows], self._confidences[rows], self._places[rows] = label, confidence, number
+        if self._scored:
+            self._note_scores(rows, scores)
         if sure is not None and number == len(self._segments) - 1:  # the policy's cost limit ends here
             self._forced = xp.zeros(len(self._labels), dtype=xp.bool, device=self._device)
             self._forced[rows] = ~sure
 
+    def _note_scores(self, rows: Array, scores: Array) -> None:
+        """Note the scores (m, C) of the exits that answered."""
+        if self._scores is None:
+            shape = (len(self._labels), scores.shape[-1])
+            self._scores = self._xp.zeros(shape, dtype=scores.dtype, device=self._device)
+        self._scores[rows] = scores
+
     def _answered(
-        self, rows: Array, gone: Array | None, own: tuple[Array, Array], exit_: int, sure: Array | None
-    ) -> tuple[Array, Array]:
-        """Label and confidence under ``most-confident``: the exit's own where it was sure, else the surest seen."""
-        xp, (label, confidence) = self._xp, own
+        self, rows: Array, gone: Array | None, own: tuple[Array, Array, Array], exit_: int, sure: Array | None
+    ) -> tuple[Array, Array, Array]:
+        """Confidence, label and scores under ``most-confident``: the exit's own where it was sure, else the surest's.
+
+        Where scores are not asked for they are the exit's own.
+        """
+        xp, (confidence, label, scores) = self._xp, own
         best = self._best if self._best is not None else ()
-        surest, its_label, its_exit = (values if gone is None else values[gone] for values in best)
+        surest, its_label, its_exit, *its_scores = (values if gone is None else values[gone] for values in best)
         if sure is None:
             sure = xp.zeros(len(label), dtype=xp.bool, device=self._device)
         elif gone is not None:
@@ -210,7 +239,14 @@ class BatchState:
         if self._by is None:
             self._by = xp.zeros(len(self._labels), dtype=xp.int64, device=self._device)
         self._by[rows] = xp.where(sure, xp.asarray(exit_, dtype=xp.int64, device=self._device), its_exit)
-        return xp.where(sure, label, its_label), xp.where(sure, confidence, surest)
+        if its_scores:
+            scores = _chosen(sure, scores, its_scores[0])
+        return xp.where(sure, confidence, surest), xp.where(sure, label, its_label), scores
+
+
+def _chosen(first: Array, one: Array, other: Array) -> Array:
+    """Rows of ``one`` where ``first`` (m,) holds, else of ``other``; each (m,) or (m, C)."""
+    return namespace_of(one).where(first if one.ndim == 1 else first[:, None], one, other)
 
 
 def _taken(values: Array | None, places: Array) -> Array:

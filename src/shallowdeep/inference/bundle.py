@@ -1,6 +1,7 @@
 """A bundle: what runs elsewhere. Segment files for one backend, the static backbone, and a manifest (no torch).
 
-Every file stands in the manifest with its size and checksum; nothing that was altered is run.
+Every file stands in the manifest with its size and checksum; nothing that was altered is run. The static backbone is
+for comparisons alone: a bundle answers without it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ FORMAT, FORMAT_VERSION = "shallowdeep-bundle", 2  # 1 has no input shape
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose files are those that were written.
+    """A bundle whose files are those that were written; of the static backbone that is not known unless asked for.
 
     Attributes:
         path: its directory.
@@ -94,8 +95,12 @@ def write_manifest(bundle: Bundle, further: Sequence[str] = ()) -> None:
     write_json(bundle.path / BUNDLE_MANIFEST, sealed(document))
 
 
-def read_bundle(path: Path | str) -> Bundle:
-    """Read a bundle's manifest and check every file against it.
+def read_bundle(path: Path | str, *, static: bool = False) -> Bundle:
+    """Read a bundle's manifest and check the files against it that are run to answer.
+
+    Args:
+        path: of the bundle.
+        static: check the file of the static backbone too, where the bundle was written with one.
 
     Raises:
         CheckpointError: there is none, it is of a newer format, or a file is missing, truncated or altered.
@@ -142,7 +147,8 @@ def read_bundle(path: Path | str) -> Bundle:
             f"Expected a complete manifest in {directory / BUNDLE_MANIFEST}, got one without some files"
         )
     for name, stamp in stamps.items():
-        _check_file(directory, name, stamp)
+        if static or name != bundle.static or name in bundle.files:
+            _check_file(directory, name, stamp)
     return bundle
 
 
@@ -173,12 +179,25 @@ def preprocessing_of(bundle: Bundle) -> Preprocessing:
     Raises:
         ConfigurationError: it does not say, since its network was made from Python without preprocessing.
     """
-    if bundle.preprocessing is None:
+    return known_preprocessing(bundle.preprocessing, str(bundle.path))
+
+
+def known_preprocessing(preprocessing: Preprocessing | None, where: str) -> Preprocessing:
+    """Return how image files become input.
+
+    Args:
+        preprocessing: of a bundle or a network.
+        where: what an error calls that.
+
+    Raises:
+        ConfigurationError: None.
+    """
+    if preprocessing is None:
         raise ConfigurationError(
-            f"Expected a bundle with preprocessing to read image files, {bundle.path} was exported without; "
-            "set network.preprocessing before export, or give the engine arrays"
+            f"Expected preprocessing in {where} to read images by, found none; set network.preprocessing before export "
+            "or before an engine is made of it, or give the engine arrays"
         )
-    return bundle.preprocessing
+    return preprocessing
 
 
 def _statistics(document: Any, source: str) -> ConfusionStatistics | None:  # noqa: ANN401 - as read from JSON

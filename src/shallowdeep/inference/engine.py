@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import isfinite, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.abstention import CONFUSION
 from shallowdeep.exits.arrays import Array, namespace_of
@@ -18,7 +20,8 @@ from shallowdeep.exits.policy import Policy
 from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.backends.registry import backend_module, open_segments
 from shallowdeep.inference.batch_state import Answers, BatchState, Watch, keep
-from shallowdeep.inference.bundle import Bundle, check_weights, read_bundle
+from shallowdeep.inference.bundle import Bundle, check_weights, known_preprocessing, read_bundle
+from shallowdeep.inference.image_input import ImageSource, read_images, sources_of
 from shallowdeep.inference.segments import Segment, plan_segments
 
 if TYPE_CHECKING:
@@ -38,6 +41,9 @@ class Opened:
         policy: whose exits in use are the segments'.
         shape: (C, H, W) of the images.
         backbone_macs: of one image.
+        preprocessing: what turns image files into its input; None where that is not known.
+        classes: their names, where they are known.
+        name: what errors call it.
         confusion: statistics that a bundle brings, or None.
     """
 
@@ -46,6 +52,9 @@ class Opened:
     policy: Policy
     shape: tuple[int, ...]
     backbone_macs: int
+    preprocessing: Preprocessing | None
+    classes: tuple[str, ...]
+    name: str
     confusion: ConfusionStatistics | None = None
 
 
@@ -81,6 +90,9 @@ class EarlyExitEngine:
         >>> engine = shallowdeep.EarlyExitEngine.from_network(network, shallowdeep.Policy((0.0, 0.9)))
         >>> engine(torch.zeros(4, 3, 32, 32)).exits.tolist()  # a threshold of 0 lets all leave
         [0, 0, 0, 0]
+
+    Image files and PIL images are decoded and resized as the bundle's preprocessing says:
+    ``engine(["a.png", Path("b.jpg"), picture])``.
     """
 
     def __init__(
@@ -98,6 +110,7 @@ class EarlyExitEngine:
         self.segments: tuple[Segment, ...] = opened.segments
         self.backend: Backend = opened.backend
         self._shape, self._macs = opened.shape, opened.backbone_macs
+        self._preprocessing, self._classes, self._name = opened.preprocessing, opened.classes, opened.name
         by_confusion = self.policy.abstention is not None and self.policy.abstention.indicator == CONFUSION
         self._watched = confusion is not False or by_confusion
         given = confusion if isinstance(confusion, ConfusionStatistics) else None
@@ -161,21 +174,29 @@ class EarlyExitEngine:
         """
         return cls(network, policy, backend, threads=threads, confusion=confusion)
 
-    def __call__(self, images: Array) -> Answers:
+    def __call__(self, images: Array | ImageSource | Sequence[ImageSource], *, probabilities: bool = False) -> Answers:
         """Answer a batch.
 
         Args:
-            images: (N, C, H, W) float32, normalised as the preprocessing says; N may be 0.
+            images: (N, C, H, W) float32, normalised as the preprocessing says; or a list of paths of image files and of
+                PIL images, mixed as you like, or one alone, which is a batch of one. N may be 0.
+            probabilities: tell those of all classes too, at the exit that answered.
 
         Raises:
-            DataError: another shape, or values that are not finite.
+            DataError: an array of another shape, or with values that are not finite; something else than the above.
+            BadImageError: a file that cannot be decoded.
+            ConfigurationError: files or PIL images, and no preprocessing is known.
         """
+        sources = sources_of(images)
+        if sources is not None:
+            images = read_images(sources, known_preprocessing(self._preprocessing, self._name))
         self._check(images)
         x = self.backend.accept(images)
         xp = namespace_of(x)
         probe = xp.sum(x)  # infinite or not a number where any value is; looked at when the device is waited for anyway
         in_use = self.policy.in_use
-        state = BatchState(self.policy, self.segments, x, Watch(in_use, self._statistics) if self._watched else None)
+        watch = Watch(in_use, self._statistics) if self._watched else None
+        state = BatchState(self.policy, self.segments, x, watch, len(self._classes) if probabilities else None)
         logits = None
         for number in range(len(self.segments) if len(x) else 0):
             output, logits = self.backend.run(number, x, logits)
@@ -237,7 +258,7 @@ def _open_bundle(
     chosen = bundle.policy if policy is None else _within(policy, bundle)
     return Opened(
         open_segments(bundle, threads, pool), bundle.segments, chosen, bundle.input_shape, bundle.backbone_macs,
-        bundle.confusion,
+        bundle.preprocessing, bundle.classes, str(bundle.path), bundle.confusion,
     )  # fmt: skip
 
 
@@ -250,13 +271,16 @@ def _open_network(
 
         segments = plan_segments(policy, network.costs)
         shape = network.input_shape or ()
-        return Opened(TorchEager(network, segments), segments, policy, shape, network.backbone_macs)
+        return Opened(
+            TorchEager(network, segments), segments, policy, shape, network.backbone_macs, network.preprocessing,
+            network.classes or (), "the network",
+        )  # fmt: skip
     backend_module(backend)  # refused before anything is written
     from shallowdeep.inference.export import write_bundle
 
     with tempfile.TemporaryDirectory() as directory:
         bundle = write_bundle(copy.deepcopy(network).cpu(), policy, Path(directory) / "bundle", backend, static=False)
-        return _open_bundle(bundle, None, backend, threads, pool)
+        return replace(_open_bundle(bundle, None, backend, threads, pool), name="the network")
 
 
 def _within(policy: Policy, bundle: Bundle) -> Policy:

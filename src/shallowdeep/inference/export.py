@@ -14,6 +14,7 @@ from shallowdeep.files import cannot_write, workshop
 from shallowdeep.inference.backends.registry import backend_module, missing
 from shallowdeep.inference.bundle import Bundle, check_weights, is_bundle, read_bundle, write_manifest
 from shallowdeep.inference.segments import plan_segments
+from shallowdeep.progress import SILENT, Progress
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 
@@ -42,6 +43,7 @@ def write_bundle(
     *,
     static: bool = True,
     overwrite: bool = False,
+    progress: Progress = SILENT,
 ) -> Bundle:
     """Write a bundle, whole or not at all.
 
@@ -53,21 +55,23 @@ def write_bundle(
         origin: where the network comes from.
         static: write the unmodified backbone too, for `bench`.
         overwrite: replace a bundle that is there.
+        progress: told how many of the files are written, and that they are checked.
 
     Raises:
         ConfigurationError: the policy does not fit, or the backend is not installed.
         OutputError: the directory exists, holds something else than a bundle, or cannot be written.
         ConversionError: the runtime's exporter cannot write a segment.
     """
-    _check_free(directory, overwrite=overwrite)
+    check_free(directory, overwrite=overwrite)
     check_weights(policy, network.weights, "the network")
     segments = plan_segments(policy, network.costs)
     module = backend_module(backend)
+    work = progress.start("exporting", "steps", len(segments) + static + 1)
     try:
-        with workshop(directory) as folder:
+        with work as bar, workshop(directory) as folder:
             made = folder / "bundle"
             made.mkdir()
-            written = module.write_segments(network, segments, made, static=static)
+            written = module.write_segments(network, segments, made, static=static, bar=bar)
             bundle = Bundle(
                 path=made, backend=backend, model="" if network.architecture is None else network.architecture.name,
                 segments=segments, files=written.segments, static=written.static, policy=policy,
@@ -77,14 +81,21 @@ def write_bundle(
             )  # fmt: skip
             write_manifest(bundle, written.further)
             _take_place(made, directory)
+            read = read_bundle(directory, static=True)
+            bar.advance(1, "checked")
+            return read
     except ModuleNotFoundError as error:
         raise missing(backend, error) from error
     except OSError as error:
         raise cannot_write(directory, error) from error
-    return read_bundle(directory)
 
 
-def _check_free(directory: Path, *, overwrite: bool) -> None:
+def check_free(directory: Path, *, overwrite: bool) -> None:
+    """Refuse a place for a bundle that holds something which may not be replaced.
+
+    Raises:
+        OutputError: it is no bundle, or one that ``overwrite`` does not give away.
+    """
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return
     if not is_bundle(directory):

@@ -8,20 +8,36 @@ from dataclasses import dataclass
 from itertools import islice, zip_longest
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from shallowdeep.data.image import decode_image, image_files
+from shallowdeep.data.image import image_files
+from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import BadImageError, DataError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.inference.batch_state import Answers
 from shallowdeep.inference.bundle import Bundle, preprocessing_of
 from shallowdeep.inference.engine import EarlyExitEngine
+from shallowdeep.inference.image_input import Pixels, decode_source, network_input
 from shallowdeep.machine import available_cores
 from shallowdeep.progress import SILENT, Progress
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LabelProbability:
+    """One class and how probable it is.
+
+    Attributes:
+        label: name of the class, or its number where the bundle names none.
+        probability: at the exit that answered.
+    """
+
+    label: str
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,8 @@ class FileAnswer:
         forced: the policy's cost limit ended it, not its confidence.
         confusion: z-scored; None at the first exit in use, and where the bundle has no statistics.
         abstained: the label is too doubtful to be used.
+        top: the most probable classes at the exit that answered, from the label down, as many as were asked for.
+        probabilities: of all classes there, in the bundle's order; None where they were not asked for.
     """
 
     file: str
@@ -47,6 +65,8 @@ class FileAnswer:
     forced: bool
     confusion: float | None
     abstained: bool
+    top: tuple[LabelProbability, ...]
+    probabilities: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,12 +88,14 @@ class FilePredictions:
 
     Attributes:
         bundle: path of the bundle that answered.
+        classes: all of them, in the order of `FileAnswer.probabilities`; numbers where the bundle names none.
         predictions: one a file, in the order given.
         failed: the other files.
         mean_relative_cost: of the predictions; None where there are none.
     """
 
     bundle: str
+    classes: tuple[str, ...]
     predictions: tuple[FileAnswer, ...]
     failed: tuple[FailedFile, ...]
     mean_relative_cost: float | None
@@ -111,6 +133,8 @@ def predict_files(
     batch_size: int = 64,
     threads: int | None = None,
     workers: int | None = None,
+    top: int = 1,
+    probabilities: bool = False,
     progress: Progress = SILENT,
 ) -> FilePredictions:
     """Answer every file that can be decoded.
@@ -121,18 +145,21 @@ def predict_files(
         batch_size: how many go through the engine together.
         threads: of the runtime; None for one a core.
         workers: threads that decode images; None for one a core.
+        top: how many of the most probable classes to tell of each; where there are fewer, all.
+        probabilities: tell those of all classes.
         progress: told how many files are done.
     """
     preprocessing = preprocessing_of(bundle)
     engine = EarlyExitEngine(bundle, threads=threads, confusion=bundle.confusion or False)
     answers: list[FileAnswer] = []
+    classes = bundle.classes
     failed: list[FailedFile] = []
     batches = list(_batches(files, batch_size))
     pool = ThreadPoolExecutor(workers or available_cores())
     with progress.start("predicting", "images", len(files)) as bar, pool as decoders:
-        ahead = _decoding(decoders, batches[0], preprocessing.size) if batches else []
+        ahead = _decoding(decoders, batches[0], preprocessing) if batches else []
         for batch, upcoming in zip_longest(batches, batches[1:]):
-            decoded, ahead = ahead, _decoding(decoders, upcoming or [], preprocessing.size)  # while the engine runs
+            decoded, ahead = ahead, _decoding(decoders, upcoming or [], preprocessing)  # while the engine runs
             pixels, names = [], []
             for file, one in zip(batch, decoded, strict=True):
                 try:
@@ -141,15 +168,21 @@ def predict_files(
                 except BadImageError as error:
                     failed.append(FailedFile(str(file), str(error)))
             if pixels:
-                answers.extend(_answers(engine, bundle, names, np.stack(pixels)))
+                found = engine(network_input(pixels, preprocessing), probabilities=True)
+                told = to_numpy(found.probabilities)
+                classes = classes or tuple(str(number) for number in range(told.shape[1]))
+                shown = told.tolist() if probabilities else [None] * len(told)
+                answers.extend(_answers(found, names, classes, most_probable(told, to_numpy(found.labels), top), shown))
             bar.advance(len(batch))
     mean = sum(answer.relative_cost for answer in answers) / len(answers) if answers else None
-    return FilePredictions(str(bundle.path), tuple(answers), tuple(failed), mean)
+    return FilePredictions(str(bundle.path), classes, tuple(answers), tuple(failed), mean)
 
 
-def _decoding(decoders: ThreadPoolExecutor, files: Sequence[Path], size: int) -> list[Future[Pixels]]:
-    """Images (size, size, 3) uint8 that threads are decoding."""
-    return [decoders.submit(decode_image, file, size) for file in files]
+def _decoding(
+    decoders: ThreadPoolExecutor, files: Sequence[Path], preprocessing: Preprocessing
+) -> list[Future[Pixels]]:
+    """Images (S, S, 3) uint8 that threads are decoding."""
+    return [decoders.submit(decode_source, file, preprocessing) for file in files]
 
 
 def _batches(files: Sequence[Path], size: int) -> Iterator[list[Path]]:
@@ -158,25 +191,51 @@ def _batches(files: Sequence[Path], size: int) -> Iterator[list[Path]]:
         yield batch
 
 
-def _answers(engine: EarlyExitEngine, bundle: Bundle, names: Sequence[str], pixels: Pixels) -> list[FileAnswer]:
-    """One an image, from pixels (N, S, S, 3)."""
-    images = preprocessing_of(bundle).normalize_array(pixels.transpose(0, 3, 1, 2))
-    answers = engine(images)
+def most_probable(probabilities: Floats, labels: Integers, count: int) -> list[list[tuple[int, float]]]:
+    """Return the most probable classes of each sample and their probabilities, the label first.
+
+    Args:
+        probabilities: (N, C).
+        labels: (N,) the answers: the most probable class, or one of several between which only rounding decides.
+        count: at least 1; of more than C, all are given.
+
+    Returns:
+        For each sample ``count`` pairs, of equally probable classes the lower number first.
+    """
+    ranked = probabilities.copy()
+    np.put_along_axis(ranked, labels[:, None], np.inf, axis=1)
+    order = np.argsort(-ranked, axis=1, kind="stable")[:, :count]
+    values = np.take_along_axis(probabilities, order, axis=1)
+    return [list(zip(*pair, strict=True)) for pair in zip(order.tolist(), values.tolist(), strict=True)]
+
+
+def _answers(
+    answers: Answers,
+    names: Sequence[str],
+    classes: Sequence[str],
+    top: Sequence[Sequence[tuple[int, float]]],
+    probabilities: Sequence[list[float] | None],
+) -> list[FileAnswer]:
+    """One an image."""
     fields = (answers.labels, answers.confidences, answers.exits, answers.relative_costs, answers.forced)
     withheld = [False] * len(names) if answers.abstained is None else to_numpy(answers.abstained).tolist()
-    rows = zip(names, *(to_numpy(values).tolist() for values in fields), _confusions(answers), withheld, strict=True)
+    columns = (*(to_numpy(values).tolist() for values in fields), _confusions(answers), withheld, top, probabilities)
     return [
         FileAnswer(
             file=name,
-            label=bundle.classes[label] if bundle.classes else str(label),
+            label=classes[label],
             confidence=confidence,
             exit=exit_,
             relative_cost=cost,
             forced=force,
             confusion=confusion,
             abstained=abstained,
+            top=tuple(LabelProbability(classes[number], probability) for number, probability in best),
+            probabilities=None if every is None else tuple(every),
         )
-        for name, label, confidence, exit_, cost, force, confusion, abstained in rows
+        for name, label, confidence, exit_, cost, force, confusion, abstained, best, every in zip(
+            names, *columns, strict=True
+        )
     ]
 
 

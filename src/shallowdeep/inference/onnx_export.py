@@ -16,6 +16,7 @@ from shallowdeep.artifacts import STATIC_MODEL
 from shallowdeep.errors import ConversionError, one_line
 from shallowdeep.inference.backends.backend import PREVIOUS
 from shallowdeep.inference.segments import Segment
+from shallowdeep.progress import Bar
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.feature_reduction import PooledReduction
 from shallowdeep.sdn.internal_classifier import InternalClassifier
@@ -89,13 +90,16 @@ def inference_head(classifier: nn.Module) -> nn.Module:
     return classifier
 
 
-def export_segments(network: ShallowDeepNetwork, segments: Sequence[Segment], directory: Path) -> tuple[str, ...]:
+def export_segments(
+    network: ShallowDeepNetwork, segments: Sequence[Segment], directory: Path, bar: Bar
+) -> tuple[str, ...]:
     """Write ``segment-NUMBER.onnx`` for each segment; returns the names.
 
     Args:
         network: on the CPU.
         segments: from `plan_segments`.
         directory: exists.
+        bar: advanced by one for each.
 
     Raises:
         ConversionError: the exporter cannot write a segment; names it.
@@ -112,6 +116,7 @@ def export_segments(network: ShallowDeepNetwork, segments: Sequence[Segment], di
             _export(module, inputs, directory / names[-1], ["features", "logits"] if both else ["logits"])
             if number:
                 keep_maps_blocked(directory / names[-1])
+            bar.advance(1, names[-1])
             x, previous = outputs if isinstance(outputs, tuple) else (outputs, None)
     return tuple(names)
 

@@ -12,6 +12,7 @@ from shallowdeep.models import timm_zoo, torchvision_zoo, user_callable
 from shallowdeep.models.fastnet import fastnet
 from shallowdeep.models.image_size import PAPER_SIZES
 from shallowdeep.models.mobilenet import mobilenet
+from shallowdeep.models.published_input import PublishedInput
 from shallowdeep.models.resnet import resnet20, resnet56
 from shallowdeep.models.spec import ModelSpec
 from shallowdeep.models.vgg import vgg16
@@ -122,7 +123,7 @@ def build(name: str, *, num_classes: int, image_size: int, pretrained: bool = Fa
         num_classes: C, at least 2; a `package.module:callable` that does not take it decides for itself.
         image_size: H = W of the images in pixels.
         pretrained: start from the published ImageNet weights, the classifier replaced where C differs; for
-            `torchvision:` and `timm:` names only. Normalise images as `pretrained_preprocessing` says.
+            `torchvision:` and `timm:` names only. Normalise images as `published_input` says.
 
     Raises:
         UnknownNameError: no such name.
@@ -148,21 +149,22 @@ def build(name: str, *, num_classes: int, image_size: int, pretrained: bool = Fa
     raise ConfigurationError(f"Expected a torchvision: or timm: name for pretrained weights, got {name!r}")
 
 
-def pretrained_preprocessing(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Returns the mean and standard deviation by which a name's pretrained weights want images normalised.
+def published_input(name: str) -> PublishedInput | None:
+    """Returns how a name's library wants its images, or None where it says nothing; nothing is downloaded.
 
     Args:
         name: as for `resolve`.
 
     Returns:
-        Mean and standard deviation per channel of images in [0, 1], or None for a name without pretrained weights.
+        The evaluation transform of torchvision's default weights or in timm's configuration; None for any other name,
+        and for a network of torchvision without weights.
 
     Raises:
         UnknownNameError: no such `torchvision:` or `timm:` name.
         ModelError: an extra that is not installed.
     """
     if name.startswith(TORCHVISION):
-        return torchvision_zoo.preprocessing(name)
+        return torchvision_zoo.published_input(name)
     if name.startswith(TIMM):
-        return timm_zoo.preprocessing(name)
+        return timm_zoo.published_input(name)
     return None

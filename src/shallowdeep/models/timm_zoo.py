@@ -8,9 +8,12 @@ from typing import Any
 from torch import nn
 
 from shallowdeep.errors import ModelError, UnknownNameError, one_line
+from shallowdeep.models.published_input import PublishedInput
 from shallowdeep.models.spec import ModelSpec
 
 PREFIX = "timm:"
+CROP_MODES = {"center": "crop", "squash": "stretch", "border": "pad"}
+"""What timm's names of crop modes are called here."""
 
 
 def resolve(name: str) -> ModelSpec:
@@ -42,16 +45,23 @@ def build_pretrained(name: str, num_classes: int, image_size: int) -> nn.Module:
     return _build(name, num_classes, image_size, pretrained=True)
 
 
-def preprocessing(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Returns mean and standard deviation per channel for timm's weights, or None where there are none.
+def published_input(name: str) -> PublishedInput:
+    """Returns the evaluation transform in timm's configuration of a network; it has one without weights too.
 
     Raises:
         UnknownNameError: timm has no model of that name.
         ModelError: timm is not installed.
     """
     timm, bare = _find(name)
-    config = timm.get_pretrained_cfg(bare)
-    return (tuple(config.mean), tuple(config.std)) if config.has_weights else None
+    config = timm.data.resolve_data_config({}, pretrained_cfg=timm.get_pretrained_cfg(bare).to_dict())
+    return PublishedInput(
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        interpolation=str(config["interpolation"]),
+        resize=CROP_MODES[config["crop_mode"]],
+        crop_share=float(config["crop_pct"]),
+        size=int(config["input_size"][-1]),
+    )
 
 
 def _find(name: str) -> tuple[Any, str]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from shallowdeep.errors import ModelError, UnknownNameError, one_line
 from shallowdeep.models.classifier_head import replace_classifier
+from shallowdeep.models.published_input import PublishedInput, crop_share_of
 from shallowdeep.models.spec import ModelSpec
 
 PREFIX = "torchvision:"
@@ -58,8 +59,8 @@ def build_pretrained(name: str, num_classes: int, image_size: int) -> nn.Module:
     return network
 
 
-def preprocessing(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Returns mean and standard deviation per channel for the default weights, or None where there are none.
+def published_input(name: str) -> PublishedInput | None:
+    """Returns the evaluation transform of the default weights, or None where there are none.
 
     Raises:
         UnknownNameError: torchvision has no classifier of that name.
@@ -69,7 +70,11 @@ def preprocessing(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | No
     if weights is None:
         return None
     transforms = weights.transforms()
-    return tuple(transforms.mean), tuple(transforms.std)
+    size, resized = int(transforms.crop_size[0]), int(transforms.resize_size[0])
+    return PublishedInput(
+        mean=tuple(transforms.mean), std=tuple(transforms.std), interpolation=str(transforms.interpolation.value),
+        crop_share=crop_share_of(size, resized), size=size,
+    )  # fmt: skip
 
 
 def _find(name: str) -> tuple[Any, str]:

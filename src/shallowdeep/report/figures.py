@@ -15,6 +15,7 @@ from matplotlib.ticker import PercentFormatter
 
 from shallowdeep.analysis.accuracy import ExitFigures
 from shallowdeep.analysis.evaluation import Evaluation
+from shallowdeep.analysis.operating_points import by_threshold
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.files import replacing
 from shallowdeep.report.point_labels import Polyline, label_points
@@ -31,14 +32,8 @@ _LEGEND_WIDTH = 45  # characters, beyond which two columns would be cut
 _BLUE, _VERMILION, _GREEN, _BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
 _PALETTE = (_BLUE, _VERMILION, _GREEN, "#CC79A7", "#56B4E9", "#E69F00", _BLACK)
 _MARKERS = "osD^vPX"
-_POINT_MARKERS = "Ds^vph"
-_POINT_STYLE: dict[str, Any] = {
-    "color": _GREEN,
-    "markeredgecolor": "white",
-    "markersize": 10,
-    "linestyle": "",
-    "zorder": 4,
-}
+_POINTS = (("D", _GREEN, 13.0), ("s", "#CC79A7", 10.5), ("^", "#E69F00", 8.5), ("v", "#56B4E9", 6.5))
+"""Marker, colour and size in points of operating points: each is smaller, so that none hides one drawn before."""
 _LINES = ("-", "--", ":", "-.")
 
 
@@ -50,7 +45,7 @@ def accuracy_cost_figure(found: Evaluation) -> Figure:
 
     Returns:
         A figure with one axes; lines are labelled ``each exit alone``, ``one threshold for all exits``, ``final
-        exit``, ``cost of the backbone`` and, for each operating point, its rule and what it reaches.
+        exit``, ``cost of the backbone`` and, for each operating point, its rules and what it reaches.
     """
     figure, axes = _canvas()
     curve = found.threshold_curve
@@ -58,8 +53,8 @@ def accuracy_cost_figure(found: Evaluation) -> Figure:
     axes.axhline(accuracies[-1], color=_BLACK, linestyle="--", linewidth=1, label="final exit")
     axes.axvline(1.0, color=_BLACK, linestyle=":", linewidth=1, label="cost of the backbone")
     points = [
-        (point.rule, point.relative_cost, point.accuracy)
-        for point in found.operating_points
+        (", ".join(rules), point.relative_cost, point.accuracy)
+        for point, rules in by_threshold(found.operating_points)
         if point.relative_cost is not None and point.accuracy is not None
     ]
     lines: list[Polyline] = [(costs, accuracies)]  # what labels must not cover
@@ -70,9 +65,11 @@ def accuracy_cost_figure(found: Evaluation) -> Figure:
     axes.plot(
         costs, accuracies, color=_VERMILION, marker="o", markersize=6, linestyle="", zorder=5, label="each exit alone"
     )
-    for (rule, cost, accuracy), marker in zip(points, cycle(_POINT_MARKERS), strict=False):
-        label = f"{rule}: {100 * accuracy:.1f} % at cost {cost:.2f}"
-        axes.plot([cost], [accuracy], marker=marker, label=label, **_POINT_STYLE)
+    for (rules, cost, accuracy), (marker, colour, size) in zip(points, cycle(_POINTS), strict=False):
+        axes.plot(
+            [cost], [accuracy], marker=marker, color=colour, markersize=size, markeredgecolor="white", linestyle="",
+            zorder=6, label=f"{rules}: {100 * accuracy:.1f} % at cost {cost:.2f}",
+        )  # fmt: skip
     _finish(figure, axes, f"Accuracy against cost\n{_about(found)}", max(costs))
     lines += [(axes.get_xlim(), (accuracies[-1], accuracies[-1])), ((1.0, 1.0), axes.get_ylim())]
     label_points(axes, costs, accuracies, _exit_labels(found.exits), lines)

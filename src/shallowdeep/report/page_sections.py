@@ -40,6 +40,7 @@ def sections(
             "The promise" if analysis.promise else "The policy",
             bool(analysis.promise or analysis.policy),
         ),
+        ("notes", "What else to know", any(note not in found.warnings for note in found.notes)),
         ("provenance", "Where these figures come from", True),
     ]
     return {name: title for name, title, shown in titles if shown}

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from shallowdeep.analysis.accuracy import ExitFigures
 from shallowdeep.analysis.evaluation import Evaluation, ShownCurve
-from shallowdeep.analysis.operating_points import OperatingPoint
+from shallowdeep.analysis.operating_points import OperatingPoint, by_threshold
 from shallowdeep.exits.predictions import FEW_SAMPLES
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _NEAR = 0.01  # one point
 _ROUNDING = 1e-12
 _MISSING = "-"
+_HELD_OUT = " held out from training"
 
 
 def plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
@@ -76,10 +77,9 @@ def _choice(curve: ShownCurve) -> str:
     if curve.chosen_on == curve.shown_on:
         return f"Thresholds chosen and shown on {curve.shown_on} ({samples:,} samples), which flatters them."
     few = " These are few: expect other costs and losses." if samples < FEW_SAMPLES else ""
-    return (
-        f"Thresholds chosen on {curve.chosen_on} ({samples:,} samples), shown on {curve.shown_on}, where costs "
-        f"and losses\nmay pass the limits.{few}"
-    )
+    chosen_on = f"{curve.chosen_on} ({samples:,} samples{_HELD_OUT if curve.chosen_on == 'tune' else ''})"
+    shown_on = f"shown on {curve.shown_on}, where costs and losses may pass the limits."
+    return f"Thresholds chosen on {chosen_on},\n{shown_on}{few}"
 
 
 def exits_table(exits: Sequence[ExitFigures]) -> Table:
@@ -124,19 +124,19 @@ def exit_marks(exits: Sequence[ExitFigures]) -> list[str]:
 
 
 def operating_points_table(points: Sequence[OperatingPoint], final_accuracy: float) -> Table:
-    """Return one line per operating point.
+    """Return one row per threshold, with a line for each rule that chooses it.
 
     Args:
-        points: in the order of the lines.
+        points: in the order of the rows.
         final_accuracy: the final exit's, on the split shown, a fraction.
     """
     table = _numbers_table(["rule", "threshold", "cost", "accuracy %", "points lost"], text_columns=(0,))
-    for point in points:
+    for point, rules in by_threshold(points):
         if point.threshold is None or point.accuracy is None:
-            table.add_row(Text(point.rule), Text("none fits"), _MISSING, _MISSING, _MISSING)
+            table.add_row(Text("\n".join(rules)), Text("none fits"), _MISSING, _MISSING, _MISSING)
             continue
         table.add_row(
-            Text(point.rule),
+            Text("\n".join(rules)),
             Text(f"{point.threshold:.4f}"),
             Text(f"{point.relative_cost:.3f}"),
             Text(percent(point.accuracy, 2)),

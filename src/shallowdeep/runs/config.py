@@ -50,8 +50,22 @@ class TrainConfig:
         weights: state-dict file for the backbone, or "".
         pretrained: take torchvision's or timm's published weights.
         train_backbone: let ``ic-only`` train the backbone first, as the recipe ``backbone`` with the same preset would.
-        mean: of channels scaled to [0, 1], red, green, blue; empty to measure it, or take published weights'.
+        mean: of channels scaled to [0, 1], in the network's order; empty to measure it, or for what the network's
+            library publishes with ``weights`` and ``pretrained``.
         std: likewise; weights of your own want the numbers they were trained with.
+        preprocessing: ``timm`` or ``torchvision``, for that library's evaluation transform of the network (or its usual
+            one); or a file: JSON or TOML with our own keys, Hugging Face's ``preprocessor_config.json``, or timm's
+            ``config.json``. What is given beside it wins. A run holds the settings it stands for, and "" here.
+        interpolation: ``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``; "" for the preset's, or ``bicubic``.
+        resize: of images that are no squares, ``crop``, ``pad`` or ``stretch``; "" for the preset's, or ``crop``.
+        crop_share: of the side that the centre crop keeps, in (0, 1]; 0 for the preset's, or 1.
+        alpha: transparency on ``white`` or ``black``, or ``drop``; "" for the preset's, or ``white``.
+        orientation: ``exif`` to turn images as it says, or ``stored``; "" for the preset's, or ``exif``.
+        fill: of the borders of ``pad``, red, green, blue in [0, 255]; empty for the preset's, or black.
+        exact_resize: resize from all pixels at once under the default rules too; any other rules do so anyhow.
+        channel_order: of the network's input, ``rgb`` or ``bgr``; "" for the preset's, or ``rgb``.
+        expect_accuracy: refuse to train where the backbone with its weights is below this on the test part, in (0, 1];
+            0 for no check. Nothing is chosen by it.
         augmentation: name of a preset; "" for the one that suits the dataset (in the preset ``short``, half of the
             paper's crop on CIFAR where the backbone learns).
         image_size: side in pixels; 0 for the network's own, or the nearer of 32 and 64.
@@ -82,6 +96,7 @@ class TrainConfig:
         precision: ``auto``, ``fp32`` or ``bf16``.
         weights_dtype: of the saved weights, ``fp32`` or ``fp16``.
         device: ``auto``, ``cpu``, ``cuda`` …
+        tensorboard: write event files for TensorBoard into the RUN; changes nothing else.
     """
 
     data: str
@@ -96,6 +111,16 @@ class TrainConfig:
     train_backbone: bool = False
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    preprocessing: str = ""
+    interpolation: str = ""
+    resize: str = ""
+    crop_share: float = 0.0
+    alpha: str = ""
+    orientation: str = ""
+    fill: tuple[float, ...] = ()
+    exact_resize: bool = False
+    channel_order: str = ""
+    expect_accuracy: float = 0.0
     augmentation: str = ""
     image_size: int = 0
     fractions: tuple[float, ...] = ()
@@ -122,6 +147,7 @@ class TrainConfig:
     precision: str = "auto"
     weights_dtype: str = "fp32"
     device: str = "auto"
+    tensorboard: bool = False
 
 
 _ATTACK: Mapping[str, type] = {"trigger": str, "target": int, "poison_ratio": float}

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.data.augmentation import AUGMENTATIONS
+from shallowdeep.data.preprocessing import CHANNEL_ORDERS
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.runs.config import MOST_EXITS, BackdoorAttack, TrainConfig
+from shallowdeep.runs.preprocessing_choice import check_against, rules_of, with_preset
 from shallowdeep.runtime import PRECISIONS
 from shallowdeep.sdn.placement import MINIMUM_GAP
 from shallowdeep.sdn.saving import DTYPES
@@ -31,7 +33,7 @@ _OF_EXITS = {
 
 
 def checked(config: TrainConfig) -> TrainConfig:
-    """``config`` with the model filled in from ``init``, once its settings go together.
+    """``config`` with the model from ``init`` and the settings of ``preprocessing``, once they go together.
 
     Raises:
         ConfigurationError: a setting outside its range, or settings that exclude each other.
@@ -43,6 +45,7 @@ def checked(config: TrainConfig) -> TrainConfig:
         ("precision", config.precision, PRECISIONS),
         ("weights dtype", config.weights_dtype, DTYPES),
         ("augmentation", config.augmentation, ("", *AUGMENTATIONS)),
+        ("channel order", config.channel_order, ("", *CHANNEL_ORDERS)),
     ):
         if name not in known:
             raise UnknownNameError(what, name, known)
@@ -50,11 +53,16 @@ def checked(config: TrainConfig) -> TrainConfig:
     if config.attack is not None:
         _check_attack(config.attack)
     if config.init:
-        saved = read_manifest(config.init).model.name
-        if config.model and config.model != saved:
-            raise ConfigurationError(f"Expected the model of {config.init}, {saved!r}, got {config.model!r}")
-        config = replace(config, model=saved)
+        saved = read_manifest(config.init)
+        if config.model and config.model != saved.model.name:
+            raise ConfigurationError(f"Expected the model of {config.init}, {saved.model.name!r}, got {config.model!r}")
+        config = with_preset(replace(config, model=saved.model.name))
+        if saved.preprocessing is not None:
+            check_against(config, saved.preprocessing, config.init)
+    config = with_preset(config)
+    rules_of(config)  # refuses what is out of range
     _check_together(config)
+    _check_expected_accuracy(config)
     _check_exits(config)
     return config
 
@@ -106,14 +114,20 @@ def _check_together(config: TrainConfig) -> None:
         raise ConfigurationError(f"Expected the recipe 'ic-only' beside --train-backbone, got {config.recipe!r}")
     if bool(config.mean) != bool(config.std) or len(config.mean) not in {0, 3} or len(config.std) not in {0, 3}:
         raise ConfigurationError("Expected three numbers for --mean and three for --std, or neither")
-    if config.mean and (config.init or config.pretrained):
-        raise ConfigurationError("Expected no --mean and --std beside --init or --pretrained, which bring their own")
     if RECIPES[config.recipe].needs_trained_backbone and not (config.init or config.weights or config.train_backbone):
         untrained = "one whose last layer is new" if config.pretrained else "an untrained one"
         raise ConfigurationError(
             "Expected --init RUN or --weights FILE for the recipe 'ic-only', which leaves the backbone as it is, "
             f"got {untrained}; give one, or --train-backbone"
         )
+
+
+def _check_expected_accuracy(config: TrainConfig) -> None:
+    """Refuse an accuracy that is no share, or of weights that are new."""
+    if not 0 <= config.expect_accuracy <= 1:
+        raise ConfigurationError(f"Expected an accuracy to expect in (0, 1], got {config.expect_accuracy}")
+    if config.expect_accuracy and not (config.init or config.weights or config.pretrained):
+        raise ConfigurationError("Expected --weights, --pretrained or --init beside --expect-accuracy, got new weights")
 
 
 def _check_exits(config: TrainConfig) -> None:

@@ -52,9 +52,18 @@ def measured_statistics(
     splits: DataSplits,
     *,
     weights: str,
+    keep: bool = True,
     context: RunContext,
 ) -> ConfusionStatistics:
-    """Return the statistics of a run, measured on up to `MOST_IMAGES` of its training images and kept in it.
+    """Return the statistics of a run, those that it holds or else measured on up to `MOST_IMAGES` training images.
+
+    Args:
+        run: a RUN.
+        network: its own, on any device.
+        splits: its data.
+        weights: SHA-256 of its weights file.
+        keep: write what is measured to the run.
+        context: progress and batch size.
 
     Raises:
         ShallowDeepError: an image cannot be read, or the file cannot be written.
@@ -76,8 +85,9 @@ def measured_statistics(
 
     with context.progress.start("measuring confusion", "training images", len(part)) as bar:
         statistics = ConfusionStatistics.over(logits(bar))
-    write_json(
-        run / CONFUSION_STATISTICS,
-        {"weights": weights, "data": "train", "augmentation": "none", **statistics.to_dict()},
-    )
+    if keep:
+        write_json(
+            run / CONFUSION_STATISTICS,
+            {"weights": weights, "data": "train", "augmentation": "none", **statistics.to_dict()},
+        )
     return statistics

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import fields
 from enum import Enum
@@ -15,6 +14,7 @@ from shallowdeep.artifacts import (
     CACHES,
     CONFIG,
     DATA,
+    EVENT_FILES,
     HISTORY,
     METRICS,
     MODEL_MANIFEST,
@@ -24,11 +24,13 @@ from shallowdeep.artifacts import (
 )
 from shallowdeep.data.load import Fingerprints
 from shallowdeep.errors import ConfigurationError, OutputError
-from shallowdeep.files import abandoned, cannot_write, write_json
+from shallowdeep.files import abandoned, cannot_write
 from shallowdeep.runs.config import TrainConfig, read_config, write_config
+from shallowdeep.runs.data_record import read_data_record, write_data_record
+from shallowdeep.runs.paths import PATHS, located, same_place, shown
 
-_OWN = (*RESULTS, DATA, MODEL_MANIFEST, MODEL_WEIGHTS, HISTORY, TRAINING_STATE, CACHES)
-_SPEED_ALONE = ("workers",)  # settings that a run may be resumed with others of
+_OWN = (*RESULTS, DATA, MODEL_MANIFEST, MODEL_WEIGHTS, HISTORY, TRAINING_STATE, CACHES, EVENT_FILES)
+_FREE = ("workers", "tensorboard")  # settings that a run may be resumed with others of
 _SAFETENSORS_LEAVES = ".tmp??????"  # where its writer was killed
 STATES_OF_ROOM = 8  # times the weights: two states with momenta while one replaces the other, and the result
 
@@ -53,8 +55,8 @@ def claim(directory: Path, config: TrainConfig, *, resume: bool, overwrite: bool
     if directory.exists() and not directory.is_dir():
         raise OutputError(f"Expected a directory for the run, {directory} is a file")
     if resume and (directory / CONFIG).exists():
-        _check_same(read_config(directory / CONFIG), config, directory / CONFIG)
         finished = (directory / MODEL_MANIFEST).exists() and not (directory / TRAINING_STATE).exists()
+        _check_same(directory, config, finished=finished)
         return Standing.FINISHED if finished else Standing.UNFINISHED
     leftovers = abandoned(directory / CONFIG)  # of a run killed at its very first write
     if not directory.is_dir() or all(path in leftovers for path in directory.iterdir()):
@@ -75,13 +77,43 @@ def claim(directory: Path, config: TrainConfig, *, resume: bool, overwrite: bool
     return Standing.FRESH
 
 
-def _check_same(saved: TrainConfig, config: TrainConfig, path: Path) -> None:
+def _check_same(directory: Path, config: TrainConfig, *, finished: bool) -> None:
+    """Refuse settings that are not those of the run to be resumed.
+
+    Raises:
+        ConfigurationError: naming the first that differs.
+    """
+    saved = read_config(directory / CONFIG)
+    found = located(saved, directory)
     for field in fields(TrainConfig):
         before, now = getattr(saved, field.name), getattr(config, field.name)
-        if before != now and field.name not in _SPEED_ALONE:
-            raise ConfigurationError(
-                f"Expected the settings of {path} to resume, got {field.name} {now!r} instead of {before!r}"
-            )
+        if before == now or field.name in _FREE:
+            continue
+        if field.name in PATHS and same_place(field.name, getattr(found, field.name), now):
+            continue
+        if field.name == "data" and not finished and "images" in read_data_record(directory):
+            continue  # it may have moved: its fingerprints tell
+        if field.name == "epochs":
+            raise ConfigurationError(_other_epochs(directory, saved, now, finished=finished))
+        raise ConfigurationError(
+            f"Expected the settings of {directory / CONFIG} to resume, got {field.name} {now!r} instead of {before!r}"
+        )
+
+
+def _other_epochs(directory: Path, saved: TrainConfig, wanted: int, *, finished: bool) -> str:
+    """What an error says of other epochs: learning rates are laid out for those that a run began with."""
+    begun = f"{saved.epochs} epochs" if saved.epochs else "the preset's epochs"
+    got = wanted or "the preset's"
+    if not finished:
+        return (
+            f"Expected the epochs that {directory} was begun with ({begun}), for which its learning rates are laid "
+            f"out, got {got}; --resume without --epochs goes on, --overwrite begins anew"
+        )
+    return (
+        f"Expected a run to resume, got {got} epochs for {directory}, which was trained to the end of its schedule "
+        f"({begun}); `shallowdeep train --init {directory} --recipe {saved.recipe} --data {shown(saved.data)} "
+        f"--epochs {wanted or 'N'} --out NEW` goes on from its backbone"
+    )
 
 
 def begin(directory: Path, config: TrainConfig, data: Fingerprints) -> None:
@@ -102,7 +134,7 @@ def begin(directory: Path, config: TrainConfig, data: Fingerprints) -> None:
     except OSError as error:
         raise cannot_write(directory, error) from error
     tidy(directory)
-    write_json(directory / DATA, {"fingerprint": data.splits, "images": data.images})
+    write_data_record(directory, config, data)
     write_config(config, directory)
 
 
@@ -117,36 +149,6 @@ def discard(directory: Path) -> None:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(directory, error) from error
-
-
-def check_data(directory: Path, data: Fingerprints, source: str) -> None:
-    """Refuse data that is cut otherwise than the run's was: training images could be among those evaluated on.
-
-    Args:
-        directory: a RUN; one without a record of its data passes.
-        data: of the data at hand.
-        source: where they come from, for the message.
-
-    Raises:
-        ConfigurationError: images were added, removed, relabelled or replaced, or another seed or fraction was taken.
-    """
-    try:
-        document = json.loads((directory / DATA).read_text())
-        known, images = document["fingerprint"], document.get("images")  # older runs have no images'
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"Expected a record of the data in {directory / DATA}, got: {error}") from error
-    if known != data.splits:
-        raise ConfigurationError(
-            f"Expected {source} split as {directory} was trained on it, got another split: images were added, removed "
-            "or relabelled since, or seed or fractions differ, so training images would be among those evaluated on"
-        )
-    if images not in (None, data.images):
-        raise ConfigurationError(
-            f"Expected the images that {directory} was trained on in {source}, got others with the same labels, "
-            "such as another copy of the dataset: figures of both do not go together"
-        )
 
 
 def tidy(directory: Path) -> None:

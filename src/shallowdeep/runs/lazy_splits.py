@@ -13,6 +13,7 @@ from shallowdeep.context import RunContext
 from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.load import DataSplits
 from shallowdeep.errors import CheckpointError, ConfigurationError, DataError, UnknownNameError
+from shallowdeep.runs.skipped_images import Names, skipped_names
 from shallowdeep.runs.splits import own_splits
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -24,10 +25,17 @@ Images = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 
 
 class LazySplits:
-    """A run's data, read when it is first wanted: predictions that are stored need none."""
+    """A run's data, read when it is first wanted: predictions that are stored need none.
 
-    def __init__(self, run: Path, network: ShallowDeepNetwork, context: RunContext) -> None:
-        self._run, self._network, self._context = run, network, context
+    Args:
+        run: a RUN.
+        network: its own.
+        context: how the data is read.
+        data: where it is now; None for where it was.
+    """
+
+    def __init__(self, run: Path, network: ShallowDeepNetwork, context: RunContext, data: str | None = None) -> None:
+        self._run, self._network, self._context, self._data = run, network, context, data
         self._known: DataSplits | None = None
 
     def read(self) -> DataSplits:
@@ -36,11 +44,18 @@ class LazySplits:
         Raises:
             ShallowDeepError: the data cannot be read, or is no longer what it was.
         """
-        if not (self._run / CONFIG).exists():
-            raise ConfigurationError(f"Expected {CONFIG} in {self._run}, which says what it was trained on, found none")
+        if self._data is None and not (self._run / CONFIG).exists():
+            raise ConfigurationError(
+                f"Expected {CONFIG} in {self._run}, which says what it was trained on, or --data, found neither"
+            )
         if self._known is None:
-            self._known = own_splits(self._run, self._network, context=self._context)
+            self._known = own_splits(self._run, self._network, self._data, context=self._context)
         return self._known
+
+    def skipped(self) -> dict[str, Names]:
+        """Names of the images that were left out so far, by split; none where nothing was read."""
+        known = self._known
+        return {} if known is None else skipped_names(known.train, known.tune, known.certify, known.test)
 
 
 def images_of(splits: LazySplits, name: str, samples: int) -> Images | None:

@@ -76,7 +76,7 @@ def open_run(run: Path, context: RunContext, data: str | None = None) -> OpenedR
     Args:
         run: the directory.
         context: device, trust, progress and what to do with bad images.
-        data: what it was trained on, where it does not say so.
+        data: where the data it was trained on is now; None for where it was.
 
     Raises:
         DataError: the run has no internal classifiers.

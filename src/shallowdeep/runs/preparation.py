@@ -15,10 +15,11 @@ from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError, ModelError, WeightsMismatchError, one_line
 from shallowdeep.models.initialization import DataInitialised, initialize_from
-from shallowdeep.models.registry import build, pretrained_preprocessing, resolve
+from shallowdeep.models.registry import build, published_input, resolve
 from shallowdeep.models.weights import load_weights, read_state_dict
 from shallowdeep.progress import SILENT, Progress
 from shallowdeep.runs.config import BackdoorAttack, TrainConfig
+from shallowdeep.runs.preprocessing_choice import channel_order_of, rules_of
 from shallowdeep.runtime import evaluating, seed_everything
 from shallowdeep.sdn.internal_classifier import CONV, DEEP
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -33,15 +34,20 @@ _LIGHTER = {"cifar": "light"}  # see results/training
 
 
 def prepare_data(config: TrainConfig, progress: Progress = SILENT) -> DataSplits:
-    """The dataset at the size the network wants, normalised as published weights want where there are any."""
+    """The dataset as the network wants its images: at its size, by the rules and normalisation of the settings.
+
+    Raises:
+        ShallowDeepError: bad settings or data.
+    """
     given, sizes = _preprocessing(config)
     data = load_dataset(
         config.data, image_size=sizes, seed=config.seed, calibration_fraction=config.calibration_fraction,
         test_fraction=config.test_fraction, skip_bad_images=config.skip_bad_images,
-        memory_budget=int(config.memory_budget * 2**30), preprocessing=given, progress=progress,
+        memory_budget=int(config.memory_budget * 2**30), preprocessing=given,
+        rules=rules_of(config), progress=progress,
     )  # fmt: skip
-    if config.mean:
-        data = _normalised(data, config)
+    if not config.init:
+        data = replace(data, preprocessing=_normalised(data.preprocessing, config, measured=given is None))
     if config.attack is not None:
         data = _attacked(data, config.attack, config.seed)
     return replace(data, augmentation=_augmentation(config, data))
@@ -71,11 +77,13 @@ def _augmentation(config: TrainConfig, data: DataSplits) -> str:
     return config.augmentation or (_LIGHTER.get(data.augmentation, data.augmentation) if few else data.augmentation)
 
 
-def _normalised(data: DataSplits, config: TrainConfig) -> DataSplits:
-    """``data`` with the mean and standard deviation of the settings."""
-    (red, green, blue), (red_std, green_std, blue_std) = config.mean, config.std
-    size = data.preprocessing.size
-    return replace(data, preprocessing=Preprocessing(size, (red, green, blue), (red_std, green_std, blue_std)))
+def _normalised(found: Preprocessing, config: TrainConfig, *, measured: bool) -> Preprocessing:
+    """``found`` with the mean, standard deviation and order of channels of the settings; measured ones are RGB."""
+    order = channel_order_of(config)
+    step = -1 if measured and order == "bgr" else 1
+    red, green, blue = config.mean or found.mean[::step]
+    red_std, green_std, blue_std = config.std or found.std[::step]
+    return replace(found, mean=(red, green, blue), std=(red_std, green_std, blue_std), channel_order=order)
 
 
 def _attacked(data: DataSplits, attack: BackdoorAttack, seed: int) -> DataSplits:
@@ -99,12 +107,12 @@ def _preprocessing(config: TrainConfig) -> tuple[Preprocessing | None, int | tup
             )
         return given, given.size
     sizes = config.image_size or resolve(config.model).image_sizes
-    published = pretrained_preprocessing(config.model) if config.pretrained else None
+    published = published_input(config.model) if config.pretrained else None
     if published is None:
         return None, sizes
     size = sizes if isinstance(sizes, int) else sizes[0]
-    mean, std = published
-    return Preprocessing(size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])), sizes
+    (red, green, blue), (red_std, green_std, blue_std) = published.mean, published.std
+    return Preprocessing(size, (red, green, blue), (red_std, green_std, blue_std), rules_of(config)), sizes
 
 
 def prepare_network(config: TrainConfig, data: DataSplits, *, trust: bool = False) -> ShallowDeepNetwork:

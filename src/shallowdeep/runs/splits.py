@@ -10,10 +10,11 @@ from shallowdeep.data.batches import Batches
 from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.preprocessing import Preprocessing
-from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.runs.config import TrainConfig, read_config
-from shallowdeep.runs.directory import check_data
+from shallowdeep.runs.data_record import check_data, check_record
+from shallowdeep.runs.paths import data_is_there, located, shown
 from shallowdeep.runs.preparation import check_classes
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.sdn.prediction import predict_exits
@@ -26,18 +27,26 @@ def own_splits(
     *,
     context: RunContext,
 ) -> DataSplits:
-    """The data that a run was trained on, split as then; for a network saved without settings, ``data``.
+    """The data that a run was trained on, split as then.
+
+    Args:
+        run: a RUN.
+        network: its own.
+        data: where that data is now, such as a copy that was moved; None for where it was. For a network saved without
+            settings, its data.
+        context: progress, and what to do with bad images.
 
     Raises:
-        ConfigurationError: neither, or the data is no longer what it was.
+        ConfigurationError: the run's files are of several trainings, the data is not that of the run or no longer
+            what it was, or nothing says where it is.
         DataError: it cannot be read.
     """
-    if not (run / CONFIG).exists():
-        if data is None:
-            raise ConfigurationError(f"Expected --data, since {run} has no {CONFIG}")
-        return read_splits(run, network, data, context=context)
-    splits = read_splits(run, network, None, context=context)
-    check_data(run, splits.fingerprints, read_config(run / CONFIG).data)
+    check_record(run)
+    if not (run / CONFIG).exists() and data is None:
+        raise ConfigurationError(f"Expected --data, since {run} has no {CONFIG}")
+    splits = read_splits(run, network, data, context=context)
+    if (run / CONFIG).exists():
+        check_data(run, splits.fingerprints, shown(data or read_config(run / CONFIG).data))
     return splits
 
 
@@ -50,24 +59,21 @@ def read_splits(
 ) -> DataSplits:
     """A run's own data, or other data with the same classes, as the run's network wants its images."""
     path = run / CONFIG
-    config = read_config(path) if path.exists() else TrainConfig(data=str(data))
-    size = network.preprocessing.size if network.preprocessing is not None else 0
-    try:
-        splits = load_dataset(
-            data or config.data, image_size=size, seed=config.seed, calibration_fraction=config.calibration_fraction,
-            test_fraction=config.test_fraction, skip_bad_images=context.skip_bad_images or config.skip_bad_images,
-            memory_budget=int(config.memory_budget * 2**30), preprocessing=network.preprocessing,
-            progress=context.progress,
-        )  # fmt: skip
-    except UnknownNameError as error:
-        if data is not None:
-            raise
+    config = located(read_config(path), run) if path.exists() else TrainConfig(data=str(data))
+    if data is None and not data_is_there(config):
         raise ConfigurationError(
-            f"Expected {config.data}, which {run} was trained on, seen from {Path.cwd()}, found no such directory; its "
-            "path is the one that training was given"
-        ) from error
+            f"Expected {shown(config.data)}, which {run} was trained on, seen from {Path.cwd()}, found no such "
+            "directory; --data names the place it moved to"
+        )
+    size = network.preprocessing.size if network.preprocessing is not None else 0
+    splits = load_dataset(
+        data or config.data, image_size=size, seed=config.seed, calibration_fraction=config.calibration_fraction,
+        test_fraction=config.test_fraction, skip_bad_images=context.skip_bad_images or config.skip_bad_images,
+        memory_budget=int(config.memory_budget * 2**30), preprocessing=network.preprocessing,
+        progress=context.progress,
+    )  # fmt: skip
     if network.classes:
-        check_classes(network.classes, str(run), splits.classes, data or config.data)
+        check_classes(network.classes, str(run), splits.classes, shown(data or config.data))
     return splits
 
 

@@ -76,6 +76,30 @@ def save(
         >>> again.weights == network.weights
         True
     """
+    write_network(network, directory, architecture, dtype=dtype)
+
+
+def write_network(
+    network: ShallowDeepNetwork,
+    directory: Path | str,
+    architecture: Architecture | None = None,
+    *,
+    dtype: str = "fp32",
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Write ``network`` as `save` does, with a record of the data it was trained on in the manifest.
+
+    Args:
+        network: as for `save`.
+        directory: as for `save`.
+        architecture: as for `save`.
+        dtype: as for `save`.
+        data: what `shallowdeep.runs.data_record` compares later; None records nothing.
+
+    Raises:
+        ConfigurationError: as for `save`.
+        OutputError: as for `save`.
+    """
     if dtype not in DTYPES:
         raise ConfigurationError(f"Expected weights dtype to be one of {', '.join(DTYPES)}, got {dtype!r}")
     if network.input_shape is None:
@@ -94,6 +118,7 @@ def save(
         "classes": list(network.classes),
         "preprocessing": None if network.preprocessing is None else network.preprocessing.to_dict(),
         "input_shape": list(network.input_shape),
+        **({} if data is None else {"data": dict(data)}),
     }
     with replacing_together(directory / MODEL_WEIGHTS, directory / MODEL_MANIFEST) as (weights, description):
         write_tensors(tensors, weights)

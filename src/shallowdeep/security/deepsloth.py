@@ -77,7 +77,7 @@ class DeepSloth:
             bar: moved by the images of each step.
 
         Returns:
-            (1, 3, S, S), to be added to pixels in [0, 1].
+            (1, 3, S, S), to be added to pixels in [0, 1], red, green and blue.
         """
         change = torch.zeros_like(batches[0][:1])
         bound = self._scaled(self.epsilon, change)
@@ -88,7 +88,7 @@ class DeepSloth:
                     change = torch.clamp(change - self._scaled(self.step, change) * slope.sign(), -bound, bound)
                     if bar is not None:
                         bar.advance(len(images))
-        return change * change.new_tensor(self.preprocessing.std).view(1, 3, 1, 1)
+        return _rgb(change * change.new_tensor(self.preprocessing.std).view(1, 3, 1, 1), self.preprocessing)
 
     def _slope(self, network: ShallowDeepNetwork, images: Tensor) -> Tensor:
         """The loss's gradient by pixel, of each image on its own."""
@@ -114,9 +114,15 @@ class DeepSloth:
 
 
 def to_pixels(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Return normalised images (B, 3, S, S) as what an 8-bit file holds, uint8."""
+    """Return normalised images (B, 3, S, S) as what an 8-bit file holds, uint8: red, green and blue."""
     mean, std = (images.new_tensor(v).view(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
-    return ((images * std + mean) * GREY_LEVELS).round().clamp(0, GREY_LEVELS).to(torch.uint8)
+    pixels = ((images * std + mean) * GREY_LEVELS).round().clamp(0, GREY_LEVELS).to(torch.uint8)
+    return _rgb(pixels, preprocessing)
+
+
+def _rgb(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Return images or changes (B, 3, S, S) in the network's order of channels as red, green, blue."""
+    return images if preprocessing.channel_order == "rgb" else images.flip(1)
 
 
 def with_perturbation(pixels: Tensor, change: Tensor) -> Tensor:

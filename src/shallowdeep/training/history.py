@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,15 @@ class EpochRecord:
     Attributes:
         phase: name of the phase that it belongs to.
         epoch: its number in the phase, from 1.
-        loss: mean over its steps.
+        loss: mean over its steps of what is minimised: the sum of the exits' losses by their weights.
         learning_rate: of its last step.
         tune_accuracy: of each exit on ``tune`` after it, as fractions; empty where nothing is held out.
         seconds: that it took.
         skipped_images: left out so far, since they could not be decoded.
+        exit_losses: mean over its steps of each exit that the phase trains, without its weight, the first exit first;
+            empty in records of version 0.1.0.
+        exit_weights: of these losses in this epoch; they rise in ``joint`` and ``mixed``. Empty likewise.
+        images: that it went over; 0 likewise.
     """
 
     phase: str
@@ -35,12 +39,33 @@ class EpochRecord:
     tune_accuracy: tuple[float, ...]
     seconds: float
     skipped_images: int = 0
+    exit_losses: tuple[float, ...] = ()
+    exit_weights: tuple[float, ...] = ()
+    images: int = 0
 
-    def line(self) -> str:
-        """What is said of it while training goes on."""
-        accuracies = " ".join(f"{100 * value:.1f}" for value in self.tune_accuracy)
-        told = f", tune accuracy % {accuracies}" if accuracies else ""
-        return f"{self.phase} epoch {self.epoch}: loss {self.loss:.4f}{told} ({self.seconds:.0f} s)"
+    @property
+    def mean_loss(self) -> float:
+        """Mean of the exits' losses by their weights, which can be compared between epochs whose weights differ."""
+        return self.loss / (sum(self.exit_weights) or 1.0)
+
+    def line(self, epochs: int) -> str:
+        """What is said of it while training goes on: of the exits, the first and the last that it knows.
+
+        Args:
+            epochs: of the phase.
+        """
+        losses = f" (exits {_first_and_last(self.exit_losses, 3)})" if len(self.exit_losses) > 1 else ""
+        percents = [100 * value for value in self.tune_accuracy]
+        accuracies = f"  held-out accuracy {_first_and_last(percents, 1)} %" if percents else ""
+        return (
+            f"{self.phase} epoch {self.epoch}/{epochs}  loss {self.mean_loss:.3f}{losses}{accuracies}"
+            f"  {self.seconds:.0f} s"
+        )
+
+
+def _first_and_last(values: Sequence[float], digits: int) -> str:
+    ends = [values[0], values[-1]] if len(values) > 1 else values
+    return " … ".join(f"{value:.{digits}f}" for value in ends)
 
 
 History = tuple[EpochRecord, ...]
@@ -61,6 +86,9 @@ def record_from(document: Mapping[str, Any]) -> EpochRecord:
         tune_accuracy=tuple(document["tune_accuracy"]),
         seconds=document["seconds"],
         skipped_images=document.get("skipped_images", 0),
+        exit_losses=tuple(document.get("exit_losses", ())),
+        exit_weights=tuple(document.get("exit_weights", ())),
+        images=document.get("images", 0),
     )
 
 

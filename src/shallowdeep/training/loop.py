@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from accelerate import Accelerator
@@ -68,15 +68,25 @@ def run_epochs(
         seed_everything(seed, phase, epoch, accelerator.process_index)
         network.train()
         started = time.perf_counter()
-        loss = _run_steps(
+        losses, images = _run_steps(
             task, module, optimizer, settings, epoch,
             precision=precision, accelerator=accelerator, bar=bar, last_good=last_good,
         )  # fmt: skip
         _check_weights(network, epoch, last_good)
         seconds = time.perf_counter() - started
-        rate = optimizer.param_groups[0]["lr"]
-        accuracies = tuple(task.accuracies())
-        epoch_ended(EpochRecord(name, epoch + 1, round(loss, 6), rate, accuracies, round(seconds, 3)))
+        epoch_ended(
+            EpochRecord(
+                phase=name,
+                epoch=epoch + 1,
+                loss=round(losses.summed, 6),
+                learning_rate=optimizer.param_groups[0]["lr"],
+                tune_accuracy=tuple(task.accuracies()),
+                seconds=round(seconds, 3),
+                exit_losses=tuple(round(value, 6) for value in losses.of_exits),
+                exit_weights=losses.weights,
+                images=images,
+            )
+        )
 
 
 def _run_steps(
@@ -90,29 +100,32 @@ def _run_steps(
     accelerator: Accelerator,
     bar: Bar,
     last_good: Callable[[], str],
-) -> float:
-    """The mean loss of one epoch, over all processes."""
+) -> tuple[_Losses, int]:
+    """The losses of one epoch, and how many images it was over, of all processes."""
     device = accelerator.device
     total = settings.epochs * task.steps
-    losses = _Losses(accelerator, epoch, last_good)
-    steps = 0
+    weights = tuple(task.weights(epoch))
+    losses = _Losses(weights, accelerator, epoch, last_good)
+    factors = torch.tensor(weights, device=device)
+    steps = images = 0
     for inputs, labels in task.batches(epoch, accelerator.process_index, accelerator.num_processes):
         done = (epoch * task.steps + steps) / total
         set_learning_rate(optimizer, settings.learning_rate * settings.schedule.multiplier(done))
         moved = inputs.to(device) if isinstance(inputs, Tensor) else inputs
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = module(moved)
-        loss = task.loss(logits, labels.to(device), epoch)
-        losses.add(loss.detach())
+        of_exits = task.losses(logits, labels.to(device))
+        losses.add(of_exits.detach())
         optimizer.zero_grad(set_to_none=True)
-        accelerator.backward(loss)
+        accelerator.backward((of_exits * factors).sum())
         optimizer.step()
         steps += 1
+        images += len(labels)
         bar.advance(1, f"epoch {epoch + 1}/{settings.epochs} loss {losses.last:.3f}")
     if not steps:
         raise DataError("Expected at least one training image that can be decoded, got none")
     losses.look()
-    return losses.summed / steps
+    return losses, int(accelerator.reduce(torch.tensor(images, device=device), "sum"))
 
 
 class _Losses:
@@ -120,25 +133,51 @@ class _Losses:
 
     Looking at a number waits for the device, which then has nothing to do until the next step is there.
 
-    Attributes:
-        summed: of the steps looked at.
-        last: that was looked at.
+    Args:
+        weights: of the exits, 0 for one that is not trained.
+        accelerator: one process or many.
+        epoch: from 0, for messages.
+        last_good: says which checkpoint is the last good one, for messages.
     """
 
-    def __init__(self, accelerator: Accelerator, epoch: int, last_good: Callable[[], str]) -> None:
-        self._accelerator, self._epoch, self._last_good = accelerator, epoch, last_good
+    def __init__(
+        self, weights: Sequence[float], accelerator: Accelerator, epoch: int, last_good: Callable[[], str]
+    ) -> None:
+        self._all_weights, self._accelerator, self._epoch, self._last_good = weights, accelerator, epoch, last_good
+        self._trained = [place for place, weight in enumerate(weights) if weight]
         self._waiting: list[Tensor] = []
         self._every = 1 if accelerator.device.type == "cpu" else STEPS_UNSEEN
         self._seen = 0
-        self.summed, self.last = 0.0, math.nan
+        self._totals = [0.0] * len(weights)
+        self._last = math.nan
 
-    def add(self, loss: Tensor) -> None:
-        """Take a step's loss.
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Of the exits that are trained."""
+        return tuple(self._all_weights[place] for place in self._trained)
+
+    @property
+    def of_exits(self) -> tuple[float, ...]:
+        """Mean over the steps looked at, of each exit that is trained."""
+        return tuple(self._totals[place] / self._seen for place in self._trained)
+
+    @property
+    def summed(self) -> float:
+        """Mean over the steps looked at of what is minimised, the weighted sum over exits."""
+        return _weighted(self.weights, self.of_exits)
+
+    @property
+    def last(self) -> float:
+        """Weighted mean over the exits in the step that was looked at last; NaN before the first."""
+        return self._last / sum(self.weights)
+
+    def add(self, losses: Tensor) -> None:
+        """Take a step's losses, (E,).
 
         Raises:
-            TrainingError: it, or one before it, is not finite.
+            TrainingError: one, or one of a step before it, is not finite.
         """
-        self._waiting.append(loss)
+        self._waiting.append(losses)
         if len(self._waiting) == self._every:
             self.look()
 
@@ -152,13 +191,17 @@ class _Losses:
             return
         values = self._accelerator.reduce(torch.stack(self._waiting), "mean").tolist()
         self._waiting.clear()
-        for value in values:
+        for of_exits in values:
             self._seen += 1
-            if not math.isfinite(value):
-                what = f"Expected a finite loss, got {value} in epoch {self._epoch + 1}, step {self._seen}"
+            self._last = _weighted(self._all_weights, of_exits)  # 0 times NaN is NaN
+            if not math.isfinite(self._last):
+                what = f"Expected a finite loss, got {self._last} in epoch {self._epoch + 1}, step {self._seen}"
                 raise TrainingError(f"{what}; {self._last_good()}; a lower learning rate may help")
-            self.summed += value
-            self.last = value
+            self._totals = [total + loss for total, loss in zip(self._totals, of_exits, strict=True)]
+
+
+def _weighted(weights: Sequence[float], losses: Sequence[float]) -> float:
+    return sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
 
 
 def _check_weights(network: nn.Module, epoch: int, last_good: Callable[[], str]) -> None:

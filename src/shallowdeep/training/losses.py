@@ -74,8 +74,8 @@ class Distillation:
     temperature: float
 
 
-def distilled_loss(logits: Tensor, labels: Tensor, weights: Sequence[float], distillation: Distillation) -> Tensor:
-    """Weighted sum over exits, the internal classifiers taught by the final exit too.
+def distilled_losses(logits: Tensor, labels: Tensor, distillation: Distillation) -> Tensor:
+    """Loss of each exit, the internal classifiers taught by the final exit too.
 
     ``(1-w)·CE_k + w·T²·KL(p_F^T || p_k^T)`` for each internal classifier, the final exit detached; its own loss stays
     cross-entropy. The divergence is the mean over the batch.
@@ -83,11 +83,10 @@ def distilled_loss(logits: Tensor, labels: Tensor, weights: Sequence[float], dis
     Args:
         logits: (E, N, C), unnormalised.
         labels: (N,).
-        weights: E of them.
         distillation: w and T.
 
     Returns:
-        A scalar, float32.
+        (E,), float32.
 
     Source: Zhang et al., "Be Your Own Teacher", ICCV 2019.
     """
@@ -97,5 +96,4 @@ def distilled_loss(logits: Tensor, labels: Tensor, weights: Sequence[float], dis
     teacher = softened[-1].detach()
     apart = (teacher.exp() * (teacher - softened[:-1])).sum(dim=-1).sum(dim=1) / max(len(labels), 1)  # (E-1,)
     taught = (1 - share) * losses[:-1] + share * temperature**2 * apart
-    total = torch.cat([taught, losses[-1:]])
-    return (total * torch.tensor(weights, dtype=total.dtype, device=total.device)).sum()
+    return torch.cat([taught, losses[-1:]])

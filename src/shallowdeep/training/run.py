@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from shallowdeep.artifacts import CACHES, TRAINING_STATE
 from shallowdeep.documents import plain
 from shallowdeep.progress import Progress
 from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.sdn.saving import write_network
 from shallowdeep.training.cached_heads import HeadCaching
+from shallowdeep.training.event_files import EventFiles
 from shallowdeep.training.history import EpochRecord, History, record_from, write_history
 from shallowdeep.training.hyperparameters import BACKBONE, HEADS
 from shallowdeep.training.loop import run_epochs
@@ -65,6 +68,8 @@ class Training:
         caching: features of a frozen backbone; None to run it at each step.
         attack: hardens internal classifiers: half of each batch that they are trained on is changed by it.
         weights_dtype: of the saved weights, ``fp32`` or ``fp16``.
+        data: what it is trained on, for the manifest of the saved network; empty to record nothing.
+        tensorboard: write event files into the directory.
     """
 
     network: ShallowDeepNetwork
@@ -77,6 +82,8 @@ class Training:
     caching: HeadCaching | None = None
     attack: Attack | None = None
     weights_dtype: str = "fp32"
+    data: Mapping[str, Any] = field(default_factory=dict)
+    tensorboard: bool = False
 
 
 def train(training: Training, phases: Sequence[Phase]) -> History:
@@ -102,21 +109,29 @@ def train(training: Training, phases: Sequence[Phase]) -> History:
         position = Position.from_document(load_state(directory / TRAINING_STATE, network))
         if accelerator.is_main_process:
             write_history(directory, position.history)  # a kill may have come between the state and its history
-    for number, phase in enumerate(phases):
-        if phase.trains == HEADS:
-            network.freeze_backbone()
-        if number >= position.phase:
-            history = _run_phase(training, number, phase, position)
-            position = Position(number + 1, history=history)
+    with _event_files(training, len(position.history)) as events:
+        for number, phase in enumerate(phases):
+            if phase.trains == HEADS:
+                network.freeze_backbone()
+            if number >= position.phase:
+                history = _run_phase(training, number, phase, position, events)
+                position = Position(number + 1, history=history)
     if directory is not None and accelerator.is_main_process:
-        network.save(directory, dtype=training.weights_dtype)
+        write_network(network, directory, dtype=training.weights_dtype, data=training.data or None)
         for leftover in [*directory.glob(CACHES), directory / TRAINING_STATE]:
             leftover.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     return position.history
 
 
-def _run_phase(training: Training, number: int, phase: Phase, position: Position) -> History:
+def _event_files(training: Training, epochs_done: int) -> AbstractContextManager[EventFiles | None]:
+    """What writes event files, in one process; None where there are to be none."""
+    if training.directory is None or not (training.tensorboard and training.accelerator.is_main_process):
+        return nullcontext()
+    return EventFiles(training.directory, epochs_done)
+
+
+def _run_phase(training: Training, number: int, phase: Phase, position: Position, events: EventFiles | None) -> History:
     """Train one phase from where ``position`` is; returns the history, that of the phases before included."""
     network = _trained(training.network, phase)
     optimizer = build_optimizer(network, phase.settings)
@@ -124,7 +139,8 @@ def _run_phase(training: Training, number: int, phase: Phase, position: Position
         load_state(training.directory / TRAINING_STATE, training.network, optimizer)
     training.source.prepare()
     task, views = _task(training, network, phase, position)
-    keeper = _Keeper(training, optimizer, number, phase, views, position.history)
+    names = [exit_.name for exit_ in network.exits]
+    keeper = _Keeper(training, optimizer, number, phase, names, views, position.history, events)
     done = position.epoch * task.steps
     with training.progress.start(phase.name, "steps", phase.settings.epochs * task.steps, done) as bar:
         run_epochs(
@@ -153,13 +169,17 @@ class _Keeper:
     optimizer: Optimizer
     number: int
     phase: Phase
+    exits: Sequence[str]
     views: int
     history: History
+    events: EventFiles | None
 
     def __call__(self, record: EpochRecord) -> None:
         training = self.training
         record = replace(record, skipped_images=training.source.skipped)
         self.history = (*self.history, record)
+        if self.events is not None:
+            self.events.write(len(self.history), self.exits, record)
         if training.directory is not None and training.accelerator.is_main_process:
             last = record.epoch == self.phase.settings.epochs
             position = (
@@ -170,7 +190,7 @@ class _Keeper:
             save_state(training.directory / TRAINING_STATE, training.network, self.optimizer, plain(position))
             write_history(training.directory, self.history)
         training.accelerator.wait_for_everyone()
-        training.progress.say(record.line())
+        training.progress.say(record.line(self.phase.settings.epochs))
 
     def last_good(self) -> str:
         """Which checkpoint is the last good one."""

@@ -16,7 +16,7 @@ from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.equilibrium import Balanced
 from shallowdeep.training.feature_cache import FeatureCache
 from shallowdeep.training.hyperparameters import Hyperparameters
-from shallowdeep.training.losses import Distillation, distilled_loss, exit_loss
+from shallowdeep.training.losses import Distillation, distilled_losses, exit_losses
 from shallowdeep.training.sources import EVALUATION_BATCH, BatchSource
 
 
@@ -34,8 +34,11 @@ class Task(Protocol):
     def batches(self, epoch: int, rank: int, world_size: int) -> Iterable[tuple[Any, Tensor]]:
         """This process's inputs and labels (B,) in ``epoch`` (from 0): a slice of every global batch."""
 
-    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
-        """Scalar loss in ``epoch``."""
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Loss of each exit that ``module`` returns logits of, (E,)."""
+
+    def weights(self, epoch: int) -> Sequence[float]:
+        """Of these losses in ``epoch`` (from 0), E of them; their weighted sum is minimised."""
 
     def accuracies(self) -> list[float]:
         """Accuracy of each exit on ``tune``, as fractions."""
@@ -98,12 +101,15 @@ class NetworkTask:
             half = len(images) // 2
             yield torch.cat([attack(self._network, images[:half]), images[half:]]), labels
 
-    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
-        """Weighted sum of the exits' losses."""
-        weights = self._weights_at(epoch)
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of each exit, or what the final exit teaches in it too."""
         if self._distillation is None:
-            return exit_loss(logits, labels, weights)
-        return distilled_loss(logits, labels, weights, self._distillation)
+            return exit_losses(logits, labels)
+        return distilled_losses(logits, labels, self._distillation)
+
+    def weights(self, epoch: int) -> Sequence[float]:
+        """As the phase has them; 0 for an exit that is not trained."""
+        return self._weights_at(epoch)
 
     def accuracies(self) -> list[float]:
         """One pass over ``tune``, without augmentation; none where there is nothing held out."""
@@ -199,10 +205,14 @@ class CachedHeadsTask:
             rows = self.train.rows(epoch % self.train.plan.views, indices)
             yield [row.to(self.device) for row in rows], self.train.labels[indices]
 
-    def loss(self, logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
-        """Unweighted sum of the internal classifiers' cross-entropies."""
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of each internal classifier, (E-1,)."""
+        return exit_losses(logits, labels)
+
+    def weights(self, epoch: int) -> Sequence[float]:
+        """1 for each internal classifier."""
         del epoch
-        return exit_loss(logits, labels, [1.0] * len(logits))
+        return [1.0] * len(self._bank.heads)
 
     def accuracies(self) -> list[float]:
         """On the cached ``tune`` summaries; the final classifier's stays what it was."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,13 @@ from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import read_policy
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.files import write_json
+from shallowdeep.files import reading, require_writable, write_json
 from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import measured_statistics, read_statistics
+from shallowdeep.runs.data_record import check_record
 from shallowdeep.runs.lazy_splits import UNREADABLE, Images, LazySplits, images_of
 from shallowdeep.runs.provenance import provenance
+from shallowdeep.runs.skipped_images import Names, each_once, read_skipped
 from shallowdeep.runs.splits import predict_split
 from shallowdeep.runtime import pick_device
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -44,6 +46,7 @@ class Analyzed:
         policy: the run's own, or None.
         network: on the CPU; None for a file.
         images: reads, when it is called, how to fetch the samples' images; None where there are none.
+        skipped: names of the images that were left out, by split, as far as is known.
     """
 
     analysis: Analysis
@@ -51,6 +54,7 @@ class Analyzed:
     policy: Policy | None = None
     network: ShallowDeepNetwork | None = None
     images: Callable[[], Images | None] = lambda: None
+    skipped: Mapping[str, Names] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,14 @@ def analyze_any(
     how: How,
     tune: Path | None = None,
     *,
+    data: str | None = None,
+    keep: bool = True,
     context: RunContext,
 ) -> tuple[Analyzed, list[Path]]:
     """Analyze a RUN or an npz file; see `analyze_run` and `analyze_file`.
 
     Raises:
-        ConfigurationError: ``tune`` beside a run, which has its own.
+        ConfigurationError: ``tune`` beside a run, which has its own, or ``data`` beside a file.
         ShallowDeepError: what is there cannot be read.
     """
     if not source.exists():
@@ -92,7 +98,9 @@ def analyze_any(
     if source.is_dir():
         if tune is not None:
             raise ConfigurationError(f"Expected no --tune beside a run, which has its own, got {tune}")
-        return analyze_run(source, how, context)
+        return analyze_run(source, how, context, data=data, keep=keep)
+    if data is not None:
+        raise ConfigurationError(f"Expected no --data beside a file of predictions, got {data}")
     return analyze_file(source, how, tune, command=context.command), []
 
 
@@ -143,7 +151,9 @@ def analyze_file(path: Path, how: How, tune: Path | None = None, *, command: str
     )
 
 
-def analyze_run(run: Path, how: How, context: RunContext) -> tuple[Analyzed, list[Path]]:
+def analyze_run(
+    run: Path, how: How, context: RunContext, *, data: str | None = None, keep: bool = True
+) -> tuple[Analyzed, list[Path]]:
     """Analyze a run on one of its splits; fitted parts are fitted on ``tune``.
 
     Predictions and statistics of confusion that the run holds are taken; others are made and kept there.
@@ -152,31 +162,45 @@ def analyze_run(run: Path, how: How, context: RunContext) -> tuple[Analyzed, lis
         run: a RUN.
         how: split and resampling.
         context: where to predict, progress, and what to do with bad images.
+        data: where the run's data is now; None for where it was.
+        keep: write what is made to the run; False leaves the run as it is, which may be read-only.
 
     Returns:
         What was found, and the files written.
 
     Raises:
-        ShallowDeepError: the run or its data cannot be read.
+        ShallowDeepError: the run or its data cannot be read, or is not of one training.
     """
+    with reading(run):
+        return _analyzed(run, how, context, data=data, keep=keep)
+
+
+def _analyzed(run: Path, how: How, context: RunContext, *, data: str | None, keep: bool) -> tuple[Analyzed, list[Path]]:
+    """What `analyze_run` returns of a run that nobody writes to."""
     manifest = read_manifest(run)
+    check_record(run)
+    if keep:
+        require_writable(run)
     network = load(run, trust=context.trust).to(pick_device(context.device))
     weights = str(manifest.weights["sha256"])
-    splits = LazySplits(run, network, context)
+    splits = LazySplits(run, network, context, data)
+    if data is not None:
+        splits.read()  # other data is refused, even where no image is needed
     written: list[Path] = []
     predictions: dict[str, ExitPredictions] = {}
     for name in dict.fromkeys((how.split, "tune")):
         pred = _stored(run, name, weights)
         if pred is None:
-            data = splits.read()
-            pred = predict_split(network, data.split(name), data.preprocessing, context)
-            written.append(run / PREDICTIONS / f"{name}.npz")
-            pred.of(weights).save(written[-1])
+            own = splits.read()
+            pred = predict_split(network, own.split(name), own.preprocessing, context).of(weights)
+            if keep:
+                written.append(run / PREDICTIONS / f"{name}.npz")
+                pred.save(written[-1])
         predictions[name] = pred
     shown, tune = predictions[how.split], predictions["tune"]
     statistics, note = None, None
     if len(network.exits) > 1:
-        statistics, note = _statistics(run, network, splits, weights=weights, context=context)
+        statistics, note = _statistics(run, network, splits, keep=keep, weights=weights, context=context)
     recorded = Recorded(
         shown.logits, shown.costs, shown.labels, network.classes or (), tuple(exit_.name for exit_ in network.exits)
     )
@@ -184,29 +208,37 @@ def analyze_run(run: Path, how: How, context: RunContext) -> tuple[Analyzed, lis
     found = findings_of(recorded, tune=fitted_on, statistics=statistics, resamples=how.resamples, seed=how.seed)
     policy = read_policy(run / POLICY, weights) if (run / POLICY).exists() else None
     config = read_config(run / CONFIG) if (run / CONFIG).exists() else None
-    notes = (*found.notes, *((note,) if note else ()), *((SEEN,) if how.split == "train" else ()))
+    skipped = {**read_skipped(run, predictions), **splits.skipped()}
+    seen = (SEEN,) if how.split == "train" else ()
+    notes = (*found.notes, *((note,) if note else ()), *seen)
     analysis = Analysis(
         source=str(run),
         dataset=None if config is None else Path(config.data).expanduser().resolve().name,
         split=how.split,
-        findings=replace(found, notes=notes),
+        findings=replace(found, notes=notes, warnings=(*found.warnings, *seen)),
         policy=None if policy is None else _policy(policy),
         promise=None if policy is None else _promises(policy),
         provenance=provenance(context.command, how.resamples, None if config is None else config.seed, weights),
-    )
-    return (
-        Analyzed(analysis, recorded, policy, network.cpu(), lambda: images_of(splits, how.split, shown.samples)),
-        written,
+        skipped_files=each_once(skipped),
     )
 
+    def images() -> Images | None:
+        return images_of(splits, how.split, shown.samples)
 
-def write_analysis(run: Path, analysis: Analysis) -> Path:
-    """Write an analysis of a run into it, each split's to a file of its own, that of ``test`` to ``analysis.json``.
+    return Analyzed(analysis, recorded, policy, network.cpu(), images, skipped), written
+
+
+def write_analysis(directory: Path, analysis: Analysis) -> Path:
+    """Write an analysis to a directory, each split's to a file of its own, ``test``'s and files' to ``analysis.json``.
+
+    Args:
+        directory: the run, or another; made if need be.
+        analysis: what was found.
 
     Raises:
         OutputError: it cannot be written.
     """
-    path = run / (ANALYSIS if analysis.split == "test" else f"analysis-{analysis.split}.json")
+    path = directory / (ANALYSIS if analysis.split in {"test", "file"} else f"analysis-{analysis.split}.json")
     write_json(path, analysis.document())
     return path
 
@@ -222,7 +254,7 @@ def _stored(run: Path, name: str, weights: str) -> ExitPredictions | None:
 
 
 def _statistics(
-    run: Path, network: ShallowDeepNetwork, splits: LazySplits, *, weights: str, context: RunContext
+    run: Path, network: ShallowDeepNetwork, splits: LazySplits, *, keep: bool, weights: str, context: RunContext
 ) -> tuple[ConfusionStatistics | None, str | None]:
     """Return the statistics of confusion, or why there are none."""
     known = read_statistics(run, weights)
@@ -232,7 +264,7 @@ def _statistics(
         data = splits.read()
     except UNREADABLE as error:
         return None, f"Training images cannot be read: {error}"
-    return measured_statistics(run, network, data, weights=weights, context=context), None
+    return measured_statistics(run, network, data, weights=weights, keep=keep, context=context), None
 
 
 def _policy(policy: Policy) -> Mapping[str, object]:

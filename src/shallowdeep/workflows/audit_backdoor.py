@@ -14,7 +14,7 @@ from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
 from shallowdeep.data.load import DataSplits, dataset_classes
 from shallowdeep.errors import ConfigurationError, UnknownNameError
-from shallowdeep.files import write_json
+from shallowdeep.files import exclusive, reading, write_json
 from shallowdeep.runs.audit_files import write_audit
 from shallowdeep.runs.config import BackdoorAttack, TrainConfig
 from shallowdeep.runs.config_checks import checked
@@ -80,6 +80,14 @@ def study_backdoor(
     Raises:
         ShallowDeepError: bad settings, data or models; nothing is trained before they are known to go together.
     """
+    with exclusive(out):
+        return _studied(study, out, resume=resume, overwrite=overwrite, context=context)
+
+
+def _studied(
+    study: BackdoorStudy, out: Path, *, resume: bool, overwrite: bool, context: RunContext
+) -> tuple[BackdoorAudit, list[Path]]:
+    """What `study_backdoor` returns, in a directory that no other process studies in."""
     plain = checked(
         TrainConfig(
             data=study.data, model=study.model, recipe="joint", epochs=study.epochs, seed=study.seed,
@@ -109,28 +117,30 @@ def study_backdoor(
     write_json(out / STUDY, asdict(study))
     if overwrite:
         for name in (CLEAN, POISONED):
-            discard(out / name)  # not one of them belongs to the backbone that is to come
+            with exclusive(out / name):
+                discard(out / name)  # not one of them belongs to the backbone that is to come
     trust = False
     for name, config in configs.items():
         context.progress.say(f"{out / name}:")
         train_run(config, out / name, resume=resume, overwrite=overwrite, context=replace(context, trust=trust))
         trust = read_manifest(out / BACKBONE).model.name == study.model  # typed by the caller
-    opened = (open_run(out / name, replace(context, trust=trust)) for name in (CLEAN, POISONED))
-    clean, other = (BackdooredRun(run, poisoning) for run in opened)
-    _check_same_backbone(clean.run, other.run, out, trust=trust)
-    seed_everything(study.seed)
-    found = clean.findings()
-    audit = BackdoorAudit(
-        weights=clean.run.network.weights, data=splits.name, model=study.model, trigger=study.trigger,
-        target=splits.classes[poisoning.target], poison_ratio=poisoning.ratio, images=len(splits.train),
-        epochs=study.epochs or PRESET, ic_epochs=study.ic_epochs or PRESET, optimizer=study.optimizer or PRESET,
-        learning_rate=study.learning_rate or PRESET, seed=study.seed, command=context.command, notes=clean.notes(),
-        exits=found.exits, trigger_depth=found.trigger_depth, confusion=found.confusion, mitigation=found.mitigation,
-        detectors=clean.detectors(study.samples, study.seed),
-        training_set=clean.training_set(prepare_data(poisoned, context.progress).train),
-        poisoned_ics=other.findings(),
-    )  # fmt: skip
-    return audit, write_audit(out / CLEAN, BACKDOOR_AUDIT, audit, clean.pictures())
+    with reading(out / CLEAN), reading(out / POISONED):
+        opened = (open_run(out / name, replace(context, trust=trust)) for name in (CLEAN, POISONED))
+        clean, other = (BackdooredRun(run, poisoning) for run in opened)
+        _check_same_backbone(clean.run, other.run, out, trust=trust)
+        seed_everything(study.seed)
+        found = clean.findings()
+        audit = BackdoorAudit(
+            weights=clean.run.network.weights, data=splits.name, model=study.model, trigger=study.trigger,
+            target=splits.classes[poisoning.target], poison_ratio=poisoning.ratio, images=len(splits.train),
+            epochs=study.epochs or PRESET, ic_epochs=study.ic_epochs or PRESET, optimizer=study.optimizer or PRESET,
+            learning_rate=study.learning_rate or PRESET, seed=study.seed, command=context.command, notes=clean.notes(),
+            exits=found.exits, trigger_depth=found.trigger_depth, confusion=found.confusion,
+            mitigation=found.mitigation, detectors=clean.detectors(study.samples, study.seed),
+            training_set=clean.training_set(prepare_data(poisoned, context.progress).train),
+            poisoned_ics=other.findings(),
+        )  # fmt: skip
+        return audit, write_audit(out / CLEAN, BACKDOOR_AUDIT, audit, clean.pictures())
 
 
 def read_study(out: Path) -> BackdoorStudy:

@@ -11,7 +11,7 @@ from shallowdeep.audits.slowdown_audit import SlowdownAudit
 from shallowdeep.audits.suspects_audit import SuspectsAudit, TriggersAudit
 from shallowdeep.context import RunContext
 from shallowdeep.errors import ConfigurationError
-from shallowdeep.files import replacing
+from shallowdeep.files import exclusive, replacing
 from shallowdeep.runs.config import BackdoorAttack, TrainConfig
 from shallowdeep.runs.directory import claim
 from shallowdeep.workflows.audit_backdoor import BackdoorStudy
@@ -49,14 +49,15 @@ def quick_slowdown(
             adversarial_epsilon=EPSILON,
         ),
     }  # fmt: skip
-    for name, config in configs.items():
-        claim(out / name, replace(config, model=MODEL), resume=resume, overwrite=overwrite)
-    for name, config in configs.items():
-        train_run(config, out / name, resume=resume, overwrite=overwrite, context=context)
-    settings = SlowdownSettings(
-        samples=SAMPLES, epsilon=EPSILON, seed=seed, transfer=out / OTHER, hardened=out / HARDENED
-    )
-    return audit_slowdown(out / RUN, settings, context)
+    with exclusive(out):
+        for name, config in configs.items():
+            claim(out / name, replace(config, model=MODEL), resume=resume, overwrite=overwrite)
+        for name, config in configs.items():
+            train_run(config, out / name, resume=resume, overwrite=overwrite, context=context)
+        settings = SlowdownSettings(
+            samples=SAMPLES, epsilon=EPSILON, seed=seed, transfer=out / OTHER, hardened=out / HARDENED
+        )
+        return audit_slowdown(out / RUN, settings, context)
 
 
 def quick_suspects(
@@ -70,16 +71,17 @@ def quick_suspects(
     victim = TrainConfig(
         data=DATA, model=MODEL, recipe="backbone", epochs=EPOCHS, seed=seed, device=context.device, attack=ATTACK
     )
-    weights = out / f"{RUN}.safetensors"
-    trained = train_run(victim, out / RUN, resume=resume, overwrite=overwrite, context=context).network
-    if trained.preprocessing is None:
-        raise ConfigurationError(f"Expected a run with preprocessing in {out / RUN}, got one without")
-    state = {name: value.cpu().contiguous() for name, value in trained.to_backbone().state_dict().items()}
-    with replacing(weights) as temporary:
-        save_file(state, temporary)
-    examined = TrainConfig(
-        data=DATA, model=MODEL, recipe="ic-only", weights=str(weights), epochs=IC_EPOCHS, seed=seed,
-        mean=trained.preprocessing.mean, std=trained.preprocessing.std, calibration_fraction=HELD_OUT,
-        device=context.device,
-    )  # fmt: skip
-    return audit_suspects(examined, None, out / EXAMINED, resume=resume, overwrite=overwrite, context=context)
+    with exclusive(out):
+        weights = out / f"{RUN}.safetensors"
+        trained = train_run(victim, out / RUN, resume=resume, overwrite=overwrite, context=context).network
+        if trained.preprocessing is None:
+            raise ConfigurationError(f"Expected a run with preprocessing in {out / RUN}, got one without")
+        state = {name: value.cpu().contiguous() for name, value in trained.to_backbone().state_dict().items()}
+        with replacing(weights) as temporary:
+            save_file(state, temporary)
+        examined = TrainConfig(
+            data=DATA, model=MODEL, recipe="ic-only", weights=str(weights), epochs=IC_EPOCHS, seed=seed,
+            mean=trained.preprocessing.mean, std=trained.preprocessing.std, calibration_fraction=HELD_OUT,
+            device=context.device,
+        )  # fmt: skip
+        return audit_suspects(examined, None, out / EXAMINED, resume=resume, overwrite=overwrite, context=context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,10 +28,12 @@ from shallowdeep.exits.outcome import outcome_of
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import read_policy
 from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.files import reading, require_writable
 from shallowdeep.progress import SILENT
 from shallowdeep.runs.audit_files import Picture, evenly, write_audit
 from shallowdeep.runs.config import read_config
 from shallowdeep.runs.opened_run import OpenedRun, open_run
+from shallowdeep.runs.paths import data_is_there, located
 from shallowdeep.runs.preparation import check_classes
 from shallowdeep.runtime import pick_precision
 from shallowdeep.sdn.prediction import predict_exits
@@ -56,7 +59,7 @@ class SlowdownSettings:
         step: its change a step, of 255; None for a quarter of ``epsilon``, as published.
         seed: which images, and moved thresholds.
         batch_size: images that are changed at a time.
-        data: what the run was trained on, where it does not say so; or None.
+        data: where the data is now that the runs were trained on; None for where it was.
         transfer: another run, on which changes are made too; or None.
         hardened: the same run with exits trained under attack (``train --adversarial-steps``), or None.
         timing: time the engine on clean and on changed images too.
@@ -91,12 +94,21 @@ def audit_slowdown(run: Path, settings: SlowdownSettings, context: RunContext) -
     _check_settings(settings)
     if settings.hardened is not None:
         _check_hardened(settings.hardened, settings.epsilon)
+    with ExitStack() as stack:
+        for path in (run, settings.transfer, settings.hardened):
+            if path is not None:
+                stack.enter_context(reading(path))
+        return _audited(run, settings, context)
 
-    def opened(path: Path) -> OpenedRun:
-        return open_run(path, context, settings.data)
 
-    victim = opened(run)
-    transfer, hardened = (None if path is None else opened(path) for path in (settings.transfer, settings.hardened))
+def _audited(run: Path, settings: SlowdownSettings, context: RunContext) -> tuple[SlowdownAudit, list[Path]]:
+    """What `audit_slowdown` returns of runs that nobody writes to."""
+    require_writable(run)
+    victim = open_run(run, context, settings.data)
+    transfer, hardened = (
+        None if path is None else open_run(path, context, _data_of(path, settings.data))
+        for path in (settings.transfer, settings.hardened)
+    )
     for other in (transfer, hardened):
         if other is not None:
             check_classes(victim.splits.classes, str(run), other.splits.classes, str(other.path))
@@ -109,6 +121,12 @@ def audit_slowdown(run: Path, settings: SlowdownSettings, context: RunContext) -
     attack = _Attack(victim, settings)
     audit, pictures = attack.audit(transfer, hardened, context.command)
     return audit, write_audit(run, SLOWDOWN_AUDIT, audit, pictures)
+
+
+def _data_of(other: Path, data: str | None) -> str | None:
+    """Where to read another run's data: where it was, if it is there still, for it may be other data."""
+    path = other / CONFIG
+    return None if path.exists() and data_is_there(located(read_config(path), other)) else data
 
 
 def _check_settings(settings: SlowdownSettings) -> None:

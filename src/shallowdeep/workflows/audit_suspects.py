@@ -27,6 +27,7 @@ from shallowdeep.data.splits import seeded_order
 from shallowdeep.data.stores import FileStore
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.outcome import final_answers
+from shallowdeep.files import reading
 from shallowdeep.runs.audit_files import write_audit
 from shallowdeep.runs.config import TrainConfig
 from shallowdeep.runs.config_checks import checked
@@ -77,10 +78,11 @@ def audit_suspects(
     require_clean(len(splits.certify) + len(splits.test))
     train_run(config, out, resume=resume, overwrite=overwrite, context=context)
     trusted = context.trust or read_manifest(out).model.name == config.model  # typed by the caller
-    run = open_run(out, replace(context, trust=trusted))
-    examined = _Examined(run, config, context.command)
-    audit = examined.probed() if files is None else examined.suspected(files)
-    return audit, write_audit(out, SUSPECTS_AUDIT, audit)
+    with reading(out):
+        run = open_run(out, replace(context, trust=trusted))
+        examined = _Examined(run, config, context.command)
+        audit = examined.probed() if files is None else examined.suspected(files)
+        return audit, write_audit(out, SUSPECTS_AUDIT, audit)
 
 
 def _suspect_files(folder: Path) -> list[Path]:
@@ -131,7 +133,7 @@ class _Examined:
         """Suspects against clean images."""
         every = ImageSplit(
             "suspects", FileStore(files), np.arange(len(files)), np.zeros(len(files), dtype=np.int64),
-            size=self.run.preprocessing.size, decoded=None, skip_bad_images=True,
+            size=self.run.preprocessing.size, decoded=None, rules=self.run.preprocessing.rules, skip_bad_images=True,
         )  # fmt: skip
         part = every.readable()
         if not len(part):

@@ -1,29 +1,41 @@
 """Real images for `bench`, and where its results go."""
 
+# ruff: noqa: PLC0415 - torch and matplotlib take seconds to import: after the first line of progress
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shallowdeep.artifacts import BENCH, BENCH_PICTURE
-from shallowdeep.bench.comparison import Comparison, compare
+from shallowdeep.bench.comparison import Comparison, check_static, compare
 from shallowdeep.context import RunContext
-from shallowdeep.data.load import load_dataset
-from shallowdeep.data.splits import seeded_order
+from shallowdeep.data.sources.registry import source_directory
 from shallowdeep.documents import plain
-from shallowdeep.errors import ConfigurationError, OutputError
-from shallowdeep.files import write_json
+from shallowdeep.errors import BadImageError, ConfigurationError, DataError, UnknownNameError
+from shallowdeep.files import require_writable, write_json
 from shallowdeep.inference.bundle import Bundle, preprocessing_of, read_bundle
 from shallowdeep.progress import SILENT, Progress
-from shallowdeep.report.bench_figure import bench_figure
-from shallowdeep.report.figures import save_figure
-from shallowdeep.runs.preparation import check_classes
 
 MOST_IMAGES = 2048
+_CHUNK = 64  # images read at a time
+
+
+class LabelledImages(NamedTuple):
+    """Images to time on.
+
+    Attributes:
+        images: (N, 3, S, S) float32, normalised, in random order.
+        labels: (N,) int64 in [0, C), in the bundle's order of classes.
+        name: of the dataset.
+    """
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    name: str
 
 
 def bench_bundle(
@@ -46,19 +58,27 @@ def bench_bundle(
         rounds: for each.
         threads: of each worker.
         out: directory for `bench.json` and `bench.png`, or None.
-        context: told how far it is.
+        context: told what is done, and how far it is.
 
     Raises:
         ShallowDeepError: the bundle or the data cannot be read, or do not go together.
     """
-    bundle = read_bundle(path)
-    place = None if out is None else (out if out.exists() else out.absolute().parent)
-    if place is not None and not (place.is_dir() and os.access(place, os.W_OK)):
-        raise OutputError(f"Expected to write to {out}, which may not be written; --out names another directory")
-    images, name = real_images(bundle, data, context.progress)
+    if not path.exists():
+        raise DataError(f"Expected the directory of a bundle, got {path}, which does not exist")
+    bundle = read_bundle(path, static=True)
+    check_static(bundle)
+    if out is not None:
+        require_writable(out)
+    source = _settings(bundle, data)["source"]
+    context.progress.say(f"Reading up to {MOST_IMAGES:,} images to time on, from {source}")
+    from shallowdeep.report.bench_figure import bench_figure
+    from shallowdeep.report.figures import save_figure
+
+    found = labelled_images(bundle, data, context.progress)
     comparison = compare(
-        bundle, images, data=name, batch_sizes=batch_sizes, rounds=rounds, threads=threads, progress=context.progress
-    )
+        bundle, found.images, found.labels, data=found.name, batch_sizes=batch_sizes, rounds=rounds, threads=threads,
+        progress=context.progress,
+    )  # fmt: skip
     if out is None:
         return comparison, []
     write_json(out / BENCH, plain(comparison))
@@ -67,7 +87,13 @@ def bench_bundle(
 
 
 def real_images(bundle: Bundle, data: str | None, progress: Progress = SILENT) -> tuple[NDArray[np.float32], str]:
-    """At most `MOST_IMAGES` normalised images (N, 3, S, S), in random order, and the dataset's name.
+    """The images of `labelled_images` and the dataset's name, for those that only measure time."""
+    found = labelled_images(bundle, data, progress)
+    return found.images, found.name
+
+
+def labelled_images(bundle: Bundle, data: str | None, progress: Progress = SILENT) -> LabelledImages:
+    """At most `MOST_IMAGES` normalised images in random order, with their labels.
 
     Args:
         bundle: brings preprocessing and classes.
@@ -77,16 +103,60 @@ def real_images(bundle: Bundle, data: str | None, progress: Progress = SILENT) -
 
     Raises:
         ConfigurationError: the bundle does not say what its network was trained on, or the data has other classes.
+        DataError: there is no such data, or no longer.
     """
-    settings = dict(bundle.data) if data is None else {"source": data}
-    if not settings:
-        raise ConfigurationError(f"Expected --data, since {bundle.path} does not say what it was trained on")
-    source = settings.pop("source")
+    from shallowdeep.data.load import load_dataset
+    from shallowdeep.data.splits import seeded_order
+    from shallowdeep.runs.preparation import check_classes
+
+    settings = _settings(bundle, data)
+    source, fingerprint = settings.pop("source"), settings.pop("fingerprint", None)
     wanted = preprocessing_of(bundle)
-    splits = load_dataset(source, image_size=wanted.size, preprocessing=wanted, progress=progress, **settings)
+    try:
+        splits = load_dataset(source, image_size=wanted.size, preprocessing=wanted, progress=progress, **settings)
+    except BadImageError:
+        raise
+    except DataError as error:
+        if data is not None:
+            raise
+        raise _gone(bundle, str(error)) from error
     check_classes(bundle.classes, str(bundle.path), splits.classes, source)
+    if fingerprint not in (None, splits.fingerprints.splits):
+        raise _gone(bundle, f"another split of {source}, in which images were added, removed or relabelled since")
     part = splits.test if data is None else splits.all_images
     chosen = part.subset(seeded_order(len(part), 0)[:MOST_IMAGES])  # else a folder's come class by class
-    images, _ = chosen.fetch(np.arange(len(chosen)))
-    ready: NDArray[np.float32] = wanted.normalize(images).contiguous().numpy()
-    return ready, splits.name
+    chosen.prepare()
+    images, labels = [], []
+    with progress.start("reading images", "images", len(chosen)) as bar:
+        for places in np.array_split(np.arange(len(chosen)), max(1, len(chosen) // _CHUNK)):
+            pixels, right = chosen.fetch(places)
+            images.append(wanted.normalize(pixels).contiguous().numpy())
+            labels.append(right.numpy())
+            bar.advance(len(places))
+    return LabelledImages(np.concatenate(images), np.concatenate(labels), splits.name)
+
+
+def _settings(bundle: Bundle, data: str | None) -> dict[str, Any]:
+    """What `load_dataset` needs, ``source`` among it.
+
+    Raises:
+        ConfigurationError: the bundle does not say what its network was trained on.
+        DataError: there is no such data, or no longer.
+    """
+    if data is not None:
+        source_directory(data)
+        return {"source": data}
+    if not bundle.data:
+        raise ConfigurationError(f"Expected --data, since {bundle.path} does not say what it was trained on")
+    try:
+        source_directory(bundle.data["source"])
+    except (DataError, UnknownNameError) as error:
+        raise _gone(bundle, f"{bundle.data['source']!r}, which does not exist") from error
+    return dict(bundle.data)
+
+
+def _gone(bundle: Bundle, reason: str) -> DataError:
+    """The error for data that a bundle's network was trained on and that cannot be read here."""
+    return DataError(
+        f"Expected the data that the network of {bundle.path} was trained on, got {reason}; --data names other images"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ from shallowdeep.calibration.calibration_report import (
     SplitCurve,
 )
 from shallowdeep.calibration.objective import Objective
+from shallowdeep.calibration.promisable import option_of
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
+from shallowdeep.data.held_out import HeldOut, load_held_out, seen_in_training
 from shallowdeep.data.load import DataSplits
 from shallowdeep.documents import plain
-from shallowdeep.errors import ConfigurationError
+from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.choice import ByLoss, ByThreshold
 from shallowdeep.exits.outcome import final_answers, summarize
@@ -30,32 +32,56 @@ from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import policy_document, write_policy
 from shallowdeep.exits.predictions import FEW_SAMPLES, ExitPredictions
 from shallowdeep.exits.threshold_curve import Floats, default_thresholds, threshold_curve
+from shallowdeep.files import reading, require_writable
 from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import measured_statistics
-from shallowdeep.runs.splits import own_splits, predict_split
+from shallowdeep.runs.data_record import is_own
+from shallowdeep.runs.skipped_images import each_once, skipped_names, write_skipped
+from shallowdeep.runs.splits import own_splits, predict_split, read_splits
 from shallowdeep.runtime import pick_device
+from shallowdeep.sdn.network import ShallowDeepNetwork
 
 SPLITS = ("tune", "certify", "test")
 Predictions = Mapping[str, ExitPredictions]
 
 
 def calibrate_run(
-    run: Path, objective: Objective, *, backbone: Path | None = None, context: RunContext
+    run: Path,
+    objective: Objective | Callable[[int], Objective],
+    *,
+    data: str | None = None,
+    backbone: Path | None = None,
+    context: RunContext,
 ) -> tuple[CalibrationReport, list[Path]]:
-    """What ``calibrate`` finds for a run, and the files written: its policy, and predictions of three splits.
+    """What ``calibrate`` finds for a run, and the files written: its policy, and predictions of its own splits.
 
     Everything is chosen on ``tune``; ``certify`` decides about a promise alone; it and ``test`` are shown for any
     objective.
 
     Args:
         run: a RUN with internal classifiers.
-        objective: what the policy is to do.
+        objective: what the policy is to do; a function gives it for the number of ``certify`` images.
+        data: held-out images of the user's own, cut into ``tune`` and ``certify`` in place of the run's; or a copy of
+            the run's own data. None for the run's own.
         backbone: a RUN on the same split of the same data whose final exit the test accuracy is compared with too.
         context: where to predict, progress, trust, and what to do with bad images.
 
     Raises:
-        ShallowDeepError: the run or its data cannot be read, or ``certify`` is too small.
+        ShallowDeepError: the run or its data cannot be read, ``certify`` is too small, or held-out images are among
+            those trained on.
     """
+    with reading(run):
+        return _calibrated(run, objective, data, backbone, context)
+
+
+def _calibrated(
+    run: Path,
+    objective: Objective | Callable[[int], Objective],
+    data: str | None,
+    backbone: Path | None,
+    context: RunContext,
+) -> tuple[CalibrationReport, list[Path]]:
+    """What `calibrate_run` returns of a run that nobody trains."""
     manifest = read_manifest(run)
     if len(manifest.exits) == 1:
         raise ConfigurationError(f"Expected a run with internal classifiers, {run} holds a plain backbone")
@@ -63,18 +89,23 @@ def calibrate_run(
         read_manifest(backbone)  # a wrong one is told before hours of predicting
     if not (run / CONFIG).exists():
         raise ConfigurationError(f"Expected {CONFIG} in {run}, which says what was held out in training, found none")
+    require_writable(run)
     network = load(run, trust=context.trust)
-    splits = own_splits(run, network, context=context)
-    check_sizes(objective, len(splits.certify), len(splits.train) + len(splits.calibration))
+    splits, held_out = _splits(run, network, data, context)
+    if callable(objective):
+        objective = objective(len(splits.certify))
+        context.progress.say(f"For {len(splits.certify):,} certify images: {option_of(objective)}")
+    check_sizes(objective, len(splits.certify), None if held_out else splits.cut_from)
     network.to(pick_device(context.device))
     predictions = {name: predict_split(network, splits.split(name), splits.preprocessing, context) for name in SPLITS}
     statistics = measured_statistics(run, network, splits, weights=network.weights, context=context)
     calibration = calibrate_predictions(objective, predictions["tune"], predictions["certify"], statistics)
-    policy = _on_data(calibration.policy, splits)
+    policy = _on_data(calibration.policy, splits, held_out)
     outcomes = {
         name: replace(summarize(policy, pred), answered=answers_given(policy, answered(policy, pred, statistics)))
         for name, pred in predictions.items()
     }
+    skipped = skipped_names(splits.tune, splits.certify, splits.test)
     report = CalibrationReport(
         run=str(run),
         dataset=splits.name,
@@ -89,9 +120,11 @@ def calibrate_run(
         temperatures=calibration.temperatures,
         backbone=None if backbone is None else _against(backbone, splits, outcomes["test"].accuracy, context),
         notes=(*_notes(policy, predictions), *_foreign_weights(run, policy)),
-        skipped_images=len({*splits.tune.skipped, *splits.certify.skipped, *splits.test.skipped}),
+        skipped_images=len(each_once(skipped)),
+        skipped_files=each_once(skipped),
     )
-    return report, _write(run, policy, predictions)
+    own = {name: pred for name, pred in predictions.items() if held_out is None or name == "test"}
+    return report, [*write_skipped(run, skipped), *_write(run, policy, own)]
 
 
 def calibration_document(report: CalibrationReport) -> dict[str, Any]:
@@ -99,12 +132,42 @@ def calibration_document(report: CalibrationReport) -> dict[str, Any]:
     return {**plain(report), "policy": policy_document(report.policy)}
 
 
-def _on_data(policy: Policy, splits: DataSplits) -> Policy:
+def _splits(
+    run: Path, network: ShallowDeepNetwork, data: str | None, context: RunContext
+) -> tuple[DataSplits, HeldOut | None]:
+    """Return the run's splits, with held-out images as ``tune`` and ``certify`` where ``data`` brings such."""
+    if data is None or _is_copy(run, network, data, context):
+        return own_splits(run, network, data, context=context), None
+    splits = own_splits(run, network, context=context)
+    held_out = load_held_out(
+        data, classes=splits.classes, preprocessing=splits.preprocessing, seed=read_config(run / CONFIG).seed,
+        skip_bad_images=context.skip_bad_images, progress=context.progress,
+    )  # fmt: skip
+    seen = seen_in_training(held_out, splits.train)
+    if seen:
+        raise DataError(
+            f"Expected images in {data} that the network was not trained on, got {len(seen):,} of its training images, "
+            f"such as {seen[0]}"
+        )
+    return replace(splits, tune=held_out.tune, certify=held_out.certify), held_out
+
+
+def _is_copy(run: Path, network: ShallowDeepNetwork, data: str, context: RunContext) -> bool:
+    """Whether ``data`` is the run's own, such as a copy that was moved."""
+    try:
+        return is_own(run, read_splits(run, network, data, context=context).fingerprints)
+    except (DataError, ConfigurationError):  # a folder of some classes, say, which is no dataset to train on
+        return False
+
+
+def _on_data(policy: Policy, splits: DataSplits, held_out: HeldOut | None) -> Policy:
     """Return the policy with the data it was found on."""
     if policy.found is None:
         return policy
-    fingerprint = splits.fingerprints.splits
-    return replace(policy, found=replace(policy.found, dataset=splits.name, data_fingerprint=fingerprint))
+    name, fingerprint = splits.name, splits.fingerprints.splits
+    if held_out is not None:
+        name, fingerprint = held_out.name, held_out.fingerprint
+    return replace(policy, found=replace(policy.found, dataset=name, data_fingerprint=fingerprint))
 
 
 def _curve(predictions: Predictions, base: Policy) -> SharedThresholdCurve:

@@ -7,14 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from shallowdeep.analysis.evaluation import Evaluation, evaluation
-from shallowdeep.artifacts import ACCURACY_PICTURE, METRICS, PREDICTIONS
+from shallowdeep.artifacts import ACCURACY_PICTURE, CONFIG, METRICS, PREDICTIONS
 from shallowdeep.checkpoint import load
 from shallowdeep.context import RunContext
 from shallowdeep.documents import plain
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.files import write_json
+from shallowdeep.files import reading, require_writable, write_json
 from shallowdeep.report.figures import accuracy_cost_figure, save_figure
+from shallowdeep.runs.data_record import is_own
+from shallowdeep.runs.skipped_images import each_once, skipped_names, write_skipped
 from shallowdeep.runs.splits import own_splits, predict_split, read_splits
 from shallowdeep.runtime import pick_device
 
@@ -35,23 +37,46 @@ def evaluate_run(
     one, else all its images. Files (predictions, metrics, picture) go to the run, or to ``out``; other data leaves the
     run's files alone.
 
+    Args:
+        run: a RUN.
+        data: other data with the same classes; or where the run's own has moved to, which its fingerprints tell.
+        split: ``test``, ``tune`` or ``train``, of the run's own data.
+        out: directory for the files.
+        context: how it is run.
+
     Raises:
         ShallowDeepError: the run cannot be read, or the data does not fit it.
     """
     if split not in SPLITS:
         raise ConfigurationError(f"Expected a split among {', '.join(SPLITS)}, got {split!r}")
-    if data is not None and split != "test":
-        raise ConfigurationError(f"Expected no --split beside --data, which is evaluated whole, got {split!r}")
+    with reading(run):
+        return _evaluated(run, data, split, out, context)
+
+
+def _evaluated(
+    run: Path, data: str | None, split: str, out: Path | None, context: RunContext
+) -> tuple[Evaluation, list[Path]]:
+    """What `evaluate_run` returns of a run that nobody writes to."""
     network = load(run, trust=context.trust)
-    own = own_splits(run, network, data, context=context)
-    shown_data = own if data is None else read_splits(run, network, data, context=context)
-    part = own.split(split) if data is None else shown_data.all_images
+    given = None if data is None else read_splits(run, network, data, context=context)
+    other = None if given is None or is_own(run, given.fingerprints) else given
+    if other is not None and split != "test":
+        raise ConfigurationError(
+            f"Expected no --split beside --data of other images, which are evaluated whole, got {split!r}"
+        )
+    target = out if out is not None else (run if other is None else None)
+    if target is not None:
+        require_writable(target)
+    place = data if other is None or not (run / CONFIG).exists() else None
+    own = own_splits(run, network, place, context=context)
+    shown_data = own if other is None else other
+    part = own.split(split) if other is None else other.all_images
     network.to(pick_device(context.device))
     tune = predict_split(network, own.tune, own.preprocessing, context)
     shown = tune if part is own.tune else predict_split(network, part, own.preprocessing, context)
     found = evaluation(
         shown_data.name,
-        split if data is None else part.name,
+        split if other is None else part.name,
         shown,
         tune=tune,
         names=[exit_.name for exit_ in network.exits],
@@ -59,16 +84,18 @@ def evaluate_run(
         parameters=sum(p.numel() for p in network.parameters()),
         backbone_parameters=sum(p.numel() for p in network.backbone.parameters()),
     )
+    skipped = skipped_names(own.tune, part)
     found = replace(
         found,
         tune_dataset=own.name,
         certify_samples=len(own.certify),
-        skipped_images=len({*own.tune.skipped, *part.skipped}),
+        skipped_images=len(each_once(skipped)),
+        skipped_files=each_once(skipped),
     )
-    directory = out if out is not None else (run if data is None else None)
-    if directory is None:
+    if target is None:
         return found, []
-    return found, _write(directory, found, {"tune": tune, part.name: shown}, network.weights)
+    written = _write(target, found, {"tune": tune, part.name: shown}, network.weights)
+    return found, [*write_skipped(target, skipped), *written]
 
 
 def _write(directory: Path, found: Evaluation, predictions: Mapping[str, ExitPredictions], weights: str) -> list[Path]:

@@ -12,10 +12,13 @@ from shallowdeep.context import RunContext
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.abstention import CONFUSION
 from shallowdeep.exits.policy_file import read_policy
+from shallowdeep.files import reading
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.export import Origin, write_bundle
 from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import read_statistics
+from shallowdeep.runs.data_record import check_record
+from shallowdeep.runs.paths import absolute, located
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,21 @@ def export_run(
         policy: a policy file; the run's own when None.
         static: write the unmodified backbone too.
         overwrite: replace a bundle that is there.
-        context: whether the run's manifest may name code to run.
+        context: whether the run's manifest may name code to run, and progress.
 
     Raises:
         ShallowDeepError: the run or the policy cannot be read or do not go together, or the bundle cannot be written.
     """
+    with reading(run):
+        return _exported(run, directory, backend, policy, static=static, overwrite=overwrite, context=context)
+
+
+def _exported(
+    run: Path, directory: Path, backend: str, policy: Path | None, *, static: bool, overwrite: bool, context: RunContext
+) -> Bundle:
+    """What `export_run` returns of a run that nobody writes to."""
     manifest = read_manifest(run)
+    check_record(run)
     if len(manifest.exits) == 1:
         raise ConfigurationError(f"Expected a run with internal classifiers, {run} holds a plain backbone")
     weights = str(manifest.weights["sha256"])
@@ -99,16 +111,20 @@ def export_run(
         )
     network = load(run, trust=context.trust)
     origin = Origin(_trained_on(run), statistics)
-    return write_bundle(network, chosen, directory, backend, origin, static=static, overwrite=overwrite)
+    return write_bundle(
+        network, chosen, directory, backend, origin, static=static, overwrite=overwrite, progress=context.progress
+    )
 
 
 def _trained_on(run: Path) -> dict[str, Any]:
     """What `bench` needs to find the run's test images again; nothing for a network saved without settings."""
     if not (run / CONFIG).exists():
         return {}
-    config = read_config(run / CONFIG)
+    config = absolute(located(read_config(run / CONFIG), run))
+    fingerprint = read_manifest(run).data.get("fingerprint")
     return {
         "source": config.data,
+        **({} if fingerprint is None else {"fingerprint": fingerprint}),
         "seed": config.seed,
         "calibration_fraction": config.calibration_fraction,
         "test_fraction": config.test_fraction,

@@ -10,25 +10,32 @@ from pathlib import Path
 import torch
 
 from shallowdeep.artifacts import CONFIG
+from shallowdeep.calibration.promisable import promisable
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
 from shallowdeep.data.load import DataSplits
-from shallowdeep.files import exclusive
+from shallowdeep.files import exclusive, reading
 from shallowdeep.progress import first_process
-from shallowdeep.runs.config import TrainConfig, read_config
+from shallowdeep.runs.config import TrainConfig, read_config, write_config
 from shallowdeep.runs.config_checks import checked
-from shallowdeep.runs.directory import Standing, begin, check_data, claim, require_space, tidy
+from shallowdeep.runs.data_record import check_data, check_record, record_of
+from shallowdeep.runs.directory import Standing, begin, claim, require_space, tidy
+from shallowdeep.runs.paths import absolute, located, same_place, shown
 from shallowdeep.runs.preparation import phases_of, prepare_data, prepare_network
+from shallowdeep.runs.preprocessing_choice import settled
+from shallowdeep.runs.skipped_images import each_once, read_skipped, skipped_names, write_skipped
 from shallowdeep.runtime import pick_device, pick_precision
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.security.deepsloth import GREY_LEVELS, DeepSloth
 from shallowdeep.training.cached_heads import HeadCaching
 from shallowdeep.training.caching import Caching
+from shallowdeep.training.event_files import require_tensorboard
 from shallowdeep.training.history import History, read_history
 from shallowdeep.training.processes import accelerator_on
 from shallowdeep.training.recipes import Phase
 from shallowdeep.training.run import Training, train
 from shallowdeep.training.sources import SplitSource
+from shallowdeep.workflows.expected_accuracy import require_accuracy
 
 FEW_STEPS = 150  # resnet18 is still near chance after some 100 steps from random weights
 _REACH = 2.5  # times the bound that the steps of an attack add up to, so that few of them reach it
@@ -61,6 +68,7 @@ class TrainingSummary:
         epochs: over all phases.
         seconds: that they took.
         skipped_images: left out, since they could not be decoded.
+        skipped_files: their names, as far as they are known; runs of version 0.1.0 do not tell.
         exits: one each.
     """
 
@@ -72,6 +80,7 @@ class TrainingSummary:
     seconds: float
     skipped_images: int
     exits: tuple[TrainedExit, ...]
+    skipped_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,7 @@ class TrainedRun:
                 TrainedExit(exit_.name, cost, accuracy)
                 for exit_, cost, accuracy in zip(self.network.exits, self.network.costs, accuracies, strict=True)
             ),
+            skipped_files=each_once(read_skipped(self.directory, ("train", "tune"))),
         )
 
 
@@ -130,39 +140,54 @@ def train_run(
     Raises:
         ShallowDeepError: any of its kinds, for bad settings, data, models or a full disk; nothing old is lost.
     """
-    config = checked(config)
+    if resume and (directory / CONFIG).exists():
+        config = located(config, directory)
+    config, note = _settled(checked(config), directory, resume=resume)
+    if config.tensorboard:
+        require_tensorboard()
     phases = phases_of(config)
     claim(directory, config, resume=resume, overwrite=overwrite)  # a refusal leaves no new directory
     with exclusive(directory) if first_process() else nullcontext():
-        return _train_alone(config, phases, directory, resume=resume, overwrite=overwrite, context=context)
+        return _train_alone(config, phases, directory, note, resume=resume, overwrite=overwrite, context=context)
 
 
 def _train_alone(
-    config: TrainConfig, phases: Sequence[Phase], directory: Path, *, resume: bool, overwrite: bool, context: RunContext
-) -> TrainedRun:
-    """Train into a directory that no other process writes to."""
+    config: TrainConfig, phases: Sequence[Phase], directory: Path, note: str | None, *, resume: bool, overwrite: bool,
+    context: RunContext,
+) -> TrainedRun:  # fmt: skip
+    """Train into a directory that no other process writes to; ``note`` is said once nothing is refused."""
     standing = claim(directory, config, resume=resume, overwrite=overwrite)
     if standing is Standing.FINISHED:
         context.progress.say(f"{directory} was trained to the end before: nothing to do")
         known = (
             not config.init and read_manifest(directory).model.name == config.model
         )  # named by the caller, not a file
-        return TrainedRun(directory, config, load(directory, trust=context.trust or known), read_history(directory))
+        network = load(directory, trust=context.trust or known)
+        return TrainedRun(directory, absolute(config), network, read_history(directory))
     accelerator = accelerator_on(pick_device(config.device))
-    data = prepare_data(config, context.progress)
-    if standing is Standing.UNFINISHED:
-        check_data(directory, data.fingerprints, config.data)
-    if config.init and _same_source(config, Path(config.init)):
-        check_data(Path(config.init), data.fingerprints, config.data)
-    network = prepare_network(config, data, trust=context.trust)
+    with reading(Path(config.init)) if config.init else nullcontext():
+        data = prepare_data(config, context.progress)
+        if standing is Standing.UNFINISHED:
+            check_data(directory, data.fingerprints, shown(config.data))
+        if config.init:
+            check_record(Path(config.init))
+            if _same_source(config, Path(config.init)):
+                check_data(Path(config.init), data.fingerprints, shown(config.data))
+        network = prepare_network(config, data, trust=context.trust)
+    reached = None
+    if config.expect_accuracy and standing is Standing.FRESH:
+        reached = require_accuracy(config, network.to(accelerator.device), data, context)
     require_space(directory, network)
-    few = _few_steps(config, phases, len(data.train))
-    if few is not None:
-        context.progress.say(few)
+    for told in filter(None, (note, reached, _few_steps(config, phases, len(data.train)))):
+        context.progress.say(told)
+    context.progress.say(promisable(len(data.certify), data.cut_from))
+    kept = absolute(config)
     accelerator.wait_for_everyone()  # every process has seen the directory as it was
     if accelerator.is_main_process:
         if standing is Standing.FRESH:
-            begin(directory, config, data.fingerprints)
+            begin(directory, kept, data.fingerprints)
+        elif not same_place("data", read_config(directory / CONFIG).data, kept.data):
+            write_config(kept, directory)  # its data has moved, as the fingerprints say
         tidy(directory)
     accelerator.wait_for_everyone()
     precision = pick_precision(config.precision, accelerator.device)
@@ -171,10 +196,24 @@ def _train_alone(
         network, SplitSource(data, config.seed, config.workers), directory, config.seed, precision, accelerator,
         context.progress,
         caching=HeadCaching(data, wanted), attack=_attack(config, data, accelerator.device),
-        weights_dtype=config.weights_dtype,
+        weights_dtype=config.weights_dtype, data=record_of(config, data.fingerprints),
+        tensorboard=config.tensorboard,
     )  # fmt: skip
+    return TrainedRun(directory, kept, network, _trained(training, phases, data, directory))
+
+
+def _trained(training: Training, phases: Sequence[Phase], data: DataSplits, directory: Path) -> History:
+    """The history of the whole training; the names of images that were left out go to the run."""
     history = train(training, phases)
-    return TrainedRun(directory, config, network, history)
+    if first_process():
+        write_skipped(directory, skipped_names(data.train, data.tune))
+    return history
+
+
+def _settled(config: TrainConfig, directory: Path, *, resume: bool) -> tuple[TrainConfig, str | None]:
+    """``config`` with the preprocessing it takes from elsewhere, and what to say of it."""
+    begun = resume and (directory / CONFIG).exists()
+    return settled(config, read_config(directory / CONFIG) if begun else None)
 
 
 def _few_steps(config: TrainConfig, phases: Sequence[Phase], images: int) -> str | None:
@@ -206,5 +245,4 @@ def _same_source(config: TrainConfig, init: Path) -> bool:
     path = init / CONFIG
     if not path.exists():
         return False
-    theirs = read_config(path).data
-    return theirs == config.data or Path(theirs).expanduser().resolve() == Path(config.data).expanduser().resolve()
+    return same_place("data", located(read_config(path), init).data, config.data)

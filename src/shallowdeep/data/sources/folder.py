@@ -1,7 +1,8 @@
-"""Image folders: `train/CLASS/*` with an optional `test/CLASS/*`, or `CLASS/*` alone."""
+"""Image folders: `train/CLASS/*` with optional `test/CLASS/*` and `calibration/CLASS/*`, or `CLASS/*` alone."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,17 @@ from shallowdeep.data.stores import FileStore
 from shallowdeep.errors import DataError
 
 TEST_FOLDERS = ("test", "val", "valid", "validation")
+CALIBRATION_FOLDER = "calibration"
 
 
 def read_image_folder(root: Path, name: str) -> Source:
     """Return the dataset of an image folder; classes are its sub-folders in alphabetical order.
 
-    The test part is `test`, or else `val`, `valid`, `validation`, where there is a `train`. Hidden files and files
-    without an image extension are ignored.
+    The test part is `test`, or else `val`, `valid`, `validation`, where there is a `train`; the calibration part is
+    `calibration`, likewise. Hidden files and files without an image extension are ignored.
 
     Raises:
-        DataError: if there are no classes, a class has no images, or the test part has a class that training has not.
+        DataError: if there are no classes, a class has no images, or another part has a class that training has not.
     """
     has_train = (root / "train").is_dir()
     train_root = root / "train" if has_train else root
@@ -29,15 +31,21 @@ def read_image_folder(root: Path, name: str) -> Source:
     if not classes:
         raise DataError(f"Expected Parquet files, IDX files or train/CLASS/* images under {root}, got none")
     train = _read_part(train_root, classes, classes)
-    test_root = next((root / folder for folder in TEST_FOLDERS if has_train and (root / folder).is_dir()), None)
-    test = None
-    if test_root is not None:
-        test_classes = _class_folders(test_root)
-        unknown = sorted(set(test_classes) - set(classes))
-        if unknown:
-            raise DataError(f"Expected the classes of {train_root} in {test_root}, got {unknown[0]!r} besides")
-        test = _read_part(test_root, test_classes, classes)
-    return Source(name, tuple(classes), train, test)
+    folders = (TEST_FOLDERS, (CALIBRATION_FOLDER,)) if has_train else ((), ())
+    test, calibration = (_other_part(root, names, train_root, classes) for names in folders)
+    return Source(name, tuple(classes), train, test, calibration=calibration)
+
+
+def _other_part(root: Path, names: Sequence[str], train_root: Path, classes: list[str]) -> Part | None:
+    """Return the part in the first of the folders that is there, of classes that training has; None for none."""
+    folder = next((root / name for name in names if (root / name).is_dir()), None)
+    if folder is None:
+        return None
+    present = _class_folders(folder)
+    unknown = sorted(set(present) - set(classes))
+    if unknown:
+        raise DataError(f"Expected the classes of {train_root} in {folder}, got {unknown[0]!r} besides")
+    return _read_part(folder, present, classes)
 
 
 def _class_folders(root: Path) -> list[str]:

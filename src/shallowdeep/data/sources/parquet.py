@@ -16,7 +16,7 @@ from shallowdeep.data.sources.parquet_columns import Columns, find_columns
 from shallowdeep.data.sources.source import Part, Source
 from shallowdeep.errors import DataError
 
-_PART_PREFIX = re.compile(r"(train|test|validation|valid|val)(?:ing)?(?:[-_.]|$)")
+_PART_PREFIX = re.compile(r"(train|test|calibration|validation|valid|val)(?:ing)?(?:[-_.]|$)")
 _ROWS_AT_ONCE = 64  # encoded images handed on at once
 
 
@@ -30,7 +30,7 @@ def find_parquet(root: Path) -> list[Path]:
 
 
 def read_parquet(root: Path, name: str, encoded_memory: int) -> Source:
-    """Return the dataset of `train-*.parquet` and `test-*.parquet` (or `validation-*`) files.
+    """Return the dataset of `train-*.parquet`, `test-*.parquet` (or `validation-*`) and `calibration-*.parquet` files.
 
     A file belongs to the part that its own name begins with, or else its folder's; files that name no part are all
     training. The class names come from the `huggingface` metadata, or are "0", "1" ... .
@@ -45,20 +45,15 @@ def read_parquet(root: Path, name: str, encoded_memory: int) -> Source:
     """
     parts = _sort_into_parts(root)
     files = {what: _Files(paths) for what, paths in parts.items()}
-    train = files.pop("train")
-    test = next(iter(files.values()), None)
+    train = files["train"]
     declared = train.columns.classes
-    if test is not None and declared is not None and test.columns.classes not in {None, declared}:
-        raise DataError(f"Expected the classes of {train.paths[0].name} in {test.paths[0].name}, got other ones")
-    labels = train.labels()
-    classes = declared or tuple(str(label) for label in range(int(labels.max(initial=-1)) + 1))
-    share = encoded_memory // (1 if test is None else 2)
-    return Source(
-        name,
-        classes,
-        Part(train.store(share), labels),
-        None if test is None else Part(test.store(share), test.labels()),
-    )
+    for other in files.values():
+        if declared is not None and other.columns.classes not in {None, declared}:
+            raise DataError(f"Expected the classes of {train.paths[0].name} in {other.paths[0].name}, got other ones")
+    read = {what: Part(of.store(encoded_memory // len(files)), of.labels()) for what, of in files.items()}
+    count = int(read["train"].labels.max(initial=-1)) + 1
+    classes = declared or tuple(str(label) for label in range(count))
+    return Source(name, classes, read["train"], read.get("test"), calibration=read.get("calibration"))
 
 
 class _Files:
@@ -130,23 +125,24 @@ def _lengths_and_bytes(column: Any) -> tuple[NDArray[np.int64], bytes]:  # noqa:
 
 
 def _sort_into_parts(root: Path) -> dict[str, list[Path]]:
-    """Return the files of "train", and of at most one other part."""
+    """Return the files of "train", and of "test" and "calibration" where there are any."""
     found: dict[str, list[Path]] = {}
     for path in find_parquet(root):
         found.setdefault(_part_of(path, root), []).append(path)
     train = found.get("train") or found.get("")
     if not train:
         raise DataError(f"Expected train-*.parquet under {root}, got {', '.join(sorted(found)) or 'none'} only")
-    test = found.get("test") or found.get("validation")
-    for paths in (train, test or []):
+    others = {"test": found.get("test") or found.get("validation"), "calibration": found.get("calibration")}
+    parts = {"train": train, **{what: paths for what, paths in others.items() if paths}}
+    for paths in parts.values():
         folders = {path.parent for path in paths}
         if len(folders) > 1:
             raise DataError(f"Expected the Parquet files of one dataset under {root}, got {len(folders)} folders")
-    return {"train": train} if not test else {"train": train, "test": test}
+    return parts
 
 
 def _part_of(path: Path, root: Path) -> str:
-    """Return "train", "test", "validation", or "" where neither the file nor its folders say."""
+    """Return "train", "test", "calibration", "validation", or "" where neither the file nor its folders say."""
     for piece in (path.stem, *reversed(path.relative_to(root).parts[:-1])):
         match = _PART_PREFIX.match(piece.lower())
         if match:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,21 +68,41 @@ def open_source(name_or_path: str | Path, *, encoded_memory: int) -> Source:
         UnknownNameError: if it is neither a name nor a path that exists.
         DataError: if it cannot be read, or is clearly a path that does not exist.
     """
-    name = str(name_or_path)
+    root, name = source_directory(name_or_path), str(name_or_path)
+    if root is not None:
+        return _read_directory(root, root.resolve().name or name, encoded_memory)
     if name == "mnist5k":
         return read_mnist5k()
     if name == "fashion-mnist" and has_idx(DEBIAN_FASHION_MNIST):
         return read_idx_folder(DEBIAN_FASHION_MNIST, name=name, classes=FASHION_CLASSES, augmentation="fashion")
-    if name in HUB_DATASETS:
-        return read_hub(name)
-    root = Path(name).expanduser()
-    if not root.exists():
-        if root.name != name:
-            raise DataError(f"Expected a directory of Parquet files or images, got {root}, which does not exist")
+    return read_hub(name)
+
+
+def source_directory(name_or_path: str | Path) -> Path | None:
+    """Return the directory that a path means, None for one of `DATASET_NAMES`; nothing in it is read.
+
+    What holds a path separator, or begins with ``.`` or ``~``, is a path.
+
+    Raises:
+        UnknownNameError: it is neither a name nor a path that exists.
+        DataError: it is a path that does not exist, or a file.
+    """
+    name = str(name_or_path)
+    if name in DATASET_NAMES:
+        return None
+    root = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's raises where there is no such user
+    if not name or not root.exists():
+        if _is_path(name):
+            raise DataError(f"Expected a directory of Parquet files or images, got {name}, which does not exist")
         raise UnknownNameError("dataset", name, DATASET_NAMES, "The path of a local directory works too")
     if not root.is_dir():
         raise DataError(f"Expected a directory of Parquet files or images, got the file {root}")
-    return _read_directory(root, root.resolve().name or name, encoded_memory)
+    return root
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name can only be a path."""
+    return name.startswith((".", "~")) or any(separator in name for separator in (os.sep, os.altsep) if separator)
 
 
 def _read_directory(root: Path, name: str, encoded_memory: int) -> Source:

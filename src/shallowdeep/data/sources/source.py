@@ -33,9 +33,10 @@ class Source:
     Args:
         name: what to call it.
         classes: C names; a label is an index into them.
-        train: what training, tune and certify are cut from.
+        train: what training is cut from; tune and certify too, where there is no ``calibration``.
         test: the source's own test part, if it has one.
         augmentation: the preset that suits it.
+        calibration: what tune and certify are cut from, where the source has a part for it.
 
     Raises:
         DataError: if there are fewer than two classes, no images, or a label outside the classes.
@@ -46,6 +47,7 @@ class Source:
     train: Part
     test: Part | None
     augmentation: str = "standard"
+    calibration: Part | None = None
 
     def __post_init__(self) -> None:
         if len(self.classes) < _MINIMUM_CLASSES:
@@ -53,7 +55,8 @@ class Source:
                 f"Expected at least {_MINIMUM_CLASSES} classes, got {len(self.classes)} in {self.name}"
                 + (f" ({self.classes[0]})" if self.classes else "")
             )
-        for what, part in (("training", self.train), ("test", self.test)):
+        named = (("training", self.train), ("test", self.test), ("calibration", self.calibration))
+        for what, part in named:
             if part is None:
                 continue
             if not len(part.labels):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from shallowdeep.exits.arrays import Array
 from shallowdeep.inference.segments import Segment
+from shallowdeep.progress import Bar
 
 if TYPE_CHECKING:
     from shallowdeep.inference.bundle import Bundle
@@ -82,5 +83,14 @@ class BackendModule(Protocol):
         directory: Path,
         *,
         static: bool,
+        bar: Bar,
     ) -> Written:
-        """Write a bundle's files for this runtime: segments, and the static backbone where ``static``."""
+        """Write a bundle's files for this runtime: segments, and the static backbone where ``static``.
+
+        Args:
+            network: on the CPU.
+            segments: from `plan_segments`.
+            directory: exists.
+            static: write the static backbone too.
+            bar: advanced by one for each segment, and for the static backbone.
+        """

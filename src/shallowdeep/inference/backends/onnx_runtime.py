@@ -28,6 +28,7 @@ from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, PREVIOUS, Written
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.machine import available_cores
+from shallowdeep.progress import Bar
 
 if TYPE_CHECKING:
     from shallowdeep.inference.segments import Segment
@@ -162,9 +163,14 @@ def write_segments(
     directory: Path,
     *,
     static: bool,
+    bar: Bar,
 ) -> Written:
     """One ONNX file a segment, with a batch of any size."""
     from shallowdeep.inference.onnx_export import export_segments, export_static  # noqa: PLC0415 - it needs torch
 
-    files = export_segments(network, segments, directory)
-    return Written(files, export_static(network, directory) if static else None)
+    files = export_segments(network, segments, directory, bar)
+    if not static:
+        return Written(files, None)
+    written = export_static(network, directory)
+    bar.advance(1, written)
+    return Written(files, written)

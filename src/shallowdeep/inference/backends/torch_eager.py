@@ -16,6 +16,7 @@ from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, Written
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.segments import Segment
 from shallowdeep.models.registry import is_trusted
+from shallowdeep.progress import Bar
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.sdn.saving import save
 
@@ -85,9 +86,9 @@ def write_segments(
     directory: Path,
     *,
     static: bool,
+    bar: Bar,
 ) -> Written:
     """Write the network itself: its backbone is in it, so that ``static`` leaves nothing out."""
-    del static
     name = "" if network.architecture is None else network.architecture.name
     if not name or not is_trusted(name):
         raise ConfigurationError(
@@ -97,5 +98,6 @@ def write_segments(
     before = network.weights
     save(network, directory / NETWORK)
     network.weights = before  # the bundle's copy is not what policies are made for
+    bar.advance(len(segments) + static)
     weights, manifest = f"{NETWORK}/{MODEL_WEIGHTS}", f"{NETWORK}/{MODEL_MANIFEST}"
     return Written((weights,) * len(segments), weights, (manifest,))

@@ -1,0 +1,102 @@
+"""A trained network to a bundle in one go, and the sentence on what to deploy."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from tests.made_run import TRUSTING
+
+from shallowdeep.bench.workers import PairedRatio
+from shallowdeep.calibration.calibration_report import CalibrationReport
+from shallowdeep.calibration.objective import Objective
+from shallowdeep.checkpoint import load
+from shallowdeep.exits.policy import Policy
+from shallowdeep.workflows.calibrate import calibrate_run
+from shallowdeep.workflows.convert import SpeedUp, verdict
+
+if TYPE_CHECKING:
+    from tests.conftest import Shell
+
+
+@pytest.fixture
+def calibrated(made_run: Path) -> CalibrationReport:
+    """A run with a policy that exits early."""
+    return calibrate_run(made_run, Objective(threshold=0.4), context=TRUSTING)[0]
+
+
+def gains(*medians: float) -> list[SpeedUp]:
+    """Speed-ups at batch sizes 1, 64 ...; their intervals are 5 % wide to both sides."""
+    return [
+        SpeedUp(size, PairedRatio(median, 0.95 * median, 1.05 * median), 0.95 * median > 1)
+        for size, median in zip((1, 64), medians, strict=False)
+    ]
+
+
+def test_the_verdict_names_speed_accuracy_and_promise(calibrated: CalibrationReport) -> None:
+    """Where exits pay, at which batch sizes; else the static network, and why."""
+    bundle, test = Path("b"), calibrated.test
+    both = verdict(bundle, calibrated, gains(1.2, 1.6))
+    assert both.startswith(
+        "Deploy b: 1.20 times as fast at batch size 1 and 1.60 times as fast at batch size 64, right on"
+    )
+    assert f"right on {100 * test.accuracy:.1f} % of 12 test images where the static network is" in both
+    assert both.endswith("nothing is promised of its accuracy.")
+    assert "at batch size 64 (at 1 keep the static network)" in verdict(bundle, calibrated, gains(0.9, 1.6))
+    none = verdict(bundle, calibrated, gains(0.9, 1.02))
+    assert none.startswith("Keep the static network (b/static.onnx): exits save")
+    assert "1.02 times its speed at best, at batch size 64" in none
+    never = replace(calibrated, policy=Policy((None, None)))
+    assert "no early exit can be promised" in verdict(bundle, never, gains(1.5, 1.5))
+
+
+@pytest.mark.usefixtures("workplace")
+def test_one_command_leads_from_weights_to_a_verdict(shell: Shell) -> None:
+    """The bundle answers, the weights are the owner's, and each figure stands in the document."""
+    status, _, errors = shell(
+        "train", "--data", "images", "--model", "tiny_nets:plain", "--recipe", "backbone", "--epochs", 2, "--out", "own"
+    )
+    assert status == 0, errors
+    backbone = load("own", trust=True).to_backbone()
+    torch.save(backbone.state_dict(), "own.pth")
+    given = (
+        "convert", "--data", "images", "--model", "tiny_nets:plain", "--weights", "own.pth", "--out", "bundle",
+        "--preprocessing", "own/model.json", "--epochs", 1, "--calibration-fraction", 0.5,
+    )  # fmt: skip
+    status, output, errors = shell(*given, "--json")
+    assert status == 0, errors
+    for step in ("1/4", "2/4", "3/4", "4/4", "For 20 certify images: --budget 0.5"):
+        assert step in errors
+    made = json.loads(output)
+    assert [one["batch_size"] for one in made["speedups"]] == [1, 64]
+    assert made["verdict"].startswith(("Deploy bundle", "Keep the static network"))
+    assert made["deploy"] == made["verdict"].startswith("Deploy")
+    assert (made["bundle"], made["run"], made["samples"], made["promise"]) == ("bundle", "bundle-run", 12, None)
+    kept = load("bundle-run", trust=True).to_backbone()
+    for name, value in backbone.state_dict().items():
+        assert torch.equal(kept.state_dict()[name], value)
+    assert load("bundle-run", trust=True).preprocessing == load("own", trust=True).preprocessing
+    assert shell("predict", "bundle", "images/test")[0] == 0
+    status, _, errors = shell(*given)
+    assert (status, "--overwrite replaces it" in errors) == (2, True)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_what_is_missing_is_told_before_anything_is_made(shell: Shell) -> None:
+    """No weights, both kinds, a place that holds something else, weights that are too bad."""
+    given = ("convert", "--data", "images", "--model", "tiny_nets:plain", "--out", "bundle")
+    for more, message in (
+        ((), "Expected a trained network by --weights or --pretrained, got none"),
+        (("--weights", "x.pth", "--pretrained"), "got both"),
+        (("--weights", "x.pth"), "x.pth"),
+        (("--weights", "x.pth", "--out", "images"), "is no bundle"),
+        (("--weights", "x.pth", "--max-accuracy-loss", 0.01, "--budget", 0.5), "Expected one of"),
+    ):
+        status, output, errors = shell(*given, *more)
+        assert (status, output) == (2, ""), errors
+        assert message in errors
+        assert not Path("bundle").exists()
