@@ -1,7 +1,7 @@
 """Promises on fresh draws of tune and certify: how often they break, what they cost, whether a looser one costs more.
 
     shallowdeep evaluate RUN --data DATA --out FOLDER
-    python benchmarks/promises.py FOLDER/predictions/test.npz --certify 400 --draws 1000 --out promises.json
+    python benchmarks/promises.py FOLDER/predictions/all.npz --certify 400 --draws 1000 --out promises.json
 
 All samples of the file are the population, whose true risks are known. Each draw takes tune and certify from it without
 replacement, calibrates for every loss, and looks at the policy's true risk.

@@ -46,6 +46,7 @@ LOSS = 0.02
 
 OUT = Path(__file__).parents[1] / "docs" / "concepts" / "thresholds.svg"
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8A8A"  # Okabe and Ito's palette
+MOST_NAMED = 12  # bars with their costs below them
 SIZE = (6.6, 11.2)  # inches: one column, so that it can be read on a phone
 
 
@@ -192,9 +193,10 @@ def _draw_test(axes: Axes, story: Story) -> None:
     axes.axhline(delta, color="black", linewidth=1, linestyle="--", label=f"level {delta:.2f}")
     chosen = int(np.flatnonzero(passed)[-1]) + 1
     axes.annotate(
-        "chosen", (chosen, walked[chosen - 1].p_value), xytext=(0, 4), textcoords="offset points", ha="center"
+        "chosen", (chosen, walked[chosen - 1].p_value), xytext=(3, 4), textcoords="offset points", ha="right"
     )
-    axes.set_xticks(places, [f"{step.tune_relative_cost:.2f}" for step in walked])
+    named = places[:: -(-len(places) // MOST_NAMED)]
+    axes.set_xticks(named, [f"{walked[place - 1].tune_relative_cost:.2f}" for place in named])
     axes.set_ylim(0, delta * 1.75)
     axes.set_xlabel("relative cost of the policy on tune: from careful to bold")
     axes.set_ylabel("p-value")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,3 +48,13 @@ def test_what_makes_no_sense_is_refused(made_run: Path, settings: dict[str, str]
     """`certify` is for promises alone."""
     with pytest.raises(ConfigurationError, match=message):
         evaluate_run(made_run, context=TRUSTING, **settings)  # type: ignore[arg-type]
+
+
+def test_other_data_needs_no_data_of_the_run(made_run: Path) -> None:
+    """Where the run's own is gone, other data is evaluated without thresholds."""
+    shutil.rmtree("images")
+    found, files = evaluate_run(made_run, data="others", out=Path("elsewhere"), context=TRUSTING)
+    assert (found.dataset, found.samples, found.threshold_curve, found.operating_points) == ("others", 30, None, ())
+    assert [file.name for file in files if file.suffix == ".npz"] == ["all.npz"]
+    with pytest.raises(ConfigurationError, match="--data names the place"):
+        evaluate_run(made_run, context=TRUSTING)

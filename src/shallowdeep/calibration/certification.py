@@ -19,6 +19,7 @@ from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.predictions import ExitPredictions
 
 SPACING = 0.0025  # of relative cost between neighbours in the sequence: coarse steps jump over settings that pass
+CAREFUL_SPACING = 0.02  # likewise, of those that are as safe as the first
 CERTIFY_SHARE = 2 / 3  # of the calibration split
 SHARED = " (each of two promises has a half of certify)"
 LARGEST_SHARE = 0.5  # of the images for training that anyone would hold out
@@ -66,7 +67,8 @@ def sequence_to_test(found: Sequence[Candidate], tune: ExitPredictions, *, risk:
 
     Kept is what no other beats in cost and in the upper bound on its loss that ``certify`` can be expected to show,
     ``max(mean, 0) + z·sqrt(share of answers changed / samples)``: a gain on ``tune`` is as likely luck. Neighbours are
-    a quarter of a per cent of cost apart.
+    a quarter of a per cent of cost apart. Before them stand dearer policies of the same, lowest bound, 2 % apart: where
+    ``tune`` is small many change no answer there, and the cheapest of these may still fail on ``certify``.
 
     The loss that will be promised has no part in it. One sequence serves all of them, and a setting that passes at
     one loss passes at every larger one: a looser promise never costs more on ``tune``.
@@ -85,11 +87,21 @@ def sequence_to_test(found: Sequence[Candidate], tune: ExitPredictions, *, risk:
     losses = np.stack([losses_of(risk, candidate.answers, tune) for candidate in found])  # (M, N)
     changed = (np.count_nonzero(losses, axis=1) + _GUESS) / (tune.samples + _GUESS)
     bounds = np.maximum(losses.mean(axis=1), 0.0) + _Z * np.sqrt(changed / samples)
-    sequence: list[Candidate] = []
-    for place in pareto(-bounds, [candidate.relative_cost for candidate in found]):
-        if not sequence or found[place].relative_cost <= sequence[-1].relative_cost - SPACING:
-            sequence.append(found[place])
-    return sequence
+    costs = np.asarray([candidate.relative_cost for candidate in found])
+    front = pareto(-bounds, costs)
+    as_safe = np.flatnonzero((bounds == bounds.min()) & (costs <= 1))
+    careful = _apart(as_safe[np.argsort(-costs[as_safe], kind="stable")].tolist(), costs, CAREFUL_SPACING)
+    careful = [place for place in careful if costs[place] >= costs[front[0]] + CAREFUL_SPACING]
+    return [found[place] for place in (*careful, *_apart(front, costs, SPACING))]
+
+
+def _apart(places: Sequence[int], costs: NDArray[np.float64], spacing: float) -> list[int]:
+    """Return the places, from dear to cheap, without those less than ``spacing`` below the one before in cost."""
+    kept: list[int] = []
+    for place in places:
+        if not kept or costs[place] <= costs[kept[-1]] - spacing:
+            kept.append(place)
+    return kept
 
 
 def certify_sequence(

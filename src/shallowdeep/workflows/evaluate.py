@@ -10,15 +10,18 @@ from shallowdeep.analysis.evaluation import Evaluation, evaluation
 from shallowdeep.artifacts import ACCURACY_PICTURE, CONFIG, METRICS, PREDICTIONS
 from shallowdeep.checkpoint import load
 from shallowdeep.context import RunContext
+from shallowdeep.data.load import DataSplits
 from shallowdeep.documents import plain
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.files import reading, require_writable, write_json
 from shallowdeep.report.figures import accuracy_cost_figure, save_figure
 from shallowdeep.runs.data_record import is_own
+from shallowdeep.runs.lazy_splits import UNREADABLE
 from shallowdeep.runs.skipped_images import each_once, skipped_names, write_skipped
 from shallowdeep.runs.splits import own_splits, predict_split, read_splits
 from shallowdeep.runtime import pick_device
+from shallowdeep.sdn.network import ShallowDeepNetwork
 
 SPLITS = ("test", "tune", "train")  # certify is read by guarantees alone
 
@@ -68,12 +71,19 @@ def _evaluated(
     if target is not None:
         require_writable(target)
     place = data if other is None or not (run / CONFIG).exists() else None
-    own = own_splits(run, network, place, context=context)
-    shown_data = own if other is None else other
-    part = own.split(split) if other is None else other.all_images
+    own: DataSplits | None
+    if other is None:
+        shown_data = own = own_splits(run, network, place, context=context)
+        part = own.split(split)
+    else:
+        shown_data, part = other, other.all_images
+        own = _own_beside(run, network, place, context)
     network.to(pick_device(context.device))
-    tune = predict_split(network, own.tune, own.preprocessing, context)
-    shown = tune if part is own.tune else predict_split(network, part, own.preprocessing, context)
+    tune = None if own is None else predict_split(network, own.tune, own.preprocessing, context)
+    if own is None or tune is None or part is not own.tune:
+        shown = predict_split(network, part, shown_data.preprocessing, context)
+    else:
+        shown = tune
     found = evaluation(
         shown_data.name,
         split if other is None else part.name,
@@ -84,18 +94,28 @@ def _evaluated(
         parameters=sum(p.numel() for p in network.parameters()),
         backbone_parameters=sum(p.numel() for p in network.backbone.parameters()),
     )
-    skipped = skipped_names(own.tune, part)
+    skipped = skipped_names(*([] if own is None else [own.tune]), part)
     found = replace(
         found,
-        tune_dataset=own.name,
-        certify_samples=len(own.certify),
+        tune_dataset=None if own is None else own.name,
+        certify_samples=None if own is None else len(own.certify),
         skipped_images=len(each_once(skipped)),
         skipped_files=each_once(skipped),
     )
     if target is None:
         return found, []
-    written = _write(target, found, {"tune": tune, part.name: shown}, network.weights)
+    predictions = {part.name: shown} if tune is None else {"tune": tune, part.name: shown}
+    written = _write(target, found, predictions, network.weights)
     return found, [*write_skipped(target, skipped), *written]
+
+
+def _own_beside(run: Path, network: ShallowDeepNetwork, place: str | None, context: RunContext) -> DataSplits | None:
+    """The run's own data beside other data; None where it cannot be had: then nothing is chosen on ``tune``."""
+    try:
+        return own_splits(run, network, place, context=context)
+    except UNREADABLE as error:
+        context.progress.say(f"No thresholds, which are chosen on the run's own data: {error}")
+        return None
 
 
 def _write(directory: Path, found: Evaluation, predictions: Mapping[str, ExitPredictions], weights: str) -> list[Path]:
