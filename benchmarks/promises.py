@@ -93,7 +93,7 @@ def main() -> None:
     print(f"{rising} of {arguments.draws} draws in which a larger loss cost more on tune")
     if arguments.out is not None:
         document = {
-            "population": str(arguments.predictions), "samples": population.samples, "tune": arguments.certify // 2,
+            "population": arguments.predictions.name, "samples": population.samples, "tune": arguments.certify // 2,
             "certify": arguments.certify, "draws": arguments.draws, "confidence": CONFIDENCE,
             "draws_where_a_larger_loss_cost_more": rising, "losses": rows,
             "machine": asdict(this_machine(available_cores())),

@@ -192,9 +192,7 @@ def _draw_test(axes: Axes, story: Story) -> None:
         axes.bar(kept, heights, color=colour, width=0.6, label=name)
     axes.axhline(delta, color="black", linewidth=1, linestyle="--", label=f"level {delta:.2f}")
     chosen = int(np.flatnonzero(passed)[-1]) + 1
-    axes.annotate(
-        "chosen", (chosen, walked[chosen - 1].p_value), xytext=(3, 4), textcoords="offset points", ha="right"
-    )
+    axes.annotate("chosen", (chosen, walked[chosen - 1].p_value), xytext=(3, 4), textcoords="offset points", ha="right")
     named = places[:: -(-len(places) // MOST_NAMED)]
     axes.set_xticks(named, [f"{walked[place - 1].tune_relative_cost:.2f}" for place in named])
     axes.set_ylim(0, delta * 1.75)

@@ -169,10 +169,14 @@ HOLDER = """
 import os, sys, time
 from pathlib import Path
 from shallowdeep.files import exclusive
+reads, writes = os.pipe()
 with exclusive(Path(sys.argv[1])):
     worker = os.fork()
     if worker:
+        os.read(reads, 1)  # it has come so far that it holds no lock
         print(worker, flush=True)
+    else:
+        os.write(writes, b".")
     time.sleep(120)
 """
 

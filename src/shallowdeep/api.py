@@ -17,12 +17,14 @@ from __future__ import annotations
 import copy
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shallowdeep.analysis.findings import Findings, findings_of
@@ -44,6 +46,7 @@ from shallowdeep.exits.signals import DEFAULT_SIGNAL
 from shallowdeep.files import exclusive, write_json
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.export import Origin, write_bundle
+from shallowdeep.inference.precision import Precision
 from shallowdeep.progress import Bar, Progress, SilentBar, shown
 from shallowdeep.runtime import pick_precision
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -57,6 +60,7 @@ from shallowdeep.training.run import Training, train
 from shallowdeep.training.sources import Loader, LoaderSource
 
 _TUNE_SHARE = 1 / 3  # of the calibration split, as everywhere
+_SCALING_IMAGES = 256  # by which int8 finds its scales
 
 
 def convert(
@@ -361,6 +365,8 @@ def export(
     directory: Path | str,
     *,
     backend: str = "onnxruntime",
+    precision: str = "f32",
+    calibration_data: Iterable[Any] | None = None,
     statistics: ConfusionStatistics | None = None,
     static: bool = True,
     overwrite: bool = False,
@@ -372,7 +378,11 @@ def export(
             ``classes`` first if `shallowdeep predict` is to read image files with the bundle.
         policy: made for it; exits it switches off are not written.
         directory: of the bundle, made here, whole or not at all.
-        backend: the runtime, ``onnxruntime`` or ``torch``.
+        backend: the runtime, ``onnxruntime``, ``openvino`` or ``torch``.
+        precision: ``f32``; with ``openvino`` also ``bf16`` and ``int8``. Promises of the policy, which were made for
+            ``f32``, are left out under the others.
+        calibration_data: of ``int8``: (images, labels) or images, normalised, without augmentation, of the training
+            data; the first 256 are taken.
         statistics: of confusion on training data, so that engines can report it z-scored.
         static: write the unmodified backbone too, for `shallowdeep bench`.
         overwrite: replace a bundle that is there.
@@ -396,9 +406,21 @@ def export(
         raise ConfigurationError("Expected statistics of confusion for a policy that abstains by it, got none")
     on_cpu = all(parameter.device.type == "cpu" for parameter in network.parameters())
     exported = network if on_cpu else copy.deepcopy(network).cpu()
+    images = None if calibration_data is None else _first_images(calibration_data)
     return write_bundle(
-        exported, policy, Path(directory), backend, Origin(confusion=statistics), static=static, overwrite=overwrite
+        exported, policy, Path(directory), backend, Origin(confusion=statistics),
+        precision=Precision(precision, images), static=static, overwrite=overwrite,
     )  # fmt: skip
+
+
+def _first_images(batches: Iterable[Any]) -> NDArray[np.float32]:
+    """Return the first images (n, C, H, W) of batches (images, labels), or of images alone."""
+    found: list[NDArray[np.float32]] = []
+    for batch in batches:
+        found.append(to_numpy(batch[0] if isinstance(batch, (tuple, list)) else batch))
+        if sum(map(len, found)) >= _SCALING_IMAGES:
+            break
+    return np.concatenate(found)[:_SCALING_IMAGES] if found else np.zeros((0,), np.float32)
 
 
 def _finished(directory: Path, phases: Sequence[Phase], seed: int) -> bool:

@@ -58,6 +58,8 @@ RESULTS = (
 # A bundle.
 BUNDLE_MANIFEST = "manifest.json"
 STATIC_MODEL = "static.onnx"
+STATIC_GRAPH = "static.xml"
+"""Likewise, as OpenVINO has it."""
 
 # A comparison of speed.
 BENCH = "bench.json"

@@ -152,8 +152,12 @@ def reading(directory: Path) -> Iterator[None]:
         yield
 
 
-def require_writable(directory: Path) -> None:
+def require_writable(directory: Path, advice: str = "--out names another directory") -> None:
     """Refuse, before any work is done, a directory that cannot be written or made.
+
+    Args:
+        directory: to write to.
+        advice: what else can be done.
 
     Raises:
         OutputError: naming it.
@@ -165,7 +169,7 @@ def require_writable(directory: Path) -> None:
     except OSError as error:
         obstacle = _obstacle(existing / "file", error)
         raise OutputError(
-            f"Expected to write to {directory}, which may not be written ({obstacle}); --out names another directory"
+            f"Expected to write to {directory}, which may not be written ({obstacle}); {advice}"
         ) from error
 
 

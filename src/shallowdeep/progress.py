@@ -74,6 +74,7 @@ class Silent:
 
 
 SILENT = Silent()
+_MINUTE = 60
 
 
 def first_process() -> bool:
@@ -118,6 +119,7 @@ class TerminalProgress:
         from rich.progress import (  # noqa: PLC0415
             BarColumn,
             MofNCompleteColumn,
+            TaskProgressColumn,
             TextColumn,
             TimeElapsedColumn,
             TimeRemainingColumn,
@@ -132,6 +134,7 @@ class TerminalProgress:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            TaskProgressColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -174,15 +177,20 @@ class TerminalProgress:
         shown = next(entry for entry in self._drawing.tasks if entry.id == task)
         if shown.finished:
             return
-        left = "" if shown.time_remaining is None else f", about {shown.time_remaining / 60:.0f} min left"
+        left = "" if shown.time_remaining is None else f", {_left(shown.time_remaining)} left"
         note = f", {shown.fields['note']}" if shown.fields["note"] else ""
-        total = "" if shown.total is None else f" of {shown.total:,.0f}"
+        total = "" if shown.total is None else f" of {shown.total:,.0f} ({shown.percentage:.0f} %)"
         self.say(f"{shown.description}: {shown.completed:,.0f}{total}{note}{left}")
 
     def remove(self, task: TaskID) -> None:
         """Take a bar away."""
         if task in self._drawing.task_ids:
             self._drawing.remove_task(task)
+
+
+def _left(seconds: float) -> str:
+    """The time left in words."""
+    return "under a minute" if seconds < _MINUTE else f"about {seconds / _MINUTE:.0f} min"
 
 
 class _DrawnBar:

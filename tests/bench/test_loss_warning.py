@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shallowdeep.bench.loss_warning import Lost, loss_warning, points
-from shallowdeep.exits.promises import Promise
+from shallowdeep.bench.loss_warning import Lost, loss_warning
+from shallowdeep.exits.promises import Promise, points
 
 TWO = "Speed-up at a loss of 3.41 to 3.52 points (batch sizes 1, 64); the policy promises"
 CHANCE = ", but on so few images it may be chance"

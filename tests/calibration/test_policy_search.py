@@ -132,7 +132,7 @@ def test_too_few_samples_are_refused_with_the_size_needed() -> None:
     for risk, needed in (("disagreement", 299), ("accuracy-gap", 301)):
         with pytest.raises(
             ConfigurationError,
-            match=f"at least {needed} certify samples.*got {needed - 1}; hold out more; a loss of at most 1.1 % can",
+            match=f"at least {needed} certify samples.*got {needed - 1}; hold out more.*; a loss of at most 1.1 %",
         ):
             within_loss(tune, pool(needed - 1, seed=1), NONE, loss=EPS, risk=risk)
 

@@ -21,6 +21,13 @@ def test_the_smallest_loss_with_twice_the_images_that_a_flawless_policy_needs(ce
         check_sizes(Objective(max_accuracy_loss=loss), certify)
 
 
+def test_a_budget_is_above_the_first_exit_s_cost() -> None:
+    """A multiple of .05, with a little room; .5 where the first exit costs less."""
+    assert [suggested_option(0, cost) for cost in (0.1, 0.48, 0.49, 0.7171, 0.93)] == [
+        "--budget 0.5", "--budget 0.5", "--budget 0.55", "--budget 0.75", "--budget 0.95",
+    ]  # fmt: skip
+
+
 def test_a_higher_confidence_takes_more_images() -> None:
     """602 images do for 95 %, not for 99 %; disagreement takes a few fewer."""
     assert suggested_loss(602, confidence=0.99) == 0.02
@@ -40,7 +47,10 @@ def test_the_line_says_what_is_possible_and_how_to_have_more() -> None:
     """The fraction named leaves as many as it says; where none does, held-out images are named alone."""
     line = promisable(267, held=4000)
     assert line.startswith("267 images kept for promises (certify): at best they promise a loss of at most 1.2 points;")
-    assert "for 1 point take some 602: --calibration-fraction 0.23, or held-out images by calibrate --data" in line
+    assert (
+        "for 1 point take some 602: --calibration-fraction 0.23, or images that it has not seen by calibrate --data"
+        in line
+    )
     assert 4000 * 0.23 * 2 / 3 >= 602 > 4000 * 0.22 * 2 / 3
     assert "calibration/CLASS" in promisable(40, held=500)
     assert "--calibration-fraction" not in promisable(40, held=500)

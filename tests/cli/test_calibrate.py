@@ -178,7 +178,7 @@ def test_bad_objectives_are_told_in_one_line(trained: Training, shell: Shell) ->
     assert "batch size of at least 1" in refused(shell, "run", *PROMISE, "--batch-size", 0)
     few = refused(shell, "run", "--max-accuracy-loss", 0.01)
     assert "Expected at least 301 certify samples" in few
-    assert "got 20; all 60 images for training are too few to hold out so many; " in few
+    assert "got 20; all 60 images for training are too few to hold out so many: calibrate --data FOLDER takes" in few
     assert "a loss of at most 14 % can be promised with these; --budget and --threshold" in few
     assert not Path("run/policy.json").exists()
     assert "Expected a run with internal classifiers" in refused(shell, "plain", "--threshold", 0.5)
@@ -236,8 +236,30 @@ def test_a_copy_of_the_run_s_own_data_is_its_own_data(trained: Training, shell: 
     shutil.copytree("moved", "images")
     shutil.copytree("images/train", "mine")
     seen = refused(shell, "run", "--budget", 0.7, "--data", "mine")
-    assert "Expected images in mine that the network was not trained on, got 30 of its training images" in seen
+    assert "Expected images in mine that are not among the training images, got 30 of these, such as" in seen
+    assert "not among the test images, got 12" in refused(shell, "run", "--budget", 0.7, "--data", "images/test")
     assert "nowhere, which does not exist" in refused(shell, "run", "--budget", 0.7, "--data", "./nowhere")
+
+
+def test_moved_data_and_held_out_images_together(trained: Training, shell: Shell) -> None:
+    """`--held-out` beside `--data`; the comparison with another run looks there too."""
+    trained("run", *JOINT)
+    trained("other", *JOINT[:4], "--epochs", 1, *SPLIT)
+    shutil.move("images", "moved")
+    write_images(Path(), "mine", 30)
+    asked = ("--budget", 0.7, "--data", "moved", "--held-out", "mine", "--backbone", "other")
+    found = calibrated(shell, *asked)
+    assert (found["tune"]["samples"], found["policy"]["found"]["dataset"]) == (10, "mine")
+    assert found["backbone"]["run"] == "other"
+
+
+@pytest.mark.usefixtures("workplace")
+def test_training_images_in_the_calibration_part_are_noticed(shell: Shell) -> None:
+    """A calibration part that is a copy of the training part promises nothing."""
+    shutil.copytree("images/train", "images/calibration")
+    status, _, errors = shell("train", "--data", "images", "--model", "tiny_nets:plain", "--out", "run", *JOINT)
+    assert status == 0, errors
+    assert "got 60 of these" in refused(shell, "run", "--budget", 0.7)
 
 
 @pytest.mark.usefixtures("workplace")
@@ -248,5 +270,8 @@ def test_what_follows_a_command_works(shell: Shell) -> None:
     assert "20 images kept for promises (certify): at best they promise a loss of at most 14 points" in errors
     _, _, errors = shell("evaluate", "run", "--trust")
     suggested = errors.rsplit("Next: shallowdeep ", 1)[1].split()
-    assert suggested == ["calibrate", "run", "--budget", "0.5"]
-    assert shell(*suggested, "--trust")[0] == 0
+    assert suggested == ["calibrate", "run", "--budget", "0.5", "--trust"]
+    status, _, errors = shell(*suggested)
+    assert status == 0
+    assert "tune and certify: 10 and 20 images of images" in errors
+    assert errors.endswith("Next: shallowdeep export run --out BUNDLE --trust\n")

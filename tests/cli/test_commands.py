@@ -233,10 +233,10 @@ def test_evaluate_suggests_what_will_work(trained: Training, shell: Shell, monke
     """A budget where certify is too small for a promise of one point, else the promise."""
     trained("run", "--recipe", "joint", "--exits", 2, "--epochs", 1)
     _, _, errors = shell("evaluate", "run", "--trust")
-    assert errors.splitlines()[-1] == "Next: shallowdeep calibrate run --budget 0.5"
+    assert errors.splitlines()[-1] == "Next: shallowdeep calibrate run --budget 0.5 --trust"
     monkeypatch.setattr("shallowdeep.calibration.promisable.samples_needed", lambda *_: 1)
     _, _, errors = shell("evaluate", "run", "--trust")
-    assert errors.splitlines()[-1] == "Next: shallowdeep calibrate run --max-accuracy-loss 0.01"
+    assert errors.splitlines()[-1] == "Next: shallowdeep calibrate run --max-accuracy-loss 0.01 --trust"
 
 
 def test_two_trainings_do_not_share_a_directory(trained: Training, shell: Shell, workplace: Path) -> None:

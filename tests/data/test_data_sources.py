@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -226,6 +227,25 @@ def test_a_folder_of_classes_alone(tmp_path: Path) -> None:
     assert source.name == tmp_path.name
 
 
+def test_calibration_images_beside_classes(tmp_path: Path) -> None:
+    """A folder `calibration` with classes in it is no class itself; with images in it, or other folders, it is one."""
+    for name in ("a", "b", "calibration"):
+        write_images(tmp_path / name, [1])
+    assert open_source(tmp_path, encoded_memory=MEMORY).classes == ("a", "b", "calibration")
+    write_images(tmp_path / "calibration" / "more", [2])
+    source = open_source(tmp_path, encoded_memory=MEMORY)
+    assert (source.classes, source.calibration) == (("a", "b", "calibration"), None)
+    shutil.rmtree(tmp_path / "calibration")
+    write_images(tmp_path / "calibration" / "b", [3, 4])
+    source = open_source(tmp_path, encoded_memory=MEMORY)
+    assert (source.classes, source.train.labels.tolist(), source.test) == (("a", "b"), [0, 1], None)
+    assert source.calibration is not None
+    assert (source.calibration.labels.tolist(), shades(source.calibration)) == ([1, 1], [3, 4])
+    write_images(tmp_path / "calibration" / "c", [5])
+    with pytest.raises(DataError, match=r"Expected the classes of .* in .*calibration, got 'c' besides"):
+        open_source(tmp_path, encoded_memory=MEMORY)
+
+
 def test_validation_folders_serve_as_test(tmp_path: Path) -> None:
     """Where there is no test folder."""
     write_images(tmp_path / "train" / "a", [1])
@@ -238,7 +258,7 @@ def test_validation_folders_serve_as_test(tmp_path: Path) -> None:
 
 def test_folders_that_are_no_dataset_are_refused(tmp_path: Path) -> None:
     """Empty, one class, a class without images, a test class that training lacks."""
-    with pytest.raises(DataError, match=r"Expected Parquet files, IDX files or train/CLASS/\* images under"):
+    with pytest.raises(DataError, match=r"Expected Parquet files, IDX files, train/CLASS/\* images under"):
         open_source(tmp_path, encoded_memory=MEMORY)
     write_images(tmp_path / "train" / "a", [1])
     with pytest.raises(DataError, match=r"Expected at least 2 classes, got 1 in .* \(a\)"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.conftest import write_images
 
-from shallowdeep.data.held_out import HeldOut, load_held_out, seen_in_training
+from shallowdeep.data.held_out import HeldOut, load_held_out, shared_images
 from shallowdeep.data.load import load_dataset
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import DataError, UnknownNameError
@@ -72,4 +72,5 @@ def test_training_images_are_found_among_them(tmp_path: Path) -> None:
         if other != folder:
             for number, image in enumerate(sorted(other.iterdir())):
                 image.write_bytes(image.read_bytes() + bytes([number]))  # not the bytes of any other
-    assert [Path(name).name for name in seen_in_training(held_out(tmp_path / "mine"), train)] == ["copy.png"]
+    mine = held_out(tmp_path / "mine")
+    assert [Path(name).name for name in shared_images((mine.tune, mine.certify), train)] == ["copy.png"]

@@ -222,19 +222,31 @@ def test_torch_agrees_with_all_exits_then_policy(
 
 
 @pytest.fixture(scope="module")
-def exported(network: ShallowDeepNetwork, bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """ONNX bundles of five kinds, each with its network."""
+def exported(network: ShallowDeepNetwork, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Bundles of five kinds for ONNX Runtime, each with its network."""
+    return kinds(network, "onnxruntime", tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def in_openvino(network: ShallowDeepNetwork, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The same for OpenVINO."""
+    return kinds(network, "openvino", tmp_path_factory)
+
+
+def kinds(network: ShallowDeepNetwork, backend: str, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Bundles of five kinds, each with its network."""
     directory = tmp_path_factory.mktemp("kinds")
     shortcuts, chained = tiny(residual), tiny(residual, cascaded=True)
     every = shared_threshold(NEVER, 4)
-    made: Exported = {"all exits": (network, bundle)}
+    made: Exported = {}
     for kind, one, policy in (
+        ("all exits", network, every),
         ("fused", network, Policy((NEVER, None, NEVER))),
         ("limited", network, Policy(every.thresholds, max_relative_cost=LIMIT)),
         ("residual", shortcuts, every),
         ("cascaded", chained, every),
     ):
-        made[kind] = one, write_bundle(one, policy, directory / kind, "onnxruntime", static=False)
+        made[kind] = one, write_bundle(one, policy, directory / kind, backend, static=False)
     return made
 
 
@@ -249,6 +261,25 @@ def test_onnxruntime_agrees_with_all_exits_then_policy(
     exported: Exported, policy: Policy, count: int, seed: int, kind: str
 ) -> None:
     """ONNX Runtime on bundles with all exits, fused stages, a cost limit, shortcuts, under policies that use some."""
+    check_kind(exported, policy, count, seed, kind)
+
+
+@unhurried
+@given(
+    policy=policies,
+    count=st.sampled_from(BATCHES),
+    seed=st.integers(0, 20),
+    kind=st.sampled_from(["all exits", "fused", "limited", "residual", "cascaded"]),
+)
+def test_openvino_agrees_with_all_exits_then_policy(
+    in_openvino: Exported, policy: Policy, count: int, seed: int, kind: str
+) -> None:
+    """OpenVINO likewise, padded to the sizes of batch that it is compiled for; 257 are more than the largest."""
+    check_kind(in_openvino, policy, count, seed, kind)
+
+
+def check_kind(exported: Exported, policy: Policy, count: int, seed: int, kind: str) -> None:
+    """Compare a kind of bundle with the reference, under a policy made to fit."""
     network, bundle = exported[kind]
     if kind == "fused":
         policy = replace(policy, thresholds=(policy.thresholds[0], None, policy.thresholds[2]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +12,11 @@ from torch import nn
 
 from shallowdeep.data.load import Fingerprints
 from shallowdeep.errors import ConfigurationError, OutputError
-from shallowdeep.runs.config import TrainConfig, write_config
+from shallowdeep.runs.config import TrainConfig, read_config, write_config
 from shallowdeep.runs.directory import Standing, begin, claim, require_space
 
 CONFIG = TrainConfig(data="mnist5k", model="resnet20")
+Shell = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -74,6 +77,22 @@ def test_more_epochs_say_how(run: Path) -> None:
         ConfigurationError, match=r"Expected the epochs that .*run was begun with \(the preset's epochs\)"
     ):
         claim(run, more, resume=True, overwrite=False)
+
+
+def test_more_epochs_keep_the_split(workplace: Path, shell: Shell) -> None:
+    """The command that is told can be run: it names seed, fractions, data, and trust where that is needed."""
+    trained = ("train", "--data", "images", "--model", "tiny_nets:plain", "--recipe", "backbone", "--seed", 3,
+               "--calibration-fraction", 0.25, "--batch-size", 16, "--out", "my run")  # fmt: skip
+    assert shell(*trained, "--epochs", 1)[0] == 0
+    status, _, errors = shell(*trained, "--epochs", 2, "--resume")
+    assert status == 2
+    command = errors.split("`")[1]
+    assert command == (
+        "shallowdeep train --init 'my run' --recipe backbone --data images --seed 3 --calibration-fraction 0.25 "
+        "--epochs 2 --out NEW --trust"
+    )
+    assert shell(*shlex.split(command)[1:], "--batch-size", 16)[0] == 0
+    assert read_config(workplace / "NEW" / "config.toml").seed == 3
 
 
 def test_other_data_does_not_resume_unless_it_can_be_told(run: Path, tmp_path: Path) -> None:

@@ -66,6 +66,30 @@ def test_borders_have_the_colour_of_the_mean() -> None:
     assert rules_of(replace(OWN, resize="pad")).fill == (0, 0, 0)
 
 
+@pytest.mark.parametrize("preset", ["timm", "torchvision", "", "file.json"])
+def test_libraries_numbers_are_put_in_the_networks_order(workplace: Path, preset: str) -> None:
+    """They are red, green, blue; numbers that are given stay, and borders are RGB as all pixels are."""
+    (workplace / "file.json").write_text(
+        json.dumps({"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "crop_pct": 1.0, "crop_mode": "border"})
+    )
+    own = replace(TORCHVISION, preprocessing=preset, channel_order="bgr", resize="pad")
+    found = with_published(with_preset(own))[0]
+    assert (found.mean, found.std) == (IMAGENET_MEAN[::-1], IMAGENET_STD[::-1])
+    assert rules_of(found).fill == (124, 116, 104)
+    given = with_published(with_preset(replace(own, mean=(0.1, 0.5, 0.7))))[0]
+    assert (given.mean, given.std) == ((0.1, 0.5, 0.7), IMAGENET_STD[::-1])
+    assert rules_of(given).fill == (178, 128, 26)
+    assert with_published(with_preset(replace(own, channel_order="rgb")))[0].mean == IMAGENET_MEAN
+
+
+def test_numbers_of_a_file_are_in_its_own_order(workplace: Path) -> None:
+    """They are turned round where another order is asked for."""
+    (workplace / "file.json").write_text(json.dumps({"mean": [0.1, 0.2, 0.3], "channel_order": "bgr"}))
+    own = replace(OWN, preprocessing="file.json")
+    assert with_preset(own).mean == with_preset(replace(own, channel_order="bgr")).mean == (0.1, 0.2, 0.3)
+    assert with_preset(replace(own, channel_order="rgb")).mean == (0.3, 0.2, 0.1)
+
+
 def test_own_weights_of_a_known_name_take_what_its_library_publishes() -> None:
     """In full at the published size; at another the whole image is taken; what is given wins; it is said in a line."""
     found, note = with_published(TORCHVISION)
@@ -88,16 +112,16 @@ def test_own_weights_of_a_known_name_take_what_its_library_publishes() -> None:
 
 
 def test_weights_of_which_nothing_is_known_are_warned_of() -> None:
-    """What is taken, and which options say otherwise; not where a mean is given, nor for a training from scratch."""
+    """What is taken, and which options say otherwise; not where rules are given too, nor from scratch."""
     found, note = with_published(OWN)
     assert found == OWN
     assert note is not None
-    assert note.startswith(
-        "No preprocessing is known for mine.pth: mean and std are measured on the training images, an"
-    )
+    assert note.startswith("No preprocessing is known for mine.pth: mean and std are measured on the training images")
     assert "bicubic, crop at share 1, alpha white" in note
     assert "--preprocessing, --mean and --std" in note
-    assert with_published(replace(OWN, mean=(0.5,) * 3, std=(0.5,) * 3))[1] is None
+    numbers = replace(OWN, mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert "mean and std are as given, the rules are bicubic" in (with_published(numbers)[1] or "")
+    assert with_published(replace(numbers, interpolation="bilinear", alpha="drop"))[1] is None
     scratch = replace(TORCHVISION, weights="")
     assert with_published(scratch) == (scratch, None)
 

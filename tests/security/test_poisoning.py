@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -84,3 +87,19 @@ def test_what_cannot_be_poisoned_is_refused(trigger: Trigger, target: int, ratio
     """In one line."""
     with pytest.raises(ConfigurationError, match=message):
         Poisoning(trigger, target, ratio, 0).victims(LABELS, CLASSES)
+
+
+def test_the_toolbox_leaves_the_logging_of_the_process_alone() -> None:
+    """In a process of its own: handlers of other packages are not closed when it is imported."""
+    program = (
+        "import logging\n"
+        "from shallowdeep.security.poisoning import toolbox\n"
+        "class Kept(logging.Handler):\n"
+        "    def close(self): print('closed')\n"
+        "logging.getLogger('mine').addHandler(Kept())\n"
+        "toolbox('art.attacks.poisoning')\n"
+        "print('imported', flush=True)\n"
+        "import os; os._exit(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "imported\n"

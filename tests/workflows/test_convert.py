@@ -16,6 +16,7 @@ from shallowdeep.calibration.calibration_report import CalibrationReport
 from shallowdeep.calibration.objective import Objective
 from shallowdeep.checkpoint import load
 from shallowdeep.exits.policy import Policy
+from shallowdeep.exits.promises import Promise
 from shallowdeep.workflows.calibrate import calibrate_run
 from shallowdeep.workflows.convert import SpeedUp, verdict
 
@@ -40,18 +41,30 @@ def gains(*medians: float) -> list[SpeedUp]:
 def test_the_verdict_names_speed_accuracy_and_promise(calibrated: CalibrationReport) -> None:
     """Where exits pay, at which batch sizes; else the static network, and why."""
     bundle, test = Path("b"), calibrated.test
-    both = verdict(bundle, calibrated, gains(1.2, 1.6))
+    kept = replace(calibrated, test=replace(test, accuracy_lost=0.01), chance=None)
+    both = verdict(bundle, kept, gains(1.2, 1.6), asked=True).sentence
     assert both.startswith(
         "Deploy b: 1.20 times as fast at batch size 1 and 1.60 times as fast at batch size 64, right on"
     )
     assert f"right on {100 * test.accuracy:.1f} % of 12 test images where the static network is" in both
     assert both.endswith("nothing is promised of its accuracy.")
-    assert "at batch size 64 (at 1 keep the static network)" in verdict(bundle, calibrated, gains(0.9, 1.6))
-    none = verdict(bundle, calibrated, gains(0.9, 1.02))
+    assert (
+        "at batch size 64 (at 1 keep the static network)" in verdict(bundle, kept, gains(0.9, 1.6), asked=True).sentence
+    )
+    none = verdict(bundle, kept, gains(0.9, 1.02), asked=True).sentence
     assert none.startswith("Keep the static network (b/static.onnx): exits save")
     assert "1.02 times its speed at best, at batch size 64" in none
-    never = replace(calibrated, policy=Policy((None, None)))
-    assert "no early exit can be promised" in verdict(bundle, never, gains(1.5, 1.5))
+    never = replace(kept, policy=Policy((None, None)))
+    assert "the policy never exits early" in verdict(bundle, never, gains(1.5, 1.5), asked=True).sentence
+    worse = replace(kept, test=replace(test, accuracy_lost=0.2))
+    found = verdict(bundle, worse, gains(1.2, 1.6), asked=True)
+    assert not found.deploy
+    assert found.sentence.startswith("Keep the static network (b/static.onnx), unless 20.0 points may be lost: b is")
+    promised = replace(worse, promise=Promise("kept", "accuracy-gap", 0.25, 0.95, "own final exit", 400, "exact", 0.01))
+    assert not verdict(bundle, promised, gains(1.2, 1.6), asked=False).deploy
+    assert verdict(bundle, promised, gains(1.2, 1.6), asked=True).deploy
+    chance = replace(kept, chance="It guesses.")
+    assert verdict(bundle, chance, gains(6.0, 8.0), asked=True) == (False, "Nothing can be said. It guesses.")
 
 
 @pytest.mark.usefixtures("workplace")
@@ -71,9 +84,10 @@ def test_one_command_leads_from_weights_to_a_verdict(shell: Shell) -> None:
     assert status == 0, errors
     for step in ("1/4", "2/4", "3/4", "4/4", "For 20 certify images: --budget 0.5"):
         assert step in errors
+    assert json.loads(output)["notes"][-1] in errors
     made = json.loads(output)
     assert [one["batch_size"] for one in made["speedups"]] == [1, 64]
-    assert made["verdict"].startswith(("Deploy bundle", "Keep the static network"))
+    assert made["verdict"].startswith(("Deploy bundle", "Keep the static network", "Nothing can be said"))
     assert made["deploy"] == made["verdict"].startswith("Deploy")
     assert (made["bundle"], made["run"], made["samples"], made["promise"]) == ("bundle", "bundle-run", 12, None)
     kept = load("bundle-run", trust=True).to_backbone()
@@ -87,14 +101,14 @@ def test_one_command_leads_from_weights_to_a_verdict(shell: Shell) -> None:
 
 @pytest.mark.usefixtures("workplace")
 def test_what_is_missing_is_told_before_anything_is_made(shell: Shell) -> None:
-    """No weights, both kinds, a place that holds something else, weights that are too bad."""
+    """No weights, a promise that the images cannot make, a place that holds something else."""
     given = ("convert", "--data", "images", "--model", "tiny_nets:plain", "--out", "bundle")
     for more, message in (
-        ((), "Expected a trained network by --weights or --pretrained, got none"),
-        (("--weights", "x.pth", "--pretrained"), "got both"),
+        ((), "Missing option '--weights'"),
         (("--weights", "x.pth"), "x.pth"),
         (("--weights", "x.pth", "--out", "images"), "is no bundle"),
         (("--weights", "x.pth", "--max-accuracy-loss", 0.01, "--budget", 0.5), "Expected one of"),
+        (("--weights", "x.pth", "--max-accuracy-loss", 0.01), "Expected at least 301 certify samples"),
     ):
         status, output, errors = shell(*given, *more)
         assert (status, output) == (2, ""), errors

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from shallowdeep.exits.promises import Promise
+from shallowdeep.exits.promises import Promise, points
 
 UNPROMISED = 0.01
 """Accuracy lost, a fraction, above which a policy without a promise is warned about: 1 point."""
@@ -49,11 +49,6 @@ def loss_warning(lost: Sequence[Lost], promise: Promise | None) -> str | None:
         f"Speed-up at a loss of {loss} points ({where}); the policy promises {allowed}"
         f"{', but on so few images it may be chance' if chance else ''}"
     )
-
-
-def points(share: float) -> str:
-    """Return a fraction in words: ``0.01`` is "1 point"."""
-    return f"{100 * share:g} point{'' if 100 * share == 1 else 's'}"
 
 
 def _disagreement_warning(lost: Sequence[Lost], promise: Promise) -> str | None:

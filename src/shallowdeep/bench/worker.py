@@ -44,6 +44,7 @@ class TimedBackend:
 
     def __init__(self, backend: Backend) -> None:
         self._backend, self.macs_per_byte, self.seconds = backend, backend.macs_per_byte, 0.0
+        self.largest, self.rows = backend.largest, backend.rows
 
     def accept(self, images: Array) -> Array:
         """What the backend accepts."""

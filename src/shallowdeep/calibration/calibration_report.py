@@ -62,7 +62,8 @@ class CalibrationReport:
 
     Attributes:
         run: its directory.
-        dataset: name of the data.
+        dataset: name of the data that ``test`` is of.
+        calibrated_on: name of the data that ``tune`` and ``certify`` are of.
         exits: names, the final classifier last.
         policy: the policy found.
         tune: what it comes to on the split that everything was chosen on.
@@ -73,6 +74,7 @@ class CalibrationReport:
         curve: of one threshold for all exits; None for other objectives.
         temperatures: what fitting them changed; None where the policy uses none.
         backbone: the comparison with another run; None where none was asked for.
+        chance: that the network is no better than chance on ``test``, so that figures say nothing; None where it is.
         notes: what a reader should know besides.
         skipped_images: bad images left out.
         skipped_files: their names.
@@ -80,6 +82,7 @@ class CalibrationReport:
 
     run: str
     dataset: str
+    calibrated_on: str
     exits: tuple[str, ...]
     policy: Policy
     tune: OutcomeSummary
@@ -90,6 +93,7 @@ class CalibrationReport:
     curve: SharedThresholdCurve | None
     temperatures: TemperatureFit | None
     backbone: BackboneComparison | None
+    chance: str | None
     notes: tuple[str, ...]
     skipped_images: int
     skipped_files: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shallowdeep.calibration.candidates import Candidate, pareto
-from shallowdeep.calibration.risk import ACCURACY_GAP, last_passing, least_loss, p_values, samples_needed
+from shallowdeep.calibration.risk import ACCURACY_GAP, DISAGREEMENT, last_passing, least_loss, p_values, samples_needed
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.outcome import final_answers, outcome_of
@@ -22,7 +22,9 @@ SPACING = 0.0025  # of relative cost between neighbours in the sequence: coarse 
 CAREFUL_SPACING = 0.02  # likewise, of those that are as safe as the first
 CERTIFY_SHARE = 2 / 3  # of the calibration split
 SHARED = " (each of two promises has a half of certify)"
+OTHERS = "calibrate --data FOLDER takes images that the network has not seen"
 LARGEST_SHARE = 0.5  # of the images for training that anyone would hold out
+_NAMED = {ACCURACY_GAP: "an accuracy loss", DISAGREEMENT: "other answers"}
 _GUESS = 1  # samples with another answer that ``tune`` is thought to hold besides, so that no variance is 0
 _Z = 1.645  # standard errors from the mean loss to its upper bound
 
@@ -67,8 +69,8 @@ def sequence_to_test(found: Sequence[Candidate], tune: ExitPredictions, *, risk:
 
     Kept is what no other beats in cost and in the upper bound on its loss that ``certify`` can be expected to show,
     ``max(mean, 0) + z·sqrt(share of answers changed / samples)``: a gain on ``tune`` is as likely luck. Neighbours are
-    a quarter of a per cent of cost apart. Before them stand dearer policies of the same, lowest bound, 2 % apart: where
-    ``tune`` is small many change no answer there, and the cheapest of these may still fail on ``certify``.
+    at least a quarter of a per cent of cost apart. Before them stand dearer policies of the same, lowest bound, 2 %
+    apart: where ``tune`` is small many change no answer there, and the cheapest of these may still fail on ``certify``.
 
     The loss that will be promised has no part in it. One sequence serves all of them, and a setting that passes at
     one loss passes at every larger one: a looser promise never costs more on ``tune``.
@@ -152,13 +154,13 @@ def check_enough(samples: int, *, risk: str, eps: float, delta: float, held: int
     can = f"{'no bound' if least is None else f'a loss of at most {100 * least:g} %'} can be promised with these"
     share = None if held is None else ceil(100 * parts * needed / (CERTIFY_SHARE * held)) / 100
     if share is None:
-        advice = "hold out more"
+        advice = f"hold out more: {OTHERS}"
     elif share > LARGEST_SHARE:
-        advice = f"all {held:,} images for training are too few to hold out so many"
+        advice = f"all {held:,} images for training are too few to hold out so many: {OTHERS}"
     else:
-        advice = f"train with --calibration-fraction {share:.2f} or more"
+        advice = f"train with --calibration-fraction {share:.2f} or more, or {OTHERS}"
     raise ConfigurationError(
-        f"Expected at least {needed:,} certify samples to promise {risk} of at most {100 * eps:g} % with "
+        f"Expected at least {needed:,} certify samples to promise {_NAMED[risk]} of at most {100 * eps:g} % with "
         f"{100 * (1 - delta):g} % confidence, got {samples:,}{SHARED if parts > 1 else ''}; {advice}; {can}; "
         "--budget and --threshold promise nothing and need none"
     )

@@ -18,7 +18,7 @@ from shallowdeep.exits.choice import ByBudget, ByLoss, ByThreshold, Found, Rule,
 from shallowdeep.exits.outcome import final_answers
 from shallowdeep.exits.policy import Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.exits.promises import Promise
+from shallowdeep.exits.promises import Promise, points
 
 READ_ONCE = (
     "certify was read for this promise. It holds for settings fixed beforehand: calibrating again with others on the "
@@ -140,7 +140,7 @@ def _found_by(rule: Rule, policy: Policy) -> Policy:
 def _no_promise(loss: float, confidence: float) -> str:
     """Return what is said where no early exit passes."""
     return (
-        f"No early exit can be promised to lose at most {_points(loss)} with {100 * confidence:g} % confidence: this "
+        f"No early exit can be promised to lose at most {points(loss)} with {100 * confidence:g} % confidence: this "
         "policy never exits early."
     )
 
@@ -148,7 +148,7 @@ def _no_promise(loss: float, confidence: float) -> str:
 def _promise(loss: float, confidence: float, risk: str, samples: int, p_value: float) -> Promise:
     """Return the promise: one sentence with its assumptions, and the numbers in it."""
     what = (
-        f"this policy is at most {_points(loss)} less accurate than the network's own final exit"
+        f"this policy is at most {points(loss)} less accurate than the network's own final exit"
         if risk == ACCURACY_GAP
         else f"this policy answers otherwise than the network's own final exit for at most {100 * loss:g} % of images"
     )
@@ -167,8 +167,3 @@ def _promise(loss: float, confidence: float, risk: str, samples: int, p_value: f
         test=f"{TESTS[risk]}, fixed sequence",
         p_value=p_value,
     )
-
-
-def _points(loss: float) -> str:
-    """Return a fraction in percentage points."""
-    return f"{100 * loss:g} point{'' if 100 * loss == 1 else 's'}"

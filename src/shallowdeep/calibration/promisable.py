@@ -12,7 +12,9 @@ from shallowdeep.calibration.risk import ACCURACY_GAP, least_loss, samples_neede
 
 CONFIDENCE = 0.95
 LOSSES = (0.01, 0.02, 0.03, 0.05)  # that are suggested
+HELD_OUT = "images that it has not seen by calibrate --data FOLDER"
 BUDGET = 0.5  # that is suggested where no promise is
+_STEPS, _MARGIN = 20, 0.02  # budgets are multiples of .05, and leave room above the first exit
 _ROOM = 2  # times what a policy without a single loss needs: real ones lose something
 
 
@@ -30,16 +32,22 @@ def suggested_loss(certify: int, *, risk: str = ACCURACY_GAP, confidence: float 
     return next(enough, None)
 
 
-def suggested_objective(certify: int, **settings: Any) -> Objective:  # noqa: ANN401 - fields of Objective
-    """Return what suits so many images, `suggested_loss` or a budget, with an objective's other settings."""
-    asked = Objective(budget=BUDGET, **settings)
+def suggested_objective(certify: int, least_cost: float = 0.0, **settings: Any) -> Objective:  # noqa: ANN401
+    """Return what suits so many images, `suggested_loss` or a budget, with an objective's other settings.
+
+    Args:
+        certify: how many images there are.
+        least_cost: of leaving at the first exit, relative; a budget is above it.
+        settings: fields of `Objective`.
+    """
+    asked = Objective(budget=max(BUDGET, ceil(_STEPS * (least_cost + _MARGIN)) / _STEPS), **settings)
     loss = suggested_loss(certify // (1 if asked.abstain is None else 2), risk=asked.risk, confidence=asked.confidence)
     return asked if loss is None else replace(asked, budget=None, max_accuracy_loss=loss)
 
 
-def suggested_option(certify: int) -> str:
-    """Return the option of ``calibrate`` that suits so many images."""
-    return option_of(suggested_objective(certify))
+def suggested_option(certify: int, least_cost: float = 0.0) -> str:
+    """Return the option of ``calibrate`` that suits so many images, see `suggested_objective`."""
+    return option_of(suggested_objective(certify, least_cost))
 
 
 def option_of(objective: Objective) -> str:
@@ -69,5 +77,5 @@ def _more(wanted: int, held: int | None) -> str:
     """Return how to have so many ``certify`` images."""
     share = None if held is None else ceil(100 * wanted / (CERTIFY_SHARE * held)) / 100
     if share is None or share > LARGEST_SHARE:
-        return f"some {wanted:,}: hold out more images, in calibration/CLASS of the data or by calibrate --data FOLDER"
-    return f"some {wanted:,}: --calibration-fraction {share:g}, or held-out images by calibrate --data FOLDER"
+        return f"some {wanted:,}: {HELD_OUT}, or calibration/CLASS in the data before training"
+    return f"some {wanted:,}: --calibration-fraction {share:g}, or {HELD_OUT}"

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from shallowdeep.cli.next_command import needs_trust, next_command
 from shallowdeep.cli.options import AsJson, BatchSize, Device, SkipBadImages, Threads, Trust, context, saved_run
 from shallowdeep.cli.terminal import note_skipped, notes, show
 from shallowdeep.progress import TerminalProgress
@@ -24,6 +24,9 @@ def calibrate(
             help="Held-out images of yours, CLASS/*, instead of those that training held out; or where the run's own "
             "data is now."
         ),
+    ] = None,
+    held_out: Annotated[
+        str | None, typer.Option(help="Held-out images of yours, where --data says where the run's own data is.")
     ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="The paper's rule: leave at the first exit at least so confident.")
@@ -77,7 +80,7 @@ def calibrate(
     from shallowdeep.calibration.promisable import suggested_objective
     from shallowdeep.errors import ConfigurationError
     from shallowdeep.report.calibration_tables import calibration_tables
-    from shallowdeep.workflows.calibrate import calibrate_run, calibration_document
+    from shallowdeep.workflows.calibrate import Choice, calibrate_run, calibration_document
 
     given = {"--threshold": threshold, "--budget": budget, "--max-accuracy-loss": max_accuracy_loss}
     names = [name for name, value in given.items() if value is not None]
@@ -87,7 +90,7 @@ def calibrate(
         "confidence": confidence, "risk": risk, "signal": signal, "fallback": fallback,
         "max_relative_cost": max_relative_cost, "temperatures": temperatures, "abstain": abstain,
     }  # fmt: skip
-    objective: Objective | Callable[[int], Objective] = functools.partial(suggested_objective, **settings)
+    objective: Objective | Choice = functools.partial(suggested_objective, **settings)
     if names:
         objective = Objective(threshold, budget, max_accuracy_loss, **settings)
     with TerminalProgress() as progress:
@@ -99,15 +102,20 @@ def calibrate(
             trust=trust,
             skip_bad_images=skip_bad_images,
         )
-        report, files = calibrate_run(run, objective, data=data, backbone=backbone, context=run_as)
+        report, files = calibrate_run(run, objective, data=data, held_out=held_out, backbone=backbone, context=run_as)
     show(calibration_document(report), calibration_tables(report), as_json=as_json)
+    sizes = f"{report.tune.samples:,} and {report.certify.samples:,}"
+    notes().print(f"tune and certify: {sizes} images of {report.calibrated_on}", soft_wrap=True)
     for note in report.notes:
         notes().print(note, soft_wrap=True)
     note_skipped(report.skipped_files, run / SKIPPED)
     for path in files:
         notes().print(f"Written: {path}", soft_wrap=True)
-    if len(report.policy.in_use) > 1:
-        notes().print(f"Next: shallowdeep export {run} --out BUNDLE", soft_wrap=True)
+    found = report.policy.found
+    unpromised = found is not None and found.rule.method == "max-accuracy-loss" and report.promise is None
+    if not unpromised:
+        command = next_command("export", run, "--out", "BUNDLE", trust=needs_trust(run))
+        notes().print(f"Next: {command}", soft_wrap=True)
     else:
         notes().print(
             "Next: a larger --max-accuracy-loss, more held-out images (calibrate --data FOLDER), or longer training",

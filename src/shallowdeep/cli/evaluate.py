@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from shallowdeep.cli.next_command import moved_data, needs_trust, next_command, run_settings
 from shallowdeep.cli.options import (
     AsJson,
     BatchSize,
@@ -47,6 +48,7 @@ def evaluate(
     from shallowdeep.artifacts import SKIPPED
     from shallowdeep.calibration.promisable import suggested_option
     from shallowdeep.report.tables import evaluation_tables
+    from shallowdeep.runs.init_arguments import init_arguments
     from shallowdeep.workflows.evaluate import evaluate_run
 
     with TerminalProgress() as progress:
@@ -65,8 +67,12 @@ def evaluate(
     note_skipped(found.skipped_files, (out or run) / SKIPPED)
     for path in files:
         notes().print(f"Written: {path}", soft_wrap=True)
+    place = moved_data(run, data, own=found.tune_dataset is not None)
     if len(found.exits) > 1:
         option = suggested_option(found.certify_samples or 0)
-        notes().print(f"Next: shallowdeep calibrate {run} {option}", soft_wrap=True)
+        following = next_command("calibrate", run, *option.split(), trust=needs_trust(run), data=place)
     else:
-        notes().print(f"Next: shallowdeep train --recipe ic-only --init {run} --data DATA --out RUN", soft_wrap=True)
+        config = run_settings(run, place)
+        arguments = init_arguments(run, config, "ic-only")
+        following = next_command("train", *arguments, "--out", "RUN", trust=needs_trust(run))
+    notes().print(f"Next: {following}", soft_wrap=True, markup=False)

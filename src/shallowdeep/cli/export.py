@@ -17,7 +17,9 @@ def export(
     run: Annotated[Path, typer.Argument(callback=saved_run, help="Directory of a run that `calibrate` gave a policy.")],
     *,
     out: Annotated[Path, typer.Option(callback=writable_place, help="Directory of the bundle, made here.")],
-    backend: Annotated[str, typer.Option(help="onnxruntime or torch.")] = "onnxruntime",
+    backend: Annotated[str, typer.Option(help="onnxruntime, openvino or torch.")] = "onnxruntime",
+    precision: Annotated[str, typer.Option(help="f32; with openvino also bf16 and int8.")] = "f32",
+    data: Annotated[str | None, typer.Option(help="Where the run's own data is now, which int8 needs.")] = None,
     policy: Annotated[Path | None, typer.Option(help="Another policy file. (default: the run's)")] = None,
     no_static: Annotated[bool, typer.Option("--no-static", help="Leave out the static backbone.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the bundle that is there.")] = False,
@@ -31,7 +33,8 @@ def export(
 
     with TerminalProgress() as progress:
         bundle = export_run(
-            run, out, backend=backend, policy=policy, static=not no_static, overwrite=overwrite,
+            run, out, backend=backend, precision=precision, policy=policy, data=data, static=not no_static,
+            overwrite=overwrite,
             context=context(progress, trust=trust, threads=threads),
         )  # fmt: skip
     exported = summary_of(bundle)
@@ -39,8 +42,10 @@ def export(
         (number, segment.file, f"{segment.bytes / 2**20:.2f}", segment.exit, f"{segment.relative_cost:.3f}")
         for number, segment in enumerate(exported.segments)
     ]
-    title = f"{exported.model}, {exported.backend}"
+    title = f"{exported.model}, {exported.backend}, {exported.precision}"
     show(exported, plain_table(title, ["call", "file", "MiB", "exit", "cost"], rows), as_json=as_json)
+    if exported.precision != "f32":
+        notes().print(f"Promises are made for f32: at {exported.precision} nothing is promised", soft_wrap=True)
     if bundle.confusion is None:
         notes().print("No statistics of confusion in the run, so predict tells none; calibrate measures them")
     notes().print(f"Written: {out}. Next: shallowdeep predict {out} IMAGE...", soft_wrap=True)

@@ -92,3 +92,32 @@ Tune = Annotated[Path | None, typer.Option(help="With FILE.npz: another such fil
 Data = Annotated[str | None, typer.Option(help="Where the run's data is now, if it has moved.")]
 Resamples = Annotated[int, typer.Option(help="For bootstrap intervals; 0 for none.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the resampling.")]
+Mean = Annotated[str | None, typer.Option(help="Of channels in [0, 1], as weights of yours want: 0.485,0.456,0.406")]
+Std = Annotated[str | None, typer.Option(help="Beside --mean. (default: measured, or as published)")]
+PreprocessingName = Annotated[
+    str | None,
+    typer.Option(
+        help="timm, torchvision, or a FILE: our keys, a preprocessor_config.json, timm's config.json. "
+        "(default: as published for --weights, --pretrained)"
+    ),
+]
+Interpolation = Annotated[str | None, typer.Option(help="nearest, bilinear, bicubic or lanczos. (default: bicubic)")]
+Resize = Annotated[
+    str | None, typer.Option(help="Of images that are no squares: crop, pad or stretch. (default: crop)")
+]
+CropShare = Annotated[
+    float | None,
+    typer.Option(callback=above_zero, help="Of the side that the centre crop keeps, such as 0.875. (default: 1)"),
+]
+Alpha = Annotated[str | None, typer.Option(help="Transparency on white, on black, or drop. (default: white)")]
+Orientation = Annotated[str | None, typer.Option(help="exif turns images as it says, stored does not. (default: exif)")]
+ExactResize = Annotated[
+    bool | None,
+    typer.Option("--exact-resize", help="From all pixels at once under the default rules too; slower."),
+]
+ChannelOrder = Annotated[str | None, typer.Option(help="Of the network's input: rgb or bgr. (default: rgb)")]
+ExpectAccuracy = Annotated[
+    float | None,
+    typer.Option(callback=above_zero, help="Refuse weights that are below this on the test part, such as 0.89."),
+]
+ImageSize = Annotated[int | None, typer.Option(callback=above_zero, help="Side in pixels. (default: the network's)")]

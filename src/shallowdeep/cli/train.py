@@ -7,11 +7,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 
-from shallowdeep.cli.options import AsJson, Threads, above_zero, context, writable_place
+from shallowdeep.cli.next_command import next_command
+from shallowdeep.cli.options import (
+    Alpha,
+    AsJson,
+    ChannelOrder,
+    CropShare,
+    ExactResize,
+    ExpectAccuracy,
+    ImageSize,
+    Interpolation,
+    Mean,
+    Orientation,
+    PreprocessingName,
+    Resize,
+    Std,
+    Threads,
+    above_zero,
+    context,
+    writable_place,
+)
 from shallowdeep.cli.terminal import note_skipped, show
-from shallowdeep.progress import TerminalProgress
+from shallowdeep.progress import TerminalProgress, first_process
 
 if TYPE_CHECKING:
     from shallowdeep.workflows.train import TrainingSummary
@@ -46,51 +65,22 @@ def train(
         bool | None, typer.Option("--train-backbone", help="Let ic-only train the backbone first.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings; options here win.")] = None,
-    mean: Annotated[
-        str | None, typer.Option(help="Of channels in [0, 1], as weights of yours want: 0.485,0.456,0.406")
-    ] = None,
-    std: Annotated[str | None, typer.Option(help="Beside --mean. (default: measured, or as published)")] = None,
-    preprocessing: Annotated[
-        str | None,
-        typer.Option(
-            help="timm, torchvision, or a FILE: our keys, a preprocessor_config.json, timm's config.json. "
-            "(default: as published for --weights, --pretrained)"
-        ),
-    ] = None,
-    interpolation: Annotated[
-        str | None, typer.Option(help="nearest, bilinear, bicubic or lanczos. (default: bicubic)")
-    ] = None,
-    resize: Annotated[
-        str | None, typer.Option(help="Of images that are no squares: crop, pad or stretch. (default: crop)")
-    ] = None,
-    crop_share: Annotated[
-        float | None,
-        typer.Option(callback=above_zero, help="Of the side that the centre crop keeps, such as 0.875. (default: 1)"),
-    ] = None,
-    alpha: Annotated[
-        str | None, typer.Option(help="Transparency on white, on black, or drop. (default: white)")
-    ] = None,
-    orientation: Annotated[
-        str | None, typer.Option(help="exif turns images as it says, stored does not. (default: exif)")
-    ] = None,
-    exact_resize: Annotated[
-        bool | None,
-        typer.Option("--exact-resize", help="From all pixels at once under the default rules too; slower."),
-    ] = None,
-    channel_order: Annotated[
-        str | None, typer.Option(help="Of the network's input: rgb or bgr. (default: rgb)")
-    ] = None,
-    expect_accuracy: Annotated[
-        float | None,
-        typer.Option(callback=above_zero, help="Refuse weights that are below this on the test part, such as 0.89."),
-    ] = None,
+    mean: Mean = None,
+    std: Std = None,
+    preprocessing: PreprocessingName = None,
+    interpolation: Interpolation = None,
+    resize: Resize = None,
+    crop_share: CropShare = None,
+    alpha: Alpha = None,
+    orientation: Orientation = None,
+    exact_resize: ExactResize = None,
+    channel_order: ChannelOrder = None,
+    expect_accuracy: ExpectAccuracy = None,
     augmentation: Annotated[
         str | None,
         typer.Option(help="none, standard, cifar, light, tiny-imagenet, fashion, digits. (default: by data, preset)"),
     ] = None,
-    image_size: Annotated[
-        int | None, typer.Option(callback=above_zero, help="Side in pixels. (default: the network's)")
-    ] = None,
+    image_size: ImageSize = None,
     exits: Annotated[
         str | None, typer.Option(help="Number of internal classifiers, or target shares of MACs: 0.2,0.5,0.8")
     ] = None,
@@ -216,6 +206,9 @@ def train(
         )
     summary = result.summary()
     show(summary, _readable(summary), as_json=as_json)
+    if first_process() and not as_json:
+        command = next_command("evaluate", out, trust=not is_trusted(result.config.model))
+        typer.echo(f"Saved in {summary.out}. Next: {command}")  # in one line, to be pasted
     note_skipped(summary.skipped_files, out / SKIPPED, summary.skipped_images)
 
 
@@ -227,5 +220,4 @@ def _readable(summary: TrainingSummary) -> RenderableType:
         for number, exit_ in enumerate(summary.exits)
     ]
     title = f"{summary.model} on {summary.dataset}"
-    table = plain_table(title, ["exit", "name", "cost", "held-out accuracy %"], rows)
-    return Group(table, f"Saved in {summary.out}. Next: shallowdeep evaluate {summary.out}")
+    return plain_table(title, ["exit", "name", "cost", "held-out accuracy %"], rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,20 +84,19 @@ def load_held_out(
     return HeldOut(name, tune, certify, digest.hexdigest())
 
 
-def seen_in_training(held_out: HeldOut, train: ImageSplit) -> list[str]:
-    """Return the names of held-out images that are among the training images, byte for byte.
+def shared_images(splits: Sequence[ImageSplit], other: ImageSplit) -> list[str]:
+    """Return the names of images that another split has too, byte for byte.
 
     Args:
-        held_out: images for calibration.
-        train: what the network was trained on.
+        splits: that should have none in common with it.
+        other: such as what the network was trained on.
     """
-    trained_on = {hashlib.sha256(content).digest() for content in train.contents()}
-    splits = (held_out.tune, held_out.certify)
+    known = {hashlib.sha256(content).digest() for content in other.contents()}
     return [
         split.image_name(place)
         for split in splits
         for place, content in enumerate(split.contents())
-        if hashlib.sha256(content).digest() in trained_on
+        if hashlib.sha256(content).digest() in known
     ]
 
 

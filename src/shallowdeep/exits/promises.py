@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+def points(share: float) -> str:
+    """Return a fraction in percentage points: ``0.01`` is "1 point"."""
+    return f"{100 * share:g} point{'' if 100 * share == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Promise:
     """That a policy loses little against the network's own final exit.

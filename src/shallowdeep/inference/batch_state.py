@@ -48,6 +48,17 @@ class Answers(NamedTuple):
     probabilities: Array | None = None
 
 
+def joined(parts: Sequence[Answers]) -> Answers:
+    """Return the answers of batches that follow each other as those of one batch.
+
+    Args:
+        parts: at least one.
+    """
+    xp = namespace_of(parts[0].labels)
+    columns = zip(*parts, strict=True)
+    return Answers(*(None if values[0] is None else xp.concat(list(values)) for values in columns))
+
+
 class Watch:
     """Confusion of one batch, exit by exit, as it is to be reported.
 

@@ -20,6 +20,7 @@ from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import policy_document, policy_from
 from shallowdeep.files import sha256_of, write_json
+from shallowdeep.inference.precision import F32
 from shallowdeep.inference.segments import Segment
 
 FORMAT, FORMAT_VERSION = "shallowdeep-bundle", 2  # 1 has no input shape
@@ -45,6 +46,7 @@ class Bundle:
         data: what the network was trained on, for `bench`: ``source`` and what `load_dataset` needs to split it again,
             or nothing.
         confusion: statistics of training data that its confusion is z-scored by, or None.
+        precision: that its segments compute in, ``f32``, ``bf16`` or ``int8``.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class Bundle:
     weights: str
     data: Mapping[str, Any]
     confusion: ConfusionStatistics | None = None
+    precision: str = F32
 
 
 def write_manifest(bundle: Bundle, further: Sequence[str] = ()) -> None:
@@ -78,6 +81,7 @@ def write_manifest(bundle: Bundle, further: Sequence[str] = ()) -> None:
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "backend": bundle.backend,
+        "precision": bundle.precision,
         "model": bundle.model,
         "segments": [asdict(segment) for segment in bundle.segments],
         "segment_files": list(bundle.files),
@@ -133,6 +137,7 @@ def read_bundle(path: Path | str, *, static: bool = False) -> Bundle:
             backbone_macs=int(document["backbone_macs"]),
             weights=str(document["weights"]),
             data=dict(document["data"]),
+            precision=str(document.get("precision", F32)),  # older ones have no other
             confusion=_statistics(document.get("confusion"), str(directory / BUNDLE_MANIFEST)),
         )
         _ = document[SEAL]  # bundles are never written by hand

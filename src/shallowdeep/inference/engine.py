@@ -19,7 +19,7 @@ from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
 from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.backends.registry import backend_module, open_segments
-from shallowdeep.inference.batch_state import Answers, BatchState, Watch, keep
+from shallowdeep.inference.batch_state import Answers, BatchState, Watch, joined, keep
 from shallowdeep.inference.bundle import Bundle, check_weights, known_preprocessing, read_bundle
 from shallowdeep.inference.image_input import ImageSource, read_images, sources_of
 from shallowdeep.inference.segments import Segment, plan_segments
@@ -190,7 +190,16 @@ class EarlyExitEngine:
         sources = sources_of(images)
         if sources is not None:
             images = read_images(sources, known_preprocessing(self._preprocessing, self._name))
-        self._check(images)
+        batch: Array = images
+        self._check(batch)
+        largest = self.backend.largest
+        if largest is None or len(batch) <= largest:
+            return self._answer(batch, probabilities=probabilities)
+        parts = [batch[start : start + largest] for start in range(0, len(batch), largest)]
+        return joined([self._answer(part, probabilities=probabilities) for part in parts])
+
+    def _answer(self, images: Array, *, probabilities: bool) -> Answers:
+        """Answer a batch that runs together."""
         x = self.backend.accept(images)
         xp = namespace_of(x)
         probe = xp.sum(x)  # infinite or not a number where any value is; looked at when the device is waited for anyway
@@ -215,7 +224,7 @@ class EarlyExitEngine:
     def _pays(self, x: Array, staying: int, segment: Segment) -> bool:
         """Whether copying the samples that stay costs less than running on the others."""
         rest = self.segments[-1].relative_cost - segment.relative_cost
-        saved = (len(x) - staying) * rest * self._macs
+        saved = (self.backend.rows(len(x)) - self.backend.rows(staying)) * rest * self._macs
         copied = staying * _BYTES * prod(x.shape[1:])
         return bool(saved > self.backend.macs_per_byte * copied)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from shallowdeep.exits.policy import Policy
 from shallowdeep.files import cannot_write, workshop
 from shallowdeep.inference.backends.registry import backend_module, missing
 from shallowdeep.inference.bundle import Bundle, check_weights, is_bundle, read_bundle, write_manifest
+from shallowdeep.inference.precision import F32, Precision
 from shallowdeep.inference.segments import plan_segments
 from shallowdeep.progress import SILENT, Progress
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -32,6 +33,7 @@ class Origin:
 
 
 NOTHING_KNOWN = Origin()
+FLOAT32 = Precision()
 
 
 def write_bundle(
@@ -41,6 +43,7 @@ def write_bundle(
     backend: str,
     origin: Origin = NOTHING_KNOWN,
     *,
+    precision: Precision = FLOAT32,
     static: bool = True,
     overwrite: bool = False,
     progress: Progress = SILENT,
@@ -53,6 +56,7 @@ def write_bundle(
         directory: of the bundle, made here.
         backend: the runtime to write for.
         origin: where the network comes from.
+        precision: to compute in. Under any but ``f32`` the policy's promises, which were made for that, are left out.
         static: write the unmodified backbone too, for `bench`.
         overwrite: replace a bundle that is there.
         progress: told how many of the files are written, and that they are checked.
@@ -64,6 +68,8 @@ def write_bundle(
     """
     check_free(directory, overwrite=overwrite)
     check_weights(policy, network.weights, "the network")
+    if precision.name != F32:
+        policy = replace(policy, promise=None)
     segments = plan_segments(policy, network.costs)
     module = backend_module(backend)
     work = progress.start("exporting", "steps", len(segments) + static + 1)
@@ -71,13 +77,13 @@ def write_bundle(
         with work as bar, workshop(directory) as folder:
             made = folder / "bundle"
             made.mkdir()
-            written = module.write_segments(network, segments, made, static=static, bar=bar)
+            written = module.write_segments(network, segments, made, precision=precision, static=static, bar=bar)
             bundle = Bundle(
                 path=made, backend=backend, model="" if network.architecture is None else network.architecture.name,
                 segments=segments, files=written.segments, static=written.static, policy=policy,
                 classes=network.classes, preprocessing=network.preprocessing, input_shape=network.input_shape or (),
                 backbone_macs=network.backbone_macs, weights=network.weights, data=origin.data,
-                confusion=origin.confusion,
+                confusion=origin.confusion, precision=precision.name,
             )  # fmt: skip
             write_manifest(bundle, written.further)
             _take_place(made, directory)

@@ -106,14 +106,14 @@ def export_segments(
     """
     names = []
     with evaluating(network), torch.no_grad():
-        x, previous = _example(network), None
+        x, previous = example_input(network), None
         for number, segment in enumerate(segments):
             module = SegmentModule(network, segment).eval()
             inputs = [x, previous] if previous is not None and network.exits[segment.exit].cascaded else [x]
             outputs = module(*inputs)
             names.append(f"segment-{number}.onnx")
             both = isinstance(outputs, tuple)
-            _export(module, inputs, directory / names[-1], ["features", "logits"] if both else ["logits"])
+            export_module(module, inputs, directory / names[-1], ["features", "logits"] if both else ["logits"])
             if number:
                 keep_maps_blocked(directory / names[-1])
             bar.advance(1, names[-1])
@@ -152,18 +152,27 @@ def keep_maps_blocked(path: Path) -> bool:
 def export_static(network: ShallowDeepNetwork, directory: Path) -> str:
     """Write the unmodified backbone; returns the file's name."""
     with evaluating(network), torch.no_grad():
-        _export(network.backbone, [_example(network)], directory / STATIC_MODEL, ["logits"])
+        export_module(network.backbone, [example_input(network)], directory / STATIC_MODEL, ["logits"])
     return STATIC_MODEL
 
 
-def _example(network: ShallowDeepNetwork) -> Tensor:
+def example_input(network: ShallowDeepNetwork) -> Tensor:
+    """Return a batch of zeros that a network takes.
+
+    Raises:
+        ConversionError: the network does not know its input's shape.
+    """
     if network.input_shape is None:
         raise ConversionError("Expected a network that knows its input_shape, got None; set it first")
     return torch.zeros(_EXAMPLES, *network.input_shape)
 
 
-def _export(module: nn.Module, examples: Sequence[Tensor], path: Path, outputs: list[str]) -> None:
-    """Write one module with the input ``x``, of two examples ``previous`` too, and a batch of any size."""
+def export_module(module: nn.Module, examples: Sequence[Tensor], path: Path, outputs: list[str]) -> None:
+    """Write one module as ONNX, with the input ``x``, of two examples ``previous`` too, and a batch of any size.
+
+    Raises:
+        ConversionError: the exporter cannot write it.
+    """
     batch = torch.export.Dim("batch")
     chatter = logging.getLogger("torch.onnx")
     level = chatter.level

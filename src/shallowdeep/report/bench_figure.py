@@ -42,7 +42,7 @@ def bench_figure(comparison: Comparison) -> Figure:
     axes.axhline(1.0, color=_BLACK, linestyle="--", linewidth=1, zorder=1)
     axes.set_xticks(places, [_label(batch) for batch in batches])
     known = all(batch.accuracy_loss is not None for batch in batches)
-    axes.set_xlabel("batch size, speed-up, accuracy on the images timed" if known else "batch size, speed-up")
+    axes.set_xlabel("batch size, speed-up, points lost on the images timed" if known else "batch size, speed-up")
     axes.set_ylabel("times as fast as the static network")
     tops = [max(batch.ideal_speedup, batch.ideal_speedup_macs, batch.speedup.high) for batch in batches]
     axes.set_ylim(0, 1.2 * max(tops))

@@ -6,8 +6,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from shallowdeep.bench.comparison import BatchTiming, Comparison
-from shallowdeep.bench.loss_warning import DISAGREEMENT, points
-from shallowdeep.exits.promises import Promise
+from shallowdeep.bench.loss_warning import DISAGREEMENT
+from shallowdeep.bench.workers import PairedRatio
+from shallowdeep.exits.promises import Promise, points
 from shallowdeep.report.tables import plain_table
 
 _SPEED = ["batch", "static ms", "engine ms", "speed-up [95 %]", "accuracy %", "static's", "points lost [95 %]"]
@@ -17,7 +18,8 @@ _NO_LABELS = "accuracy: not known, since these images have no labels"
 _EXPLAINED = (
     "images: different ones timed; cost: their mean multiply-adds, the static network's are 1",
     "ideal: speed-up if each image took the time of its segments alone; by MACs: by multiply-adds instead",
-    "of ideal: speed-up / ideal; overhead: the engine's time outside segments, to decide and move images",
+    "of ideal: speed-up / ideal, above 1 where other work on the machine disturbs",
+    "overhead: the engine's time outside segments, to decide and move images",
 )
 
 
@@ -40,20 +42,25 @@ def bench_tables(comparison: Comparison) -> RenderableType:
         f"{machine.cpu}, {machine.cores} cores, {machine.threads} threads, {machine.date}; {at_hand}",
     ]
     return Group(
-        plain_table(title, _SPEED, [_speed_row(batch) for batch in batches]),
+        plain_table(title, _SPEED, [_speed_row(batch, comparison.rounds) for batch in batches]),
         plain_table("", _EXITS, [_exits_row(batch) for batch in batches]),
         *(Text(line) for line in lines),
         *(Text(f"Warning: {warning}", style="bold") for warning in comparison.warnings),
     )
 
 
-def _speed_row(batch: BatchTiming) -> tuple[object, ...]:
+def _speedup(found: PairedRatio, rounds: int) -> str:
+    """The speed-up, with its interval where there are several rounds."""
+    return f"{found.median:.2f}" + (f" [{found.low:.2f}, {found.high:.2f}]" if rounds > 1 else "")
+
+
+def _speed_row(batch: BatchTiming, rounds: int) -> tuple[object, ...]:
     """Times, speed-up and accuracy at one batch size."""
     return (
         batch.batch_size,
         f"{batch.static_ms:.2f}",
         f"{batch.engine_ms:.2f}",
-        f"{batch.speedup.median:.2f} [{batch.speedup.low:.2f}, {batch.speedup.high:.2f}]",
+        _speedup(batch.speedup, rounds),
         _percent(batch.accuracy),
         _percent(batch.static_accuracy),
         _lost(batch),

@@ -124,7 +124,7 @@ def exit_marks(exits: Sequence[ExitFigures]) -> list[str]:
 
 
 def operating_points_table(points: Sequence[OperatingPoint], final_accuracy: float) -> Table:
-    """Return one row per threshold, with a line for each rule that chooses it.
+    """Return a row for each rule; of rules that choose one threshold, all but the first say that it is the same.
 
     Args:
         points: in the order of the rows.
@@ -133,15 +133,18 @@ def operating_points_table(points: Sequence[OperatingPoint], final_accuracy: flo
     table = _numbers_table(["rule", "threshold", "cost", "accuracy %", "points lost"], text_columns=(0,))
     for point, rules in by_threshold(points):
         if point.threshold is None or point.accuracy is None:
-            table.add_row(Text("\n".join(rules)), Text("none fits"), _MISSING, _MISSING, _MISSING)
+            for rule in rules:
+                table.add_row(Text(rule), Text("none fits"), _MISSING, _MISSING, _MISSING)
             continue
         table.add_row(
-            Text("\n".join(rules)),
+            Text(rules[0]),
             Text(f"{point.threshold:.4f}"),
             Text(f"{point.relative_cost:.3f}"),
             Text(percent(point.accuracy, 2)),
             Text(f"{100 * (final_accuracy - point.accuracy) + 0.0:+.2f}"),
         )
+        for rule in rules[1:]:
+            table.add_row(Text(rule), Text("the same"), _MISSING, _MISSING, _MISSING)
     return table
 
 

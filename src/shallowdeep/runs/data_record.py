@@ -72,6 +72,23 @@ def is_own(directory: Path, data: Fingerprints) -> bool:
     return bool(known == data.splits) and record.get("images") in (None, data.images)
 
 
+def has_images(directory: Path, data: Fingerprints) -> bool:
+    """Whether a run was trained on these images, wherever they are and however they are split; False for older runs."""
+    return bool(read_data_record(directory).get("images") == data.images)
+
+
+def recorded_fingerprints(directory: Path) -> tuple[str | None, str | None]:
+    """The fingerprints of a run's split and images, as far as its record or manifest has them; None where not.
+
+    Raises:
+        ConfigurationError: the record is damaged.
+        CheckpointError: the manifest is damaged.
+    """
+    trained_on = read_manifest(directory).data if (directory / MODEL_MANIFEST).exists() else {}
+    record = read_data_record(directory)
+    return record.get("fingerprint", trained_on.get("fingerprint")), record.get("images")
+
+
 def check_data(directory: Path, data: Fingerprints, source: str) -> None:
     """Refuse data that is cut otherwise than the run's was: training images could be among those evaluated on.
 

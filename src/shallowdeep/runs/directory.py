@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from dataclasses import fields
 from enum import Enum
@@ -25,9 +26,11 @@ from shallowdeep.artifacts import (
 from shallowdeep.data.load import Fingerprints
 from shallowdeep.errors import ConfigurationError, OutputError
 from shallowdeep.files import abandoned, cannot_write
+from shallowdeep.models.registry import is_trusted
 from shallowdeep.runs.config import TrainConfig, read_config, write_config
 from shallowdeep.runs.data_record import read_data_record, write_data_record
-from shallowdeep.runs.paths import PATHS, located, same_place, shown
+from shallowdeep.runs.init_arguments import init_arguments
+from shallowdeep.runs.paths import PATHS, located, same_place
 
 _OWN = (*RESULTS, DATA, MODEL_MANIFEST, MODEL_WEIGHTS, HISTORY, TRAINING_STATE, CACHES, EVENT_FILES)
 _FREE = ("workers", "tensorboard")  # settings that a run may be resumed with others of
@@ -109,10 +112,13 @@ def _other_epochs(directory: Path, saved: TrainConfig, wanted: int, *, finished:
             f"Expected the epochs that {directory} was begun with ({begun}), for which its learning rates are laid "
             f"out, got {got}; --resume without --epochs goes on, --overwrite begins anew"
         )
+    arguments = init_arguments(directory, located(saved, directory), saved.recipe)
+    command = ["shallowdeep", "train", *arguments, "--epochs", str(wanted or "N"), "--out", "NEW"]
+    if not is_trusted(saved.model):
+        command.append("--trust")
     return (
         f"Expected a run to resume, got {got} epochs for {directory}, which was trained to the end of its schedule "
-        f"({begun}); `shallowdeep train --init {directory} --recipe {saved.recipe} --data {shown(saved.data)} "
-        f"--epochs {wanted or 'N'} --out NEW` goes on from its backbone"
+        f"({begun}); `{shlex.join(command)}` goes on from its backbone"
     )
 
 

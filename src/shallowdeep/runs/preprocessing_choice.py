@@ -159,10 +159,20 @@ def _settings(known: PublishedInput) -> dict[str, Any]:
 
 def _filled(config: TrainConfig, found: dict[str, Any]) -> TrainConfig:
     """``config`` with settings that it lacks; borders get the mean's colour, as timm does it, where none is given."""
-    config = replace(config, **{name: value for name, value in found.items() if not getattr(config, name)})
+    ordered = _in_order(found, config.channel_order)
+    config = replace(config, **{name: value for name, value in ordered.items() if not getattr(config, name)})
     if config.resize == "pad" and config.mean and not config.fill:
-        config = replace(config, fill=tuple(float(round(_GREY_LEVELS * value)) for value in config.mean))
+        colour = config.mean if channel_order_of(config) == CHANNEL_ORDERS[0] else config.mean[::-1]  # pixels are RGB
+        config = replace(config, fill=tuple(float(round(_GREY_LEVELS * value)) for value in colour))
     return config
+
+
+def _in_order(found: dict[str, Any], wanted: str) -> dict[str, Any]:
+    """Settings with mean and std in the order of channels wanted, "" for their own; that is RGB where not said."""
+    own = found.get("channel_order") or CHANNEL_ORDERS[0]
+    if wanted in ("", own):
+        return found
+    return {**found, **{name: found[name][::-1] for name in ("mean", "std") if name in found}}
 
 
 def _given(config: TrainConfig, names: tuple[str, ...]) -> dict[str, Any]:
@@ -179,14 +189,14 @@ def _whole(config: TrainConfig) -> Preprocessing:
 
 
 def _unknown(config: TrainConfig) -> str | None:
-    """What to say where nothing is known about the preprocessing of weights, and no mean was given."""
-    if config.mean:
+    """What to say where nothing is known about the preprocessing of weights, and not all of it was given."""
+    if config.mean and all(getattr(config, name) for name in ("interpolation", "alpha")):
         return None
     rules = ", ".join(_rules_described(rules_of(config)))
+    numbers = "as given" if config.mean else "measured on the training images"
     return (
-        f"No preprocessing is known for {config.weights or config.model}: mean and std are measured on the training "
-        f"images, and the rules are {rules}; if the weights were trained otherwise, accuracy is lost, and {OPTIONS} "
-        "say how"
+        f"No preprocessing is known for {config.weights or config.model}: mean and std are {numbers}, the rules are "
+        f"{rules}; if the weights were trained otherwise, accuracy is lost, and {OPTIONS} say how"
     )
 
 

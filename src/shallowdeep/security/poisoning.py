@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,11 +105,15 @@ def triggered(split: ImageSplit, trigger: Trigger, target: int) -> ImageSplit:
 def toolbox(module: str) -> Any:  # noqa: ANN401 - the toolbox is untyped
     """Return a module of the Adversarial Robustness Toolbox.
 
+    When it is imported it sets up the logging of the whole process anew, which closes the handlers of all other
+    packages; it is kept from that.
+
     Raises:
         ConfigurationError: it is not installed; says which extra brings it.
     """
     try:
-        return importlib.import_module(module)
+        with patch("logging.config.dictConfig"):
+            return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             "Expected the Adversarial Robustness Toolbox, found it not installed; pip install 'shallowdeep[security]'"

@@ -196,7 +196,7 @@ class _Losses:
             self._last = _weighted(self._all_weights, of_exits)  # 0 times NaN is NaN
             if not math.isfinite(self._last):
                 what = f"Expected a finite loss, got {self._last} in epoch {self._epoch + 1}, step {self._seen}"
-                raise TrainingError(f"{what}; {self._last_good()}; a lower learning rate may help")
+                raise TrainingError(f"{what}; {self._last_good()}; a lower --learning-rate (with --overwrite) may help")
             self._totals = [total + loss for total, loss in zip(self._totals, of_exits, strict=True)]
 
 

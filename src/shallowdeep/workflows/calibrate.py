@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from shallowdeep.calibration.objective import Objective
 from shallowdeep.calibration.promisable import option_of
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
-from shallowdeep.data.held_out import HeldOut, load_held_out, seen_in_training
+from shallowdeep.data.held_out import HeldOut, load_held_out, shared_images
+from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.load import DataSplits
 from shallowdeep.documents import plain
 from shallowdeep.errors import ConfigurationError, DataError
@@ -36,6 +37,7 @@ from shallowdeep.files import reading, require_writable
 from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import measured_statistics
 from shallowdeep.runs.data_record import is_own
+from shallowdeep.runs.origins import origins
 from shallowdeep.runs.skipped_images import each_once, skipped_names, write_skipped
 from shallowdeep.runs.splits import own_splits, predict_split, read_splits
 from shallowdeep.runtime import pick_device
@@ -43,13 +45,16 @@ from shallowdeep.sdn.network import ShallowDeepNetwork
 
 SPLITS = ("tune", "certify", "test")
 Predictions = Mapping[str, ExitPredictions]
+Choice = Callable[[int, float], Objective]
+"""From the number of ``certify`` images, and the relative cost of leaving at the first exit, to what is asked for."""
 
 
 def calibrate_run(
     run: Path,
-    objective: Objective | Callable[[int], Objective],
+    objective: Objective | Choice,
     *,
     data: str | None = None,
+    held_out: str | None = None,
     backbone: Path | None = None,
     context: RunContext,
 ) -> tuple[CalibrationReport, list[Path]]:
@@ -60,9 +65,10 @@ def calibrate_run(
 
     Args:
         run: a RUN with internal classifiers.
-        objective: what the policy is to do; a function gives it for the number of ``certify`` images.
-        data: held-out images of the user's own, cut into ``tune`` and ``certify`` in place of the run's; or a copy of
-            the run's own data. None for the run's own.
+        objective: what the policy is to do; a function gives it for the number of ``certify`` images and the relative
+            cost of leaving at the first exit.
+        data: where the run's own data is now; what is not a copy of it is taken for ``held_out``.
+        held_out: images of the user's own, cut into ``tune`` and ``certify`` in place of the run's.
         backbone: a RUN on the same split of the same data whose final exit the test accuracy is compared with too.
         context: where to predict, progress, trust, and what to do with bad images.
 
@@ -71,13 +77,13 @@ def calibrate_run(
             those trained on.
     """
     with reading(run):
-        return _calibrated(run, objective, data, backbone, context)
+        return _calibrated(run, objective, (data, held_out), backbone, context)
 
 
 def _calibrated(
     run: Path,
-    objective: Objective | Callable[[int], Objective],
-    data: str | None,
+    objective: Objective | Choice,
+    sources: tuple[str | None, str | None],
     backbone: Path | None,
     context: RunContext,
 ) -> tuple[CalibrationReport, list[Path]]:
@@ -89,11 +95,11 @@ def _calibrated(
         read_manifest(backbone)  # a wrong one is told before hours of predicting
     if not (run / CONFIG).exists():
         raise ConfigurationError(f"Expected {CONFIG} in {run}, which says what was held out in training, found none")
-    require_writable(run)
+    require_writable(run, "calibrate writes to the run")
     network = load(run, trust=context.trust)
-    splits, held_out = _splits(run, network, data, context)
+    splits, held_out, place = _splits(run, network, *sources, context)
     if callable(objective):
-        objective = objective(len(splits.certify))
+        objective = objective(len(splits.certify), float(network.costs[0]))
         context.progress.say(f"For {len(splits.certify):,} certify images: {option_of(objective)}")
     check_sizes(objective, len(splits.certify), None if held_out else splits.cut_from)
     network.to(pick_device(context.device))
@@ -109,6 +115,7 @@ def _calibrated(
     report = CalibrationReport(
         run=str(run),
         dataset=splits.name,
+        calibrated_on=splits.name if held_out is None else held_out.name,
         exits=tuple(exit_.name for exit_ in manifest.exits),
         policy=policy,
         tune=outcomes["tune"],
@@ -118,7 +125,8 @@ def _calibrated(
         abstention=policy.abstention,
         curve=None if objective.threshold is None else _curve(predictions, calibration.base),
         temperatures=calibration.temperatures,
-        backbone=None if backbone is None else _against(backbone, splits, outcomes["test"].accuracy, context),
+        backbone=None if backbone is None else _against(backbone, splits, place, outcomes["test"].accuracy, context),
+        chance=at_chance(predictions["test"], "test"),
         notes=(*_notes(policy, predictions), *_foreign_weights(run, policy)),
         skipped_images=len(each_once(skipped)),
         skipped_files=each_once(skipped),
@@ -133,23 +141,33 @@ def calibration_document(report: CalibrationReport) -> dict[str, Any]:
 
 
 def _splits(
-    run: Path, network: ShallowDeepNetwork, data: str | None, context: RunContext
-) -> tuple[DataSplits, HeldOut | None]:
-    """Return the run's splits, with held-out images as ``tune`` and ``certify`` where ``data`` brings such."""
-    if data is None or _is_copy(run, network, data, context):
-        return own_splits(run, network, data, context=context), None
-    splits = own_splits(run, network, context=context)
-    held_out = load_held_out(
-        data, classes=splits.classes, preprocessing=splits.preprocessing, seed=read_config(run / CONFIG).seed,
+    run: Path, network: ShallowDeepNetwork, data: str | None, held_out: str | None, context: RunContext
+) -> tuple[DataSplits, HeldOut | None, str | None]:
+    """Return the run's splits, held-out images that are its ``tune`` and ``certify``, and where its own data is now."""
+    if held_out is None and data is not None and not _is_copy(run, network, data, context):
+        data, held_out = None, data
+    splits = own_splits(run, network, data, context=context)
+    if held_out is None:
+        if splits.cut_from is None:
+            _check_apart((splits.tune, splits.certify), splits.train, "training", "the data's calibration part")
+        return splits, None, data
+    found = load_held_out(
+        held_out, classes=splits.classes, preprocessing=splits.preprocessing, seed=read_config(run / CONFIG).seed,
         skip_bad_images=context.skip_bad_images, progress=context.progress,
     )  # fmt: skip
-    seen = seen_in_training(held_out, splits.train)
-    if seen:
+    for part in (splits.train, splits.test):
+        _check_apart((found.tune, found.certify), part, "training" if part is splits.train else "test", held_out)
+    return replace(splits, tune=found.tune, certify=found.certify), found, data
+
+
+def _check_apart(held_out: Sequence[ImageSplit], other: ImageSplit, what: str, source: str) -> None:
+    """Refuse held-out images that the network was trained on, or that its figures are shown on."""
+    shared = shared_images(held_out, other)
+    if shared:
         raise DataError(
-            f"Expected images in {data} that the network was not trained on, got {len(seen):,} of its training images, "
-            f"such as {seen[0]}"
+            f"Expected images in {source} that are not among the {what} images, got {len(shared):,} of these, such as "
+            f"{shared[0]}"
         )
-    return replace(splits, tune=held_out.tune, certify=held_out.certify), held_out
 
 
 def _is_copy(run: Path, network: ShallowDeepNetwork, data: str, context: RunContext) -> bool:
@@ -184,24 +202,24 @@ def _split_curve(pred: ExitPredictions, thresholds: Floats, base: Policy) -> Spl
 
 def _foreign_weights(run: Path, policy: Policy) -> list[str]:
     """Return a warning where the network may have seen the calibration split: its weights came from elsewhere."""
-    config = read_config(run / CONFIG)
     promised = policy.promise is not None or policy.abstention is not None
-    if not promised or not (config.weights or config.pretrained):
+    sources = origins(run) if promised else []
+    if not sources:
         return []
-    source = config.weights or "published weights"
-    return [
-        f"The backbone began with {source}. The promise holds only if these were not trained on the certify images."
-    ]
+    holds = "The promise holds only if none of these was trained on the certify images."
+    return [f"The backbone began with {'; '.join(sources)}. {holds}"]
 
 
-def _against(run: Path, splits: DataSplits, accuracy: float, context: RunContext) -> BackboneComparison:
+def _against(
+    run: Path, splits: DataSplits, place: str | None, accuracy: float, context: RunContext
+) -> BackboneComparison:
     """Return the test accuracy of another run's final exit, and how far ``accuracy`` is below it.
 
     Raises:
         ConfigurationError: that run has other data or another split of it.
     """
     network = load(run, trust=context.trust)
-    own = own_splits(run, network, context=replace(context, skip_bad_images=False))
+    own = own_splits(run, network, place, context=replace(context, skip_bad_images=False))
     if own.fingerprints != splits.fingerprints:
         raise ConfigurationError(f"Expected a backbone trained on the same split of the same data, got {run}")
     pred = predict_split(network.to(pick_device(context.device)), own.test, own.preprocessing, context)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
-from shallowdeep.bench.comparison import BatchTiming, Comparison
-from shallowdeep.bench.loss_warning import points
+from shallowdeep.artifacts import STATIC_MODEL
+from shallowdeep.bench.loss_warning import UNPROMISED
 from shallowdeep.bench.workers import PairedRatio
+from shallowdeep.calibration.calibrate import check_sizes
 from shallowdeep.calibration.calibration_report import CalibrationReport
 from shallowdeep.calibration.objective import Objective
 from shallowdeep.context import RunContext
+from shallowdeep.data.load import DataSplits
 from shallowdeep.errors import ConfigurationError
-from shallowdeep.exits.promises import Promise
+from shallowdeep.exits.promises import Promise, points
+from shallowdeep.files import reading
 from shallowdeep.inference.export import check_free
 from shallowdeep.runs.config import TrainConfig
 from shallowdeep.workflows.bench import bench_bundle
-from shallowdeep.workflows.calibrate import calibrate_run
+from shallowdeep.workflows.calibrate import Choice, calibrate_run
 from shallowdeep.workflows.export import export_run
 from shallowdeep.workflows.train import train_run
 
@@ -55,8 +59,9 @@ class Conversion:
         samples: of ``test``.
         promise: on the accuracy lost; None for none.
         speedups: one a batch size, float32, in the bundle's runtime.
-        deploy: whether exits pay on this machine at any of the batch sizes.
+        deploy: whether that is the bundle, not the static network.
         verdict: one sentence on what to deploy.
+        notes: what a reader must not overlook, such as weights that may have seen the images of the promise.
     """
 
     bundle: str
@@ -71,14 +76,16 @@ class Conversion:
     speedups: tuple[SpeedUp, ...]
     deploy: bool
     verdict: str
+    notes: tuple[str, ...]
 
 
 def convert_network(
     config: TrainConfig,
     run: Path,
     bundle: Path,
-    objective: Objective | Callable[[int], Objective],
+    objective: Objective | Choice,
     *,
+    held_out: str | None = None,
     threads: int,
     resume: bool = False,
     overwrite: bool = False,
@@ -90,33 +97,40 @@ def convert_network(
         config: of the training; its recipe is ``ic-only``, and it says where the weights come from.
         run: directory of the run, made here.
         bundle: directory of the bundle, made here.
-        objective: what the policy is to do; a function gives it for the number of ``certify`` images.
+        objective: what the policy is to do; a function gives it for the number of ``certify`` images and the relative
+            cost of leaving at the first exit.
+        held_out: images that the network has not seen, to calibrate on in place of held-out training images.
         threads: of each side that is timed.
         resume: go on with an unfinished run, and make the bundle anew.
         overwrite: replace run and bundle.
         context: progress, trust, device, and what to do with bad images.
 
     Raises:
-        ConfigurationError: weights are not named, or the recipe is another one.
+        ConfigurationError: weights are not named, the recipe is another one, or ``certify`` is too small.
         ShallowDeepError: any of its kinds; nothing old is lost.
     """
-    if config.recipe != IC_ONLY or not (config.weights or config.pretrained or config.init):
-        raise ConfigurationError(
-            "Expected a trained network by --weights or --pretrained, got none; shallowdeep train trains one"
-        )
+    if config.recipe != IC_ONLY or not (config.weights or config.init):
+        raise ConfigurationError("Expected a trained network by --weights, got none; shallowdeep train trains one")
     check_free(bundle, overwrite=overwrite or resume)
+
+    def examine(data: DataSplits) -> None:
+        if isinstance(objective, Objective) and held_out is None:
+            check_sizes(objective, len(data.certify), data.cut_from)
+
     context.progress.say("1/4  Exits are trained on the network, whose weights stay as they are")
-    trained = train_run(config, run, resume=resume, overwrite=overwrite, context=context)
+    trained = train_run(config, run, resume=resume, overwrite=overwrite, examine=examine, context=context)
     context = replace(context, trust=True)  # the run names the code that the caller named
-    context.progress.say("2/4  When to exit is chosen on images that were held out")
-    calibrated, _ = calibrate_run(run, objective, context=context)
-    context.progress.say("3/4  The bundle is written")
-    export_run(run, bundle, overwrite=overwrite or resume, context=context)
+    with reading(run):
+        context.progress.say("2/4  When to exit is chosen on images that were held out")
+        calibrated, _ = calibrate_run(run, objective, held_out=held_out, context=context)
+        context.progress.say("3/4  The bundle is written")
+        export_run(run, bundle, overwrite=overwrite or resume, context=context)
     context.progress.say("4/4  The bundle is timed against the unmodified network")
     timed, _ = bench_bundle(
         bundle, data=None, batch_sizes=BATCH_SIZES, rounds=ROUNDS, threads=threads, out=bundle, context=context
     )
-    speedups = _speedups(timed)
+    speedups = tuple(SpeedUp(one.batch_size, one.speedup, one.speedup.low > 1) for one in timed.batches)
+    found = verdict(bundle, calibrated, speedups, asked=isinstance(objective, Objective))
     return Conversion(
         bundle=str(bundle),
         run=str(run),
@@ -128,47 +142,63 @@ def convert_network(
         samples=calibrated.test.samples,
         promise=calibrated.promise,
         speedups=speedups,
-        deploy=any(one.pays for one in speedups) and len(calibrated.policy.in_use) > 1,
-        verdict=verdict(bundle, calibrated, speedups),
+        deploy=found.deploy,
+        verdict=found.sentence,
+        notes=(*calibrated.notes, *timed.warnings),
     )
 
 
-def verdict(bundle: Path, calibrated: CalibrationReport, speedups: Sequence[SpeedUp]) -> str:
-    """Return one sentence: what to deploy, its speed, its accuracy and what is promised of it.
+class Verdict(NamedTuple):
+    """What to deploy.
+
+    Attributes:
+        deploy: the bundle, not the static network.
+        sentence: says so, and why.
+    """
+
+    deploy: bool
+    sentence: str
+
+
+def verdict(bundle: Path, calibrated: CalibrationReport, speedups: Sequence[SpeedUp], *, asked: bool) -> Verdict:
+    """Return what to deploy, with speed, accuracy and what is promised of it.
+
+    The bundle, where it is faster at some batch size, and loses at most a point on ``test`` or what a promise that was
+    asked for allows.
 
     Args:
         bundle: where it is.
         calibrated: the policy, and what it does on ``test``.
         speedups: one a batch size.
+        asked: whether the objective is the user's own.
     """
-    keep, test = f"Keep the static network ({bundle / 'static.onnx'})", calibrated.test
+    keep, test = f"Keep the static network ({bundle / STATIC_MODEL})", calibrated.test
+    if calibrated.chance is not None:
+        return Verdict(False, f"Nothing can be said. {calibrated.chance}")
     if len(calibrated.policy.in_use) == 1:
-        return f"{keep}: no early exit can be promised to lose little enough."
+        return Verdict(False, f"{keep}: no early exit keeps what was asked for, so the policy never exits early.")
     best = max(speedups, key=lambda one: one.speedup.median)
     paying = [one for one in speedups if one.pays]
     if not paying:
-        return (
+        return Verdict(
+            False,
             f"{keep}: exits save {100 * (1 - test.relative_cost):.0f} % of its multiply-adds, but no time here "
-            f"({best.speedup.median:.2f} times its speed at best, at batch size {best.batch_size})."
+            f"({best.speedup.median:.2f} times its speed at best, at batch size {best.batch_size}).",
         )
     speed = " and ".join(f"{one.speedup.median:.2f} times as fast at batch size {one.batch_size}" for one in paying)
     others = [str(one.batch_size) for one in speedups if not one.pays]
     except_at = f" (at {' and '.join(others)} keep the static network)" if others else ""
+    accuracy = (
+        f"right on {100 * test.accuracy:.1f} % of {test.samples:,} test images where the static network is on "
+        f"{100 * test.final_accuracy:.1f} %"
+    )
+    if test.accuracy_lost > UNPROMISED and (calibrated.promise is None or not asked):
+        lost = f"{100 * test.accuracy_lost:.1f} points may be lost"
+        stricter = "; --max-accuracy-loss, with more held-out images if need be, asks for less"
+        return Verdict(False, f"{keep}, unless {lost}: {bundle} is {speed}{except_at}, but {accuracy}{stricter}.")
     promised = (
         "nothing is promised of its accuracy"
         if calibrated.promise is None
         else f"promised to lose at most {points(calibrated.promise.max_loss)}"
     )
-    return (
-        f"Deploy {bundle}: {speed}{except_at}, right on {100 * test.accuracy:.1f} % of {test.samples:,} test images "
-        f"where the static network is on {100 * test.final_accuracy:.1f} %; {promised}."
-    )
-
-
-def _speedups(timed: Comparison) -> tuple[SpeedUp, ...]:
-    """Return what exits gain, batch size by batch size."""
-
-    def of(batch: BatchTiming) -> SpeedUp:
-        return SpeedUp(batch.batch_size, batch.speedup, batch.speedup.low > 1)
-
-    return tuple(of(batch) for batch in timed.batches)
+    return Verdict(True, f"Deploy {bundle}: {speed}{except_at}, {accuracy}; {promised}.")

@@ -6,19 +6,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shallowdeep.artifacts import CONFIG, POLICY
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.abstention import CONFUSION
+from shallowdeep.exits.confusion import ConfusionStatistics
+from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import read_policy
 from shallowdeep.files import reading
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.export import Origin, write_bundle
+from shallowdeep.inference.precision import F32, INT8, Precision
 from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import read_statistics
 from shallowdeep.runs.data_record import check_record
 from shallowdeep.runs.paths import absolute, located
+from shallowdeep.runs.splits import own_splits
+from shallowdeep.sdn.network import ShallowDeepNetwork
+
+SCALING_IMAGES = 256  # of the training split, by which int8 finds its scales
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class ExportSummary:
     Attributes:
         out: path of the bundle.
         backend: that runs it.
+        precision: that it computes in.
         model: name of the network.
         segments: in the order they run.
         static: name of the static network's file; None where it was left out.
@@ -52,6 +63,7 @@ class ExportSummary:
 
     out: str
     backend: str
+    precision: str
     model: str
     segments: tuple[ExportedSegment, ...]
     static: str | None
@@ -63,7 +75,7 @@ def summary_of(bundle: Bundle) -> ExportSummary:
         ExportedSegment(name, (bundle.path / name).stat().st_size, segment.exit, segment.relative_cost)
         for segment, name in zip(bundle.segments, bundle.files, strict=True)
     )
-    return ExportSummary(str(bundle.path), bundle.backend, bundle.model, segments, bundle.static)
+    return ExportSummary(str(bundle.path), bundle.backend, bundle.precision, bundle.model, segments, bundle.static)
 
 
 def export_run(
@@ -71,7 +83,9 @@ def export_run(
     directory: Path,
     *,
     backend: str = "onnxruntime",
+    precision: str = F32,
     policy: Path | None = None,
+    data: str | None = None,
     static: bool = True,
     overwrite: bool = False,
     context: RunContext,
@@ -82,7 +96,9 @@ def export_run(
         run: a RUN.
         directory: of the bundle.
         backend: the runtime to write for.
+        precision: ``f32``, ``bf16`` or ``int8``; the last finds its scales by training images without augmentation.
         policy: a policy file; the run's own when None.
+        data: where the run's own data is now; None for where it was.
         static: write the unmodified backbone too.
         overwrite: replace a bundle that is there.
         context: whether the run's manifest may name code to run, and progress.
@@ -91,13 +107,18 @@ def export_run(
         ShallowDeepError: the run or the policy cannot be read or do not go together, or the bundle cannot be written.
     """
     with reading(run):
-        return _exported(run, directory, backend, policy, static=static, overwrite=overwrite, context=context)
+        network, chosen, statistics = _read(run, policy, context)
+        images = _scaling_images(run, network, data, context) if precision == INT8 else None
+        return write_bundle(
+            network, chosen, directory, backend, Origin(_trained_on(run), statistics),
+            precision=Precision(precision, images), static=static, overwrite=overwrite, progress=context.progress,
+        )  # fmt: skip
 
 
-def _exported(
-    run: Path, directory: Path, backend: str, policy: Path | None, *, static: bool, overwrite: bool, context: RunContext
-) -> Bundle:
-    """What `export_run` returns of a run that nobody writes to."""
+def _read(
+    run: Path, policy: Path | None, context: RunContext
+) -> tuple[ShallowDeepNetwork, Policy, ConfusionStatistics | None]:
+    """A run's network, the policy to export, and statistics of confusion."""
     manifest = read_manifest(run)
     check_record(run)
     if len(manifest.exits) == 1:
@@ -109,11 +130,19 @@ def _exported(
         raise ConfigurationError(
             f"Expected statistics of confusion in {run} for a policy that abstains by it; `calibrate` makes them"
         )
-    network = load(run, trust=context.trust)
-    origin = Origin(_trained_on(run), statistics)
-    return write_bundle(
-        network, chosen, directory, backend, origin, static=static, overwrite=overwrite, progress=context.progress
-    )
+    return load(run, trust=context.trust), chosen, statistics
+
+
+def _scaling_images(
+    run: Path, network: ShallowDeepNetwork, data: str | None, context: RunContext
+) -> NDArray[np.float32]:
+    """Training images that 8-bit integers find their scales by, (n, 3, S, S), normalised, evenly spaced."""
+    splits = own_splits(run, network, data, context=context)
+    train = splits.train.readable()
+    places = np.unique(np.linspace(0, len(train) - 1, min(SCALING_IMAGES, len(train))).astype(np.int64))
+    images, _ = train.fetch(places)
+    ready: NDArray[np.float32] = splits.preprocessing.normalize(images).contiguous().numpy()
+    return ready
 
 
 def _trained_on(run: Path) -> dict[str, Any]:

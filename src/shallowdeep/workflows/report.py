@@ -13,6 +13,7 @@ from shallowdeep.analysis.accuracy import correctness
 from shallowdeep.analysis.galleries import Gallery, galleries
 from shallowdeep.artifacts import PAGE
 from shallowdeep.audits.stored_audits import Audits
+from shallowdeep.errors import OutputError
 from shallowdeep.exits.outcome import outcome_of
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.predictions import ExitPredictions
@@ -24,14 +25,21 @@ from shallowdeep.report.page import page
 from shallowdeep.report.page_series import SLIDER_STEPS, Series
 from shallowdeep.workflows.analyze import Analyzed
 
+_PAGES = (".html", ".htm")
+
 
 def report_path(source: Path, out: Path | None) -> Path:
     """Return where the page goes: ``out``, or into the run, or beside the file; into a folder by its own name.
 
     A path without an extension is taken for a folder: browsers show no page of such a name.
+
+    Raises:
+        OutputError: it is no page by its name.
     """
     path = out or (source / PAGE if source.is_dir() else source.with_suffix(".html"))
     folder = path.is_dir() or not (path.suffix or path.exists())
+    if not folder and path.suffix.lower() not in _PAGES:
+        raise OutputError(f"Expected a page such as report.html or a folder to write to, got {path}")
     return path / PAGE if folder else path
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,12 +13,12 @@ from shallowdeep.artifacts import CONFIG
 from shallowdeep.calibration.promisable import promisable
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
-from shallowdeep.data.load import DataSplits
+from shallowdeep.data.load import DataSplits, Fingerprints
 from shallowdeep.files import exclusive, reading
 from shallowdeep.progress import first_process
 from shallowdeep.runs.config import TrainConfig, read_config, write_config
 from shallowdeep.runs.config_checks import checked
-from shallowdeep.runs.data_record import check_data, check_record, record_of
+from shallowdeep.runs.data_record import check_data, check_record, has_images, record_of
 from shallowdeep.runs.directory import Standing, begin, claim, require_space, tidy
 from shallowdeep.runs.paths import absolute, located, same_place, shown
 from shallowdeep.runs.preparation import phases_of, prepare_data, prepare_network
@@ -37,6 +37,10 @@ from shallowdeep.training.run import Training, train
 from shallowdeep.training.sources import SplitSource
 from shallowdeep.workflows.expected_accuracy import require_accuracy
 
+SEEN = (
+    "They are cut from the training images: if the weights were trained on these, promises mean nothing; images that "
+    "they have not seen go to calibration/CLASS of the data, or to calibrate --data FOLDER"
+)
 FEW_STEPS = 150  # resnet18 is still near chance after some 100 steps from random weights
 _REACH = 2.5  # times the bound that the steps of an attack add up to, so that few of them reach it
 
@@ -119,12 +123,18 @@ class TrainedRun:
         )
 
 
+def accept_any(data: DataSplits) -> None:
+    """Look at no data."""
+    del data
+
+
 def train_run(
     config: TrainConfig,
     directory: Path,
     *,
     resume: bool = False,
     overwrite: bool = False,
+    examine: Callable[[DataSplits], object] = accept_any,
     context: RunContext,
 ) -> TrainedRun:
     """Train what ``config`` says into the RUN ``directory``.
@@ -134,6 +144,7 @@ def train_run(
         directory: made here, or an earlier run's.
         resume: go on with the unfinished run in it; one that is finished stays as it is.
         overwrite: replace the run in it, once everything is known to be right.
+        examine: looks at the data before anything is trained, and may raise.
         context: whether the manifest of ``config.init`` may name code to run, and progress; the rest of how a training
             runs stands in ``config``.
 
@@ -148,13 +159,22 @@ def train_run(
     phases = phases_of(config)
     claim(directory, config, resume=resume, overwrite=overwrite)  # a refusal leaves no new directory
     with exclusive(directory) if first_process() else nullcontext():
-        return _train_alone(config, phases, directory, note, resume=resume, overwrite=overwrite, context=context)
+        return _train_alone(
+            config, phases, directory, note, resume=resume, overwrite=overwrite, examine=examine, context=context
+        )
 
 
 def _train_alone(
-    config: TrainConfig, phases: Sequence[Phase], directory: Path, note: str | None, *, resume: bool, overwrite: bool,
+    config: TrainConfig,
+    phases: Sequence[Phase],
+    directory: Path,
+    note: str | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+    examine: Callable[[DataSplits], object],
     context: RunContext,
-) -> TrainedRun:  # fmt: skip
+) -> TrainedRun:
     """Train into a directory that no other process writes to; ``note`` is said once nothing is refused."""
     standing = claim(directory, config, resume=resume, overwrite=overwrite)
     if standing is Standing.FINISHED:
@@ -166,21 +186,17 @@ def _train_alone(
         return TrainedRun(directory, absolute(config), network, read_history(directory))
     accelerator = accelerator_on(pick_device(config.device))
     with reading(Path(config.init)) if config.init else nullcontext():
-        data = prepare_data(config, context.progress)
-        if standing is Standing.UNFINISHED:
-            check_data(directory, data.fingerprints, shown(config.data))
-        if config.init:
-            check_record(Path(config.init))
-            if _same_source(config, Path(config.init)):
-                check_data(Path(config.init), data.fingerprints, shown(config.data))
+        data = _checked_data(config, directory, standing, context)
+        examine(data)
         network = prepare_network(config, data, trust=context.trust)
     reached = None
     if config.expect_accuracy and standing is Standing.FRESH:
         reached = require_accuracy(config, network.to(accelerator.device), data, context)
     require_space(directory, network)
-    for told in filter(None, (note, reached, _few_steps(config, phases, len(data.train)))):
+    seen = SEEN if (config.weights or config.pretrained) and data.cut_from is not None else None
+    few = _few_steps(config, phases, len(data.train))
+    for told in filter(None, (note, reached, few, promisable(len(data.certify), data.cut_from), seen)):
         context.progress.say(told)
-    context.progress.say(promisable(len(data.certify), data.cut_from))
     kept = absolute(config)
     accelerator.wait_for_everyone()  # every process has seen the directory as it was
     if accelerator.is_main_process:
@@ -200,6 +216,19 @@ def _train_alone(
         tensorboard=config.tensorboard,
     )  # fmt: skip
     return TrainedRun(directory, kept, network, _trained(training, phases, data, directory))
+
+
+def _checked_data(config: TrainConfig, directory: Path, standing: Standing, context: RunContext) -> DataSplits:
+    """The data, cut as a run that goes on was, and as the run that its backbone comes from."""
+    whole = replace(config, data=absolute(config).data)  # so that images have one name in all commands
+    data = prepare_data(whole, context.progress)
+    if standing is Standing.UNFINISHED:
+        check_data(directory, data.fingerprints, shown(config.data))
+    if config.init:
+        check_record(Path(config.init))
+        if _same_data(config, Path(config.init), data.fingerprints):
+            check_data(Path(config.init), data.fingerprints, shown(config.data))
+    return data
 
 
 def _trained(training: Training, phases: Sequence[Phase], data: DataSplits, directory: Path) -> History:
@@ -240,8 +269,10 @@ def _attack(config: TrainConfig, data: DataSplits, device: torch.device) -> Deep
     )  # fmt: skip
 
 
-def _same_source(config: TrainConfig, init: Path) -> bool:
-    """Whether the run at ``init`` was trained on the dataset of ``config``."""
+def _same_data(config: TrainConfig, init: Path, data: Fingerprints) -> bool:
+    """Whether the run at ``init`` was trained on the dataset of ``config``: on its images, or on what was there."""
+    if has_images(init, data):
+        return True
     path = init / CONFIG
     if not path.exists():
         return False

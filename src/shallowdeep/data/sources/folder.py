@@ -1,4 +1,4 @@
-"""Image folders: `train/CLASS/*` with optional `test/CLASS/*` and `calibration/CLASS/*`, or `CLASS/*` alone."""
+"""Image folders: `train/CLASS/*` and optional `test/CLASS/*`, or `CLASS/*`; optional `calibration/CLASS/*` beside."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ CALIBRATION_FOLDER = "calibration"
 def read_image_folder(root: Path, name: str) -> Source:
     """Return the dataset of an image folder; classes are its sub-folders in alphabetical order.
 
-    The test part is `test`, or else `val`, `valid`, `validation`, where there is a `train`; the calibration part is
-    `calibration`, likewise. Hidden files and files without an image extension are ignored.
+    The test part is `test`, or else `val`, `valid`, `validation`, where there is a `train`. The calibration part is
+    `calibration`; beside classes without a `train`, only if it has a folder named as one of them, else it is a class
+    too. Hidden files and files without an image extension are ignored.
 
     Raises:
         DataError: if there are no classes, a class has no images, or another part has a class that training has not.
     """
     has_train = (root / "train").is_dir()
     train_root = root / "train" if has_train else root
-    classes = _class_folders(train_root)
+    classes = _class_folders(train_root) if has_train else _classes_beside_calibration(root)
     if not classes:
-        raise DataError(f"Expected Parquet files, IDX files or train/CLASS/* images under {root}, got none")
+        raise DataError(f"Expected Parquet files, IDX files, train/CLASS/* or CLASS/* images under {root}, got none")
     train = _read_part(train_root, classes, classes)
-    folders = (TEST_FOLDERS, (CALIBRATION_FOLDER,)) if has_train else ((), ())
-    test, calibration = (_other_part(root, names, train_root, classes) for names in folders)
+    test = _other_part(root, TEST_FOLDERS, train_root, classes) if has_train else None
+    has_calibration = has_train or CALIBRATION_FOLDER not in classes
+    calibration = _other_part(root, (CALIBRATION_FOLDER,), train_root, classes) if has_calibration else None
     return Source(name, tuple(classes), train, test, calibration=calibration)
 
 
@@ -46,6 +48,15 @@ def _other_part(root: Path, names: Sequence[str], train_root: Path, classes: lis
     if unknown:
         raise DataError(f"Expected the classes of {train_root} in {folder}, got {unknown[0]!r} besides")
     return _read_part(folder, present, classes)
+
+
+def _classes_beside_calibration(root: Path) -> list[str]:
+    """Return the names of the sub-folders, without `calibration` where that has one of the others' names in it."""
+    names = _class_folders(root)
+    others = [name for name in names if name != CALIBRATION_FOLDER]
+    if len(others) < len(names) and set(_class_folders(root / CALIBRATION_FOLDER)) & set(others):
+        return others
+    return names
 
 
 def _class_folders(root: Path) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from shallowdeep.exits.arrays import Array
+from shallowdeep.inference.precision import Precision
 from shallowdeep.inference.segments import Segment
 from shallowdeep.progress import Bar
 
@@ -40,9 +41,14 @@ class Backend(Protocol):
     Attributes:
         macs_per_byte: multiply-adds done in the time of copying a byte: finished samples leave the batch where that
             saves more than copying the others costs.
+        largest: most samples that run together; the engine splits larger batches. None for any number.
     """
 
     macs_per_byte: float
+    largest: int | None
+
+    def rows(self, samples: int) -> int:
+        """How many samples are computed for so many: more where models are compiled for a few sizes of batch."""
 
     def accept(self, images: Array) -> Array:
         """Images (N, 3, H, W) as float32 of this runtime's library and device."""
@@ -82,6 +88,7 @@ class BackendModule(Protocol):
         segments: Sequence[Segment],
         directory: Path,
         *,
+        precision: Precision,
         static: bool,
         bar: Bar,
     ) -> Written:
@@ -91,6 +98,10 @@ class BackendModule(Protocol):
             network: on the CPU.
             segments: from `plan_segments`.
             directory: exists.
+            precision: to compute in.
             static: write the static backbone too.
             bar: advanced by one for each segment, and for the static backbone.
+
+        Raises:
+            ConfigurationError: the runtime has no such precision.
         """

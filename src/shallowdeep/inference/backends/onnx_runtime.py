@@ -27,6 +27,7 @@ from shallowdeep.errors import CheckpointError
 from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, PREVIOUS, Written
 from shallowdeep.inference.bundle import Bundle
+from shallowdeep.inference.precision import Precision, f32_alone
 from shallowdeep.machine import available_cores
 from shallowdeep.progress import Bar
 
@@ -62,9 +63,14 @@ class OnnxRuntime:
     def __init__(self, paths: Sequence[Path], threads: int | None = None, pool: str = SHARED) -> None:
         _share_memory()
         self.macs_per_byte = CPU_MACS_PER_BYTE
+        self.largest: int | None = None
         self._sessions = [session(path, threads, pool, _segment_options) for path in paths]
         self._outputs = [[output.name for output in opened.get_outputs()] for opened in self._sessions]
         self._cascaded = [any(entry.name == PREVIOUS for entry in opened.get_inputs()) for opened in self._sessions]
+
+    def rows(self, samples: int) -> int:
+        """So many."""
+        return samples
 
     def accept(self, images: Array) -> Floats:
         """Images as a contiguous float32 array on the host."""
@@ -162,10 +168,12 @@ def write_segments(
     segments: Sequence[Segment],
     directory: Path,
     *,
+    precision: Precision,
     static: bool,
     bar: Bar,
 ) -> Written:
     """One ONNX file a segment, with a batch of any size."""
+    f32_alone(precision, "onnxruntime")
     from shallowdeep.inference.onnx_export import export_segments, export_static  # noqa: PLC0415 - it needs torch
 
     files = export_segments(network, segments, directory, bar)

@@ -11,7 +11,7 @@ from shallowdeep.inference.backends.backend import Backend, BackendModule
 if TYPE_CHECKING:
     from shallowdeep.inference.bundle import Bundle
 
-BACKENDS = {"torch": "torch_eager", "onnxruntime": "onnx_runtime"}
+BACKENDS = {"torch": "torch_eager", "onnxruntime": "onnx_runtime", "openvino": "openvino_runtime"}
 
 
 def backend_module(name: str) -> BackendModule:

@@ -14,6 +14,7 @@ from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import Array
 from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, Written
 from shallowdeep.inference.bundle import Bundle
+from shallowdeep.inference.precision import Precision, f32_alone
 from shallowdeep.inference.segments import Segment
 from shallowdeep.models.registry import is_trusted
 from shallowdeep.progress import Bar
@@ -38,6 +39,11 @@ class TorchEager:
         self._segments = tuple(segments)
         on_cpu = next(network.parameters()).device.type == "cpu"
         self.macs_per_byte = CPU_MACS_PER_BYTE if on_cpu else _GPU_MACS_PER_BYTE
+        self.largest: int | None = None
+
+    def rows(self, samples: int) -> int:
+        """So many."""
+        return samples
 
     def accept(self, images: Array) -> Tensor:
         """Images as a float32 tensor on the network's device."""
@@ -85,10 +91,12 @@ def write_segments(
     segments: Sequence[Segment],
     directory: Path,
     *,
+    precision: Precision,
     static: bool,
     bar: Bar,
 ) -> Written:
     """Write the network itself: its backbone is in it, so that ``static`` leaves nothing out."""
+    f32_alone(precision, "torch")
     name = "" if network.architecture is None else network.architecture.name
     if not name or not is_trusted(name):
         raise ConfigurationError(

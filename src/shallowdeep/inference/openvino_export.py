@@ -1,0 +1,152 @@
+"""Segments of a network as OpenVINO files: exported whole, quantised whole, then cut."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+import torch
+from torch import Tensor, nn
+
+from shallowdeep.artifacts import STATIC_GRAPH
+from shallowdeep.errors import ConversionError, one_line
+from shallowdeep.inference.backends.backend import Written
+from shallowdeep.inference.onnx_export import example_input, export_module, inference_head
+from shallowdeep.inference.openvino_graph import BF16, F32, LOGITS, borders_of, cut
+from shallowdeep.inference.precision import INT8, Precision
+from shallowdeep.inference.segments import Segment
+from shallowdeep.progress import Bar
+from shallowdeep.runtime import bf16_pays, evaluating
+from shallowdeep.sdn.network import ShallowDeepNetwork
+
+_BORDER = "border"
+_BATCH = 32  # images that scales are found by at a time
+
+
+class ExitsModule(nn.Module):
+    """A network's segments as one module, with the outputs of all its borders.
+
+    Args:
+        network: on the CPU.
+        segments: from `plan_segments`.
+    """
+
+    def __init__(self, network: ShallowDeepNetwork, segments: Sequence[Segment]) -> None:
+        super().__init__()
+        self.backbone, self.cascaded = network.backbone, [network.exits[s.exit].cascaded for s in segments]
+        self.segments = [network.stages[s.first : s.last + 1] for s in segments]
+        final = len(network.exits) - 1
+        heads = [None if s.exit == final else inference_head(network.internal_classifiers[s.exit]) for s in segments]
+        self.heads = nn.ModuleList(head if head is not None else nn.Identity() for head in heads)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Logits (n, C) of each segment's exit, then what passes each border (n, ...)."""
+        logits: list[Tensor] = []
+        borders: list[Tensor] = []
+        for number, stages in enumerate(self.segments):
+            for stage in stages:
+                x = stage(self.backbone, x)
+            borders.append(x)
+            previous = [logits[-1]] if logits and self.cascaded[number] else []
+            logits.append(self.heads[number](x, *previous))
+        return (*logits, *borders[:-1])
+
+
+def export_segments(
+    network: ShallowDeepNetwork,
+    segments: Sequence[Segment],
+    directory: Path,
+    *,
+    precision: Precision,
+    static: bool,
+    bar: Bar,
+) -> Written:
+    """Write ``segment-NUMBER.xml`` and ``.bin`` for each segment, and the static backbone where ``static``.
+
+    Args:
+        network: on the CPU.
+        segments: from `plan_segments`.
+        directory: exists.
+        precision: to compute in.
+        static: write the unmodified backbone too.
+        bar: advanced by one for each.
+
+    Raises:
+        ConversionError: the network cannot be exported or quantised.
+    """
+    count = len(segments)
+    names = [*(f"{LOGITS}{number}" for number in range(count)), *(f"{_BORDER}{number}" for number in range(count - 1))]
+    with evaluating(network), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+        whole = _graph(ExitsModule(network, segments).eval(), network, Path(folder) / "whole.onnx", names)
+        producers = [_producer(whole, f"{_BORDER}{number}") for number in range(count - 1)]
+        graph = _without_borders(whole, count)
+        backbone = _graph(network.backbone, network, Path(folder) / "static.onnx", [LOGITS]) if static else None
+    graph = _in_precision(graph, precision)
+    floating = BF16 if precision.name != F32 and bf16_pays(torch.device("cpu")) else F32
+    borders = borders_of(graph, producers, floating, maps=_maps(network, segments[:-1], graph, producers))
+    files: list[str] = []
+    for number, model in enumerate(cut(graph, borders)):
+        files.append(f"segment-{number}.xml")
+        openvino.save_model(model, directory / files[-1], compress_to_fp16=False)
+        bar.advance(1, files[-1])
+    if backbone is not None:
+        openvino.save_model(_in_precision(backbone, precision), directory / STATIC_GRAPH, compress_to_fp16=False)
+        bar.advance(1, STATIC_GRAPH)
+    weights = tuple(Path(name).with_suffix(".bin").name for name in (*files, *([STATIC_GRAPH] if static else [])))
+    return Written(tuple(files), STATIC_GRAPH if static else None, weights)
+
+
+def _graph(module: nn.Module, network: ShallowDeepNetwork, path: Path, outputs: list[str]) -> Any:  # noqa: ANN401
+    export_module(module, [example_input(network)], path, outputs)
+    return openvino.Core().read_model(path)
+
+
+def _producer(graph: Any, name: str) -> str:  # noqa: ANN401 - openvino has no types
+    """Return the name of the node whose output has a name."""
+    port = next(output for output in graph.outputs if name in output.get_names())
+    found: str = port.node.input_value(0).get_node().get_friendly_name()
+    return found
+
+
+def _without_borders(graph: Any, count: int) -> Any:  # noqa: ANN401 - openvino has no types
+    """Return the graph with its logits as outputs alone: other ones would be quantised as such."""
+    wanted = {f"{LOGITS}{number}" for number in range(count)}
+    results = [output.node for output in graph.outputs if wanted & output.get_names()]
+    return openvino.Model(results, graph.get_parameters(), "exits")
+
+
+def _maps(network: ShallowDeepNetwork, segments: Sequence[Segment], graph: Any, names: Sequence[str]) -> list[bool]:  # noqa: ANN401
+    """Return whether each border is a map (n, C, H, W); maps of a network that has channels last are none."""
+    nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
+    four_axes = [len(nodes[name].get_output_partial_shape(0)) == 4 for name in names]  # noqa: PLR2004 - n, C, H, W
+    reductions = [getattr(network.internal_classifiers[s.exit], "reduction", None) for s in segments]
+    last = [bool(getattr(reduction, "channels_last", False)) for reduction in reductions]
+    return [is_map and not is_last for is_map, is_last in zip(four_axes, last, strict=True)]
+
+
+def _in_precision(graph: Any, precision: Precision) -> Any:  # noqa: ANN401 - openvino has no types
+    """Return the graph, quantised after training where 8-bit integers are asked for."""
+    if precision.name != INT8 or precision.images is None:
+        return graph
+    import nncf  # noqa: PLC0415 - of an extra
+
+    batches = [precision.images[start : start + _BATCH] for start in range(0, len(precision.images), _BATCH)]
+    chatter = logging.getLogger("nncf")
+    level = chatter.level
+    chatter.setLevel(logging.ERROR)
+    try:
+        return nncf.quantize(
+            graph,
+            nncf.Dataset([np.ascontiguousarray(batch) for batch in batches]),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(batches),
+        )
+    except (RuntimeError, ValueError, nncf.InternalError) as error:
+        raise ConversionError(f"Expected a network that can be quantised, got {one_line(error)}") from error
+    finally:
+        chatter.setLevel(level)

@@ -1,0 +1,49 @@
+"""The precision a bundle is written for, and what 8-bit integers need (no torch)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shallowdeep.errors import ConfigurationError, UnknownNameError
+
+F32, BF16, INT8 = "f32", "bf16", "int8"
+PRECISIONS = (F32, BF16, INT8)
+
+
+@dataclass(frozen=True, eq=False)
+class Precision:
+    """What a bundle's segments compute in.
+
+    Attributes:
+        name: ``f32``, ``bf16`` or ``int8``.
+        images: (n, C, H, W) float32, normalised: training images without augmentation, by which ``int8`` finds its
+            scales; None for the others.
+
+    Raises:
+        UnknownNameError: no precision is called so.
+        ConfigurationError: ``int8`` without images.
+    """
+
+    name: str = F32
+    images: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in PRECISIONS:
+            raise UnknownNameError("precision", self.name, PRECISIONS)
+        if self.name == INT8 and (self.images is None or not len(self.images)):
+            raise ConfigurationError("Expected images to find the scales of int8 by, got none")
+
+
+def f32_alone(precision: Precision, backend: str) -> None:
+    """Refuse what a backend cannot write.
+
+    Raises:
+        ConfigurationError: naming those that it can.
+    """
+    if precision.name != F32:
+        raise ConfigurationError(
+            f"Expected precision f32 for {backend}, got {precision.name!r}; openvino has all three"
+        )

@@ -1,0 +1,115 @@
+"""OpenVINO at lower precision: what passes borders, and that engines agree with the same graph uncut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+import torch
+from tests.inference.test_engine import images, residual, tiny
+
+from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.exits.policy import NEVER, Policy, decide, shared_threshold
+from shallowdeep.exits.promises import Promise
+from shallowdeep.inference.backends.openvino_runtime import BUCKETS, OpenVino, bucket_of
+from shallowdeep.inference.bundle import Bundle, read_bundle
+from shallowdeep.inference.engine import EarlyExitEngine
+from shallowdeep.inference.export import write_bundle
+from shallowdeep.inference.precision import Precision
+from shallowdeep.sdn.network import ShallowDeepNetwork
+
+EVERY = shared_threshold(NEVER, 4)
+PROMISE = Promise("kept", "accuracy-gap", 0.01, 0.95, "own final exit", 400, "exact", 0.01)
+
+
+@pytest.fixture(scope="module")
+def network() -> ShallowDeepNetwork:
+    """Four blocks with shortcuts, three internal classifiers."""
+    return tiny(residual)
+
+
+@pytest.fixture(scope="module", params=["bf16", "int8"])
+def bundle(
+    request: pytest.FixtureRequest, network: ShallowDeepNetwork, tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
+    """A bundle with all exits at a lower precision."""
+    name = request.param
+    precision = Precision(name, images(64, 7).numpy() if name == "int8" else None)
+    return write_bundle(network, EVERY, tmp_path_factory.mktemp(name) / "bundle", "openvino", precision=precision)
+
+
+def all_exits(bundle: Bundle, x: np.ndarray) -> np.ndarray:
+    """Logits (E, n, C) of every segment, one after the other, at one size of batch."""
+    backend = OpenVino([bundle.path / name for name in bundle.files], 1, bundle.precision)
+    found, features = [], backend.accept(x)
+    for number in range(len(bundle.files)):
+        features, logits = backend.run(number, features)
+        found.append(logits.copy())
+    return np.stack(found)
+
+
+def test_borders_keep_the_type_that_is_computed_in(bundle: Bundle) -> None:
+    """8-bit integers where the graph is quantised, bfloat16 where the processor computes in it; maps channels last."""
+    core = openvino.Core()
+    types = {
+        port.element_type.get_type_name()
+        for name in bundle.files[1:]
+        for port in core.read_model(bundle.path / name).inputs
+    }
+    assert types == ({"u8"} if bundle.precision == "int8" else types & {"bf16", "f32"})
+    shape = core.read_model(bundle.path / bundle.files[1]).input(0).get_partial_shape()
+    assert shape[3] == 8  # channels
+    assert read_bundle(bundle.path, static=True).precision == bundle.precision
+
+
+def test_the_engine_agrees_with_all_exits_then_policy(bundle: Bundle, network: ShallowDeepNetwork) -> None:
+    """Whatever leaves when, at every size of batch: labels and exits are those of the same segments on all images."""
+    x = images(64, 3).numpy()
+    logits = all_exits(bundle, x)
+    policy = shared_threshold(0.8, 4)
+    expected = decide(policy, logits, network.costs)
+    engine = EarlyExitEngine(bundle, policy, threads=1)
+    assert len(set(expected.exits.tolist())) > 2
+    for size in (1, 5, 24, 64):
+        parts = [engine(x[start : start + size]) for start in range(0, 64, size)]
+        same = np.concatenate([part.exits for part in parts]) == expected.exits
+        assert same.mean() > 0.95  # kernels of other sizes round otherwise
+        labels = np.concatenate([part.labels for part in parts])
+        assert (labels == expected.labels)[same].all()
+
+
+def test_answers_are_near_those_of_float32(bundle: Bundle, network: ShallowDeepNetwork) -> None:
+    """On images that the scales were not found by; no sample is left out."""
+    x = images(256, 11)
+    with torch.no_grad():
+        wanted = network(x).numpy()
+    got = all_exits(bundle, x.numpy())
+    assert (got.argmax(-1) == wanted.argmax(-1)).mean() > 0.95
+
+
+def test_promises_are_made_for_float32_alone(network: ShallowDeepNetwork, tmp_path: Path) -> None:
+    """A bundle of another precision carries none."""
+    policy = Policy((0.8, None, 0.8), promise=PROMISE)
+    kept = write_bundle(network, policy, tmp_path / "f32", "openvino", static=False)
+    dropped = write_bundle(network, policy, tmp_path / "bf16", "openvino", precision=Precision("bf16"), static=False)
+    assert (kept.policy.promise, dropped.policy.promise) == (PROMISE, None)
+    assert (kept.precision, dropped.precision) == ("f32", "bf16")
+
+
+def test_sizes_of_batch_are_few() -> None:
+    """The next size that is compiled for; more samples than the largest are split before."""
+    assert [bucket_of(count) for count in (1, 2, 3, 9, 64, 65, 256, 300)] == [1, 2, 4, 16, 64, 96, 256, 256]
+    assert list(BUCKETS) == sorted(BUCKETS)
+
+
+def test_what_cannot_be_written_is_refused(network: ShallowDeepNetwork, tmp_path: Path) -> None:
+    """Precisions that a runtime has not, unknown ones, and int8 without images."""
+    with pytest.raises(ConfigurationError, match="Expected precision f32 for onnxruntime, got 'bf16'"):
+        write_bundle(network, EVERY, tmp_path / "a", "onnxruntime", precision=Precision("bf16"))
+    with pytest.raises(UnknownNameError, match="precision, got 'int4'; nearest: int8"):
+        Precision("int4")
+    with pytest.raises(ConfigurationError, match="images to find the scales of int8 by"):
+        Precision("int8")
+    assert not list(tmp_path.iterdir())
