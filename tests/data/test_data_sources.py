@@ -258,7 +258,7 @@ def test_validation_folders_serve_as_test(tmp_path: Path) -> None:
 
 def test_folders_that_are_no_dataset_are_refused(tmp_path: Path) -> None:
     """Empty, one class, a class without images, a test class that training lacks."""
-    with pytest.raises(DataError, match=r"Expected Parquet files, IDX files, train/CLASS/\* images under"):
+    with pytest.raises(DataError, match=r"Expected Parquet files, IDX files, train/CLASS/\* or CLASS/\* images under"):
         open_source(tmp_path, encoded_memory=MEMORY)
     write_images(tmp_path / "train" / "a", [1])
     with pytest.raises(DataError, match=r"Expected at least 2 classes, got 1 in .* \(a\)"):
