@@ -1,4 +1,7 @@
-"""Segments of a network as OpenVINO files: exported whole, quantised whole, then cut."""
+"""Segments of a network as OpenVINO files: exported with all exits, quantised whole, then cut at those in use.
+
+So what a network computes at an exit does not depend on which others are in use.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from shallowdeep.artifacts import STATIC_GRAPH
 from shallowdeep.errors import ConversionError, one_line
 from shallowdeep.inference.backends.backend import Written
 from shallowdeep.inference.onnx_export import example_input, export_module, inference_head
-from shallowdeep.inference.openvino_graph import BF16, F32, LOGITS, borders_of, cut
+from shallowdeep.inference.openvino_graph import BF16, F32, LOGITS, border_of, cut
 from shallowdeep.inference.precision import INT8, Precision
 from shallowdeep.inference.segments import Segment
 from shallowdeep.progress import Bar
@@ -25,32 +28,29 @@ from shallowdeep.runtime import bf16_pays, evaluating
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 _BORDER = "border"
+_MAP_AXES = 4
 _BATCH = 32  # images that scales are found by at a time
 
 
 class ExitsModule(nn.Module):
-    """A network's segments as one module, with the outputs of all its borders.
+    """A network with the outputs of all its exits and all its borders, as it is exported.
 
     Args:
         network: on the CPU.
-        segments: from `plan_segments`.
     """
 
-    def __init__(self, network: ShallowDeepNetwork, segments: Sequence[Segment]) -> None:
+    def __init__(self, network: ShallowDeepNetwork) -> None:
         super().__init__()
-        self.backbone, self.cascaded = network.backbone, [network.exits[s.exit].cascaded for s in segments]
-        self.segments = [network.stages[s.first : s.last + 1] for s in segments]
-        final = len(network.exits) - 1
-        heads = [None if s.exit == final else inference_head(network.internal_classifiers[s.exit]) for s in segments]
-        self.heads = nn.ModuleList(head if head is not None else nn.Identity() for head in heads)
+        self.backbone, self.stages = network.backbone, network.stages
+        self.cascaded = [exit_.cascaded for exit_ in network.exits]
+        self.heads = nn.ModuleList([*map(inference_head, network.internal_classifiers), nn.Identity()])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Logits (n, C) of each segment's exit, then what passes each border (n, ...)."""
+        """Logits (n, C) of each exit, then what passes each border (n, ...)."""
         logits: list[Tensor] = []
         borders: list[Tensor] = []
-        for number, stages in enumerate(self.segments):
-            for stage in stages:
-                x = stage(self.backbone, x)
+        for number, stage in enumerate(self.stages):
+            x = stage(self.backbone, x)
             borders.append(x)
             previous = [logits[-1]] if logits and self.cascaded[number] else []
             logits.append(self.heads[number](x, *previous))
@@ -79,18 +79,21 @@ def export_segments(
     Raises:
         ConversionError: the network cannot be exported or quantised.
     """
-    count = len(segments)
+    count, used = len(network.exits), [segment.exit for segment in segments]
     names = [*(f"{LOGITS}{number}" for number in range(count)), *(f"{_BORDER}{number}" for number in range(count - 1))]
     with evaluating(network), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        whole = _graph(ExitsModule(network, segments).eval(), network, Path(folder) / "whole.onnx", names)
-        producers = [_producer(whole, f"{_BORDER}{number}") for number in range(count - 1)]
+        whole = _graph(ExitsModule(network).eval(), network, Path(folder) / "whole.onnx", names)
+        producers = {exit_: _producer(whole, f"{_BORDER}{exit_}") for exit_ in used[:-1]}
         graph = _without_borders(whole, count)
         backbone = _graph(network.backbone, network, Path(folder) / "static.onnx", [LOGITS]) if static else None
     graph = _in_precision(graph, precision)
     floating = BF16 if precision.name != F32 and bf16_pays(torch.device("cpu")) else F32
-    borders = borders_of(graph, producers, floating, maps=_maps(network, segments[:-1], graph, producers))
+    borders = [
+        border_of(graph, exit_, name, floating, is_map=_is_map(network, exit_, graph, name))
+        for exit_, name in producers.items()
+    ]
     files: list[str] = []
-    for number, model in enumerate(cut(graph, borders)):
+    for number, model in enumerate(cut(graph, borders, used[-1])):
         files.append(f"segment-{number}.xml")
         openvino.save_model(model, directory / files[-1], compress_to_fp16=False)
         bar.advance(1, files[-1])
@@ -120,13 +123,11 @@ def _without_borders(graph: Any, count: int) -> Any:  # noqa: ANN401 - openvino 
     return openvino.Model(results, graph.get_parameters(), "exits")
 
 
-def _maps(network: ShallowDeepNetwork, segments: Sequence[Segment], graph: Any, names: Sequence[str]) -> list[bool]:  # noqa: ANN401
-    """Return whether each border is a map (n, C, H, W); maps of a network that has channels last are none."""
-    nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
-    four_axes = [len(nodes[name].get_output_partial_shape(0)) == 4 for name in names]  # noqa: PLR2004 - n, C, H, W
-    reductions = [getattr(network.internal_classifiers[s.exit], "reduction", None) for s in segments]
-    last = [bool(getattr(reduction, "channels_last", False)) for reduction in reductions]
-    return [is_map and not is_last for is_map, is_last in zip(four_axes, last, strict=True)]
+def _is_map(network: ShallowDeepNetwork, exit_: int, graph: Any, name: str) -> bool:  # noqa: ANN401 - no types
+    """Return whether a border is a map (n, C, H, W); one of a network that has channels last is none."""
+    node = next(node for node in graph.get_ops() if node.get_friendly_name() == name)
+    reduction = getattr(network.internal_classifiers[exit_], "reduction", None)
+    return len(node.get_output_partial_shape(0)) == _MAP_AXES and not getattr(reduction, "channels_last", False)
 
 
 def _in_precision(graph: Any, precision: Precision) -> Any:  # noqa: ANN401 - openvino has no types

@@ -30,56 +30,57 @@ class Border:
     """What passes between two segments.
 
     Attributes:
-        name: of the output in the whole graph.
+        exit: that the segment before it ends at.
+        name: of the node in the whole graph whose output passes.
         element: ``u8``, ``bf16`` or ``f32``.
         blocked: whether maps pass as (n, H, W, C).
     """
 
+    exit: int
     name: str
     element: str
     blocked: bool
 
 
-def borders_of(graph: Graph, names: Sequence[str], floating: str, *, maps: Sequence[bool]) -> list[Border]:
-    """Return how each border is to be passed.
+def border_of(graph: Graph, exit_: int, name: str, floating: str, *, is_map: bool) -> Border:
+    """Return how a border is to be passed.
 
     Args:
         graph: the whole network; where it was quantised, with fake quantisation.
-        names: of the nodes whose outputs the borders are.
-        floating: element type of borders that are not quantised.
-        maps: whether each is a map (n, C, H, W).
+        exit_: that it lies behind.
+        name: of the node whose output passes.
+        floating: element type of a border that is not quantised.
+        is_map: whether it is a map (n, C, H, W).
     """
-    found = _by_name(graph)
-    return [
-        Border(name, U8 if _quantisers(found[name]) else floating, is_map)
-        for name, is_map in zip(names, maps, strict=True)
-    ]
+    return Border(exit_, name, U8 if _quantisers(_by_name(graph)[name]) else floating, is_map)
 
 
-def cut(graph: Graph, borders: Sequence[Border]) -> list[Graph]:
+def cut(graph: Graph, borders: Sequence[Border], last: int) -> list[Graph]:
     """Return one model for each segment of a network with several exits.
 
     Args:
-        graph: inputs ``x``; outputs ``logits0`` … ``logitsK``, one a segment. It is not changed.
+        graph: input ``x``; outputs ``logits0`` … ``logits{E-1}``, one an exit. It is not changed; what no segment
+            needs is left out.
         borders: K of them, in turn.
+        last: the exit that the last segment ends at.
 
     Returns:
         K + 1 models. The first reads ``x``, the others ``features`` and, where its head is cascaded, ``previous``; each
         returns ``logits`` and, but for the last, ``features``.
     """
-    return [_segment(graph.clone(), borders, number) for number in range(len(borders) + 1)]
+    return [_segment(graph.clone(), borders, last, number) for number in range(len(borders) + 1)]
 
 
-def _segment(graph: Graph, borders: Sequence[Border], number: int) -> Graph:
+def _segment(graph: Graph, borders: Sequence[Border], last: int, number: int) -> Graph:
     """Return segment ``number``; the graph is used up."""
-    found = _by_name(graph)
-    results = [_named_result(_output(graph, f"{LOGITS}{number}").node.input_value(0), LOGITS)]
+    found, exits = _by_name(graph), [*(border.exit for border in borders), last]
+    results = [_named_result(_output(graph, f"{LOGITS}{exits[number]}").node.input_value(0), LOGITS)]
     if number < len(borders):
         results.append(_named_result(_leaving(found[borders[number].name], borders[number]), FEATURES))
     parameters = [graph.input(0).node]
     if number:
         parameters = [_entering(found[borders[number - 1].name], borders[number - 1])]
-        logits = _output(graph, f"{LOGITS}{number - 1}").node.input_value(0)
+        logits = _output(graph, f"{LOGITS}{exits[number - 1]}").node.input_value(0)
         parameters += _replaced(logits, PREVIOUS)
     cut_out = openvino.Model(results, [node for node in parameters if node is not None], f"segment-{number}")
     steps = PrePostProcessor(cut_out)
