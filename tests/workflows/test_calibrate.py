@@ -15,7 +15,9 @@ from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.outcome import outcome_of
 from shallowdeep.exits.policy_file import read_policy
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.workflows.calibrate import calibrate_run
+from shallowdeep.inference.bundle import read_bundle
+from shallowdeep.workflows.calibrate import Runtime, calibrate_run
+from shallowdeep.workflows.export import export_run
 
 
 def test_figures_are_those_of_the_written_policy_on_the_written_predictions(made_run: Path) -> None:
@@ -54,3 +56,38 @@ def test_a_run_without_settings_is_refused(made_run: Path) -> None:
     (made_run / "config.toml").unlink()
     with pytest.raises(ConfigurationError, match="which says what was held out in training, found none"):
         calibrate_run(made_run, Objective(budget=0.5), context=TRUSTING)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_a_runtime_s_own_outputs_are_what_is_promised(made_run: Path, precision: str) -> None:
+    """Chosen and tested on them, against float32's answers; a bundle of that runtime keeps the promise, others not."""
+    objective = Objective(max_accuracy_loss=0.6, confidence=0.6, abstain=0.9)
+    report, files = calibrate_run(made_run, objective, runtime=Runtime("openvino", precision), context=TRUSTING)
+    promise = report.promise
+    assert promise is not None
+    assert (promise.runtime, promise.against) == (f"openvino {precision}", "float32 final exit")
+    assert (
+        f"this policy in openvino {precision} is at most 60 points less accurate than the float32" in promise.sentence
+    )
+    own = ExitPredictions.load(next(file for file in files if file.name == "test.npz"))
+    assert (own.backend, own.reference) == ("torch", None)
+    assert report.test.final_accuracy == pytest.approx(
+        float((np.asarray(own.logits)[-1].argmax(-1) == np.asarray(own.labels)).mean())
+    )
+    kept = export_run(made_run, Path("kept"), backend="openvino", precision=precision, context=TRUSTING)
+    assert (kept.policy.promise, kept.policy.abstention) == (promise, report.abstention)
+    other = export_run(made_run, Path("f32"), backend="openvino", context=TRUSTING).policy
+    assert other.promise is None
+    assert other.abstention is not None
+    assert other.abstention.promise is None
+    assert read_bundle(Path("kept")).policy.promise == promise
+
+
+def test_float32_promises_hold_in_every_runtime(made_run: Path) -> None:
+    """But not at a lower precision."""
+    report, _ = calibrate_run(made_run, Objective(max_accuracy_loss=0.5, confidence=0.6), context=TRUSTING)
+    assert report.promise is not None
+    assert report.promise.runtime == ""
+    for name, backend, precision, there in (("a", "openvino", "f32", True), ("b", "openvino", "bf16", False)):
+        bundle = export_run(made_run, Path(name), backend=backend, precision=precision, context=TRUSTING)
+        assert (bundle.policy.promise is not None) == there

@@ -109,7 +109,17 @@ def calibrate_predictions(
     if objective.abstain is not None:
         on_tune, tested = (answered(policy, pred, statistics) for pred in (tune, for_abstention))
         policy = with_abstention(policy, on_tune, tested, error_rate=objective.abstain, confidence=objective.confidence)
+        policy = _of_runtime(policy, certify)
     return Calibration(policy, base, temperatures if policy.temperatures else None)
+
+
+def _of_runtime(policy: Policy, certify: ExitPredictions) -> Policy:
+    """Return the policy whose promise on answers says which runtime it is about, where that matters."""
+    abstention = policy.abstention
+    if certify.reference is None or abstention is None or abstention.promise is None:
+        return policy
+    promise = replace(abstention.promise, runtime=certify.backend)
+    return replace(policy, abstention=replace(abstention, promise=promise))
 
 
 def _base_policy(objective: Objective, tune: ExitPredictions) -> tuple[Policy, TemperatureFit | None]:

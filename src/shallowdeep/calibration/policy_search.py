@@ -120,7 +120,7 @@ def within_loss(
         chosen = policies[certified.chosen]
         if len(chosen.in_use) > 1:
             values = certified.p_values[certified.chosen]
-            promise = _promise(loss, confidence, risk, certify.samples, values)
+            promise = _promise(loss, confidence, risk, certify, values)
             return replace(_found_by(rule, chosen), promise=promise)
     never = safest(base, tune)
     if len(never.in_use) > 1:
@@ -145,25 +145,29 @@ def _no_promise(loss: float, confidence: float) -> str:
     )
 
 
-def _promise(loss: float, confidence: float, risk: str, samples: int, p_value: float) -> Promise:
+def _promise(loss: float, confidence: float, risk: str, certify: ExitPredictions, p_value: float) -> Promise:
     """Return the promise: one sentence with its assumptions, and the numbers in it."""
+    lower = certify.reference is not None
+    against = "the float32 network's final exit" if lower else "the network's own final exit"
+    policy = f"this policy in {certify.backend}" if lower else "this policy"
     what = (
-        f"this policy is at most {points(loss)} less accurate than the network's own final exit"
+        f"{policy} is at most {points(loss)} less accurate than {against}"
         if risk == ACCURACY_GAP
-        else f"this policy answers otherwise than the network's own final exit for at most {100 * loss:g} % of images"
+        else f"{policy} answers otherwise than {against} for at most {100 * loss:g} % of images"
     )
     sentence = (
-        f"With {100 * confidence:g} % confidence over the draw of the {samples:,} certify images, {what}, if images "
-        "come independently from the distribution the calibration split came from, and the network was not trained on "
-        "that split; not if they are shifted, or chosen to fool it."
+        f"With {100 * confidence:g} % confidence over the draw of the {certify.samples:,} certify images, {what}, if "
+        "images come independently from the distribution the calibration split came from, and the network was not "
+        "trained on that split; not if they are shifted, or chosen to fool it."
     )
     return Promise(
         sentence=sentence,
         risk=risk,
         max_loss=loss,
         confidence=confidence,
-        against="own final exit",
-        samples=samples,
+        against="float32 final exit" if lower else "own final exit",
+        samples=certify.samples,
         test=f"{TESTS[risk]}, fixed sequence",
         p_value=p_value,
+        runtime=certify.backend if lower else "",
     )

@@ -63,6 +63,11 @@ def calibrate(
     backbone: Annotated[
         Path | None, typer.Option(help="Run whose final exit the test accuracy is compared with too.")
     ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="Choose and test on this runtime's own outputs, such as openvino. (default: float32's)"),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="Of that runtime: f32, bf16 or int8.")] = "f32",
     batch_size: BatchSize = 250,
     device: Device = "auto",
     threads: Threads = None,
@@ -80,7 +85,7 @@ def calibrate(
     from shallowdeep.calibration.promisable import suggested_objective
     from shallowdeep.errors import ConfigurationError
     from shallowdeep.report.calibration_tables import calibration_tables
-    from shallowdeep.workflows.calibrate import Choice, calibrate_run, calibration_document
+    from shallowdeep.workflows.calibrate import Choice, Runtime, calibrate_run, calibration_document
 
     given = {"--threshold": threshold, "--budget": budget, "--max-accuracy-loss": max_accuracy_loss}
     names = [name for name, value in given.items() if value is not None]
@@ -93,6 +98,9 @@ def calibrate(
     objective: Objective | Choice = functools.partial(suggested_objective, **settings)
     if names:
         objective = Objective(threshold, budget, max_accuracy_loss, **settings)
+    if backend is None and precision != "f32":
+        raise ConfigurationError(f"Expected --backend beside --precision {precision}, got none")
+    runtime = None if backend is None else Runtime(backend, precision)
     with TerminalProgress() as progress:
         run_as = context(
             progress,
@@ -102,7 +110,9 @@ def calibrate(
             trust=trust,
             skip_bad_images=skip_bad_images,
         )
-        report, files = calibrate_run(run, objective, data=data, held_out=held_out, backbone=backbone, context=run_as)
+        report, files = calibrate_run(
+            run, objective, data=data, held_out=held_out, backbone=backbone, runtime=runtime, context=run_as
+        )
     show(calibration_document(report), calibration_tables(report), as_json=as_json)
     sizes = f"{report.tune.samples:,} and {report.certify.samples:,}"
     notes().print(f"tune and certify: {sizes} images of {report.calibrated_on}", soft_wrap=True)

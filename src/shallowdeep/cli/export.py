@@ -44,8 +44,11 @@ def export(
     ]
     title = f"{exported.model}, {exported.backend}, {exported.precision}"
     show(exported, plain_table(title, ["call", "file", "MiB", "exit", "cost"], rows), as_json=as_json)
-    if exported.precision != "f32":
-        notes().print(f"Promises are made for f32: at {exported.precision} nothing is promised", soft_wrap=True)
+    if exported.precision != "f32" and bundle.policy.promise is None:
+        notes().print(
+            f"Nothing is promised at {exported.precision}: shallowdeep calibrate {run} --backend {backend} --precision "
+            f"{precision} promises something", soft_wrap=True,
+        )  # fmt: skip
     if bundle.confusion is None:
         notes().print("No statistics of confusion in the run, so predict tells none; calibrate measures them")
     notes().print(f"Written: {out}. Next: shallowdeep predict {out} IMAGE...", soft_wrap=True)

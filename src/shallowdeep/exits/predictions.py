@@ -20,7 +20,7 @@ from shallowdeep.files import replacing
 FEW_SAMPLES = 300  # their accuracy has a standard error of two points and more
 _LOGITS_AXES = 3  # (E, N, C)
 _NEEDED = ("logits", "labels", "costs")
-FURTHER = ("head_costs", "cascaded", "weights", "backend")
+FURTHER = ("head_costs", "cascaded", "weights", "backend", "reference")
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -35,7 +35,10 @@ class ExitPredictions:
         costs: a `CostModel`, or (E,) floating costs relative to the unmodified backbone (= 1), strictly rising;
             internal classifiers passed on the way are included, so the last may exceed 1.
         weights: SHA-256 of the weights file they come from, or "".
-        backend: the runtime that computed them, such as ``torch``; "" where it is not known.
+        backend: the runtime that computed them, such as ``torch``, with its precision where that is not float32, such
+            as ``openvino int8``; "" where it is not known.
+        reference: (N,) integers in [0, C), the answers that losses are counted against, such as the float32 network's
+            where these logits are of a lower precision; None for the final exit's own.
 
     Attributes:
         costs: the `CostModel`, which reads like E numbers; without heads' own costs where only numbers were given.
@@ -56,15 +59,29 @@ class ExitPredictions:
     costs: CostModel
     weights: str
     backend: str
+    reference: NDArray[Any] | None
 
     def __init__(
-        self, logits: Array, labels: Array, costs: CostModel | ArrayLike, *, weights: str = "", backend: str = ""
+        self,
+        logits: Array,
+        labels: Array,
+        costs: CostModel | ArrayLike,
+        *,
+        weights: str = "",
+        backend: str = "",
+        reference: ArrayLike | None = None,
     ) -> None:
         model = costs if isinstance(costs, CostModel) else CostModel.of(to_numpy(costs))
-        values = {"logits": logits, "labels": labels, "costs": model, "weights": weights, "backend": backend}
+        answers = None if reference is None else np.asarray(reference)
+        values = {
+            "logits": logits, "labels": labels, "costs": model, "weights": weights, "backend": backend,
+            "reference": answers,
+        }  # fmt: skip
         for name, value in values.items():
             object.__setattr__(self, name, value)
         _check_layout(logits, labels, model)
+        if answers is not None and answers.shape != tuple(labels.shape):
+            raise DataError(f"Expected reference answers of shape {tuple(labels.shape)}, got {answers.shape}")
         _check_values(logits, labels)
 
     @property
@@ -89,12 +106,21 @@ class ExitPredictions:
             samples: (M,) integers in [0, N), in the order wanted; repeats are allowed.
         """
         return type(self)(
-            self.logits[:, samples], self.labels[samples], self.costs, weights=self.weights, backend=self.backend
-        )
+            self.logits[:, samples], self.labels[samples], self.costs, weights=self.weights, backend=self.backend,
+            reference=None if self.reference is None else self.reference[np.asarray(samples)],
+        )  # fmt: skip
 
     def of(self, weights: str) -> Self:
         """Return the same predictions, known to come from the weights file of this SHA-256."""
-        return type(self)(self.logits, self.labels, self.costs, weights=weights, backend=self.backend)
+        return type(self)(
+            self.logits, self.labels, self.costs, weights=weights, backend=self.backend, reference=self.reference
+        )
+
+    def against(self, reference: ArrayLike) -> Self:
+        """Return the same predictions, whose losses are counted against other answers (N,)."""
+        return type(self)(
+            self.logits, self.labels, self.costs, weights=self.weights, backend=self.backend, reference=reference
+        )
 
     def save(self, path: Path | str) -> None:
         """Write all of it to an npz file, whole or not at all; see `load`.
@@ -116,14 +142,15 @@ class ExitPredictions:
                 cascaded=np.array(self.costs.cascaded),
                 weights=np.array(self.weights),
                 backend=np.array(self.backend),
+                **({} if self.reference is None else {"reference": self.reference}),
             )
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
         """Return the predictions in an npz file, as NumPy arrays.
 
-        Nothing in the file is executed (no pickle). ``head_costs``, ``cascaded``, ``weights`` and ``backend`` may be
-        missing, as in files of older versions and of other programs; other arrays are ignored.
+        Nothing in the file is executed (no pickle). ``head_costs``, ``cascaded``, ``weights``, ``backend`` and
+        ``reference`` may be missing, as in files of older versions and of other programs; other arrays are ignored.
 
         Args:
             path: a file written by ``save``, or any npz with ``logits``, ``labels`` and ``costs``.
@@ -139,7 +166,7 @@ class ExitPredictions:
             if "head_costs" in arrays and "cascaded" in arrays:
                 costs = replace(costs, heads=tuple(arrays["head_costs"].tolist()), cascaded=bool(arrays["cascaded"]))
             origin = {name: str(arrays.get(name, "")) for name in ("weights", "backend")}
-            return cls(arrays["logits"], arrays["labels"], costs, **origin)
+            return cls(arrays["logits"], arrays["labels"], costs, **origin, reference=arrays.get("reference"))
         except (DataError, TypeError, ValueError) as error:
             raise CheckpointError(f"{error}, in {path}") from error
 

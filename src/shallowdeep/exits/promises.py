@@ -23,6 +23,8 @@ class Promise:
         samples: certify samples of the test.
         test: the statistical test.
         p_value: of "the loss is larger".
+        runtime: whose outputs it was tested on, such as ``openvino int8``; "" for float32, whose outputs are alike in
+            every runtime.
     """
 
     sentence: str
@@ -33,6 +35,7 @@ class Promise:
     samples: int
     test: str
     p_value: float
+    runtime: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class AnswersPromise:
         error_rate_on_certify: share of wrong answers among those given to them, a fraction.
         test: the statistical test.
         p_value: of "more are wrong".
+        runtime: whose outputs it was tested on, as in `Promise`.
     """
 
     sentence: str
@@ -58,3 +62,4 @@ class AnswersPromise:
     error_rate_on_certify: float
     test: str
     p_value: float
+    runtime: str = ""

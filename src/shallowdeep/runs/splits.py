@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shallowdeep.artifacts import CONFIG
 from shallowdeep.context import RunContext
 from shallowdeep.data.batches import Batches
@@ -18,6 +21,8 @@ from shallowdeep.runs.paths import data_is_there, located, shown
 from shallowdeep.runs.preparation import check_classes
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.sdn.prediction import predict_exits
+
+SCALING_IMAGES = 256  # of the training split, by which int8 finds its scales
 
 
 def own_splits(
@@ -85,3 +90,12 @@ def predict_split(
     batches = Batches(part, preprocessing, context.batch_size)
     what = f"predicting {part.name}"
     return predict_exits(network, batches, progress=context.progress, what=what, samples=len(part))
+
+
+def scaling_images(splits: DataSplits) -> NDArray[np.float32]:
+    """Training images without augmentation that int8 finds its scales by, (n, 3, S, S), normalised, evenly spaced."""
+    train = splits.train.readable()
+    places = np.unique(np.linspace(0, len(train) - 1, min(SCALING_IMAGES, len(train))).astype(np.int64))
+    images, _ = train.fetch(places)
+    ready: NDArray[np.float32] = splits.preprocessing.normalize(images).contiguous().numpy()
+    return ready

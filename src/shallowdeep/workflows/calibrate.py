@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from shallowdeep.analysis.accuracy import at_chance
 from shallowdeep.artifacts import CONFIG, POLICY, PREDICTIONS
@@ -21,6 +21,7 @@ from shallowdeep.calibration.objective import Objective
 from shallowdeep.calibration.promisable import option_of
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
+from shallowdeep.data.batches import Batches
 from shallowdeep.data.held_out import HeldOut, load_held_out, shared_images
 from shallowdeep.data.image_split import ImageSplit
 from shallowdeep.data.load import DataSplits
@@ -34,17 +35,33 @@ from shallowdeep.exits.policy_file import policy_document, write_policy
 from shallowdeep.exits.predictions import FEW_SAMPLES, ExitPredictions
 from shallowdeep.exits.threshold_curve import Floats, default_thresholds, threshold_curve
 from shallowdeep.files import reading, require_writable
+from shallowdeep.inference.precision import INT8, Precision
+from shallowdeep.inference.runtime_prediction import RuntimeExits
 from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import measured_statistics
 from shallowdeep.runs.data_record import is_own
 from shallowdeep.runs.origins import origins
 from shallowdeep.runs.skipped_images import each_once, skipped_names, write_skipped
-from shallowdeep.runs.splits import own_splits, predict_split, read_splits
+from shallowdeep.runs.splits import own_splits, predict_split, read_splits, scaling_images
 from shallowdeep.runtime import pick_device
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 SPLITS = ("tune", "certify", "test")
 Predictions = Mapping[str, ExitPredictions]
+
+
+class Runtime(NamedTuple):
+    """A runtime and what it computes in.
+
+    Attributes:
+        backend: its name.
+        precision: ``f32``, ``bf16`` or ``int8``.
+    """
+
+    backend: str
+    precision: str
+
+
 Choice = Callable[[int, float], Objective]
 """From the number of ``certify`` images, and the relative cost of leaving at the first exit, to what is asked for."""
 
@@ -56,6 +73,7 @@ def calibrate_run(
     data: str | None = None,
     held_out: str | None = None,
     backbone: Path | None = None,
+    runtime: Runtime | None = None,
     context: RunContext,
 ) -> tuple[CalibrationReport, list[Path]]:
     """What ``calibrate`` finds for a run, and the files written: its policy, and predictions of its own splits.
@@ -70,6 +88,8 @@ def calibrate_run(
         data: where the run's own data is now; what is not a copy of it is taken for ``held_out``.
         held_out: images of the user's own, cut into ``tune`` and ``certify`` in place of the run's.
         backbone: a RUN on the same split of the same data whose final exit the test accuracy is compared with too.
+        runtime: whose outputs the policy is chosen and tested on, its losses counted against the float32 network's
+            final exit; None for float32 in PyTorch.
         context: where to predict, progress, trust, and what to do with bad images.
 
     Raises:
@@ -77,14 +97,16 @@ def calibrate_run(
             those trained on.
     """
     with reading(run):
-        return _calibrated(run, objective, (data, held_out), backbone, context)
+        return _calibrated(run, objective, (data, held_out), backbone=backbone, runtime=runtime, context=context)
 
 
 def _calibrated(
     run: Path,
     objective: Objective | Choice,
     sources: tuple[str | None, str | None],
+    *,
     backbone: Path | None,
+    runtime: Runtime | None,
     context: RunContext,
 ) -> tuple[CalibrationReport, list[Path]]:
     """What `calibrate_run` returns of a run that nobody trains."""
@@ -105,6 +127,9 @@ def _calibrated(
     network.to(pick_device(context.device))
     predictions = {name: predict_split(network, splits.split(name), splits.preprocessing, context) for name in SPLITS}
     statistics = measured_statistics(run, network, splits, weights=network.weights, context=context)
+    own = predictions
+    if runtime is not None:
+        predictions = _in_runtime(network.cpu(), runtime, splits, own, context)
     calibration = calibrate_predictions(objective, predictions["tune"], predictions["certify"], statistics)
     policy = _on_data(calibration.policy, splits, held_out)
     outcomes = {
@@ -131,7 +156,7 @@ def _calibrated(
         skipped_images=len(each_once(skipped)),
         skipped_files=each_once(skipped),
     )
-    own = {name: pred for name, pred in predictions.items() if held_out is None or name == "test"}
+    own = {name: pred for name, pred in own.items() if held_out is None or name == "test"}
     return report, [*write_skipped(run, skipped), *_write(run, policy, own)]
 
 
@@ -158,6 +183,21 @@ def _splits(
     for part in (splits.train, splits.test):
         _check_apart((found.tune, found.certify), part, "training" if part is splits.train else "test", held_out)
     return replace(splits, tune=found.tune, certify=found.certify), found, data
+
+
+def _in_runtime(
+    network: ShallowDeepNetwork, runtime: Runtime, splits: DataSplits, own: Predictions, context: RunContext
+) -> dict[str, ExitPredictions]:
+    """Return the predictions of a runtime, whose losses count against the float32 network's answers."""
+    images = scaling_images(splits) if runtime.precision == INT8 else None
+    exits = RuntimeExits(network, runtime.backend, Precision(runtime.precision, images), context.progress)
+    found: dict[str, ExitPredictions] = {}
+    for name, pred in own.items():
+        part = splits.split(name)
+        with context.progress.start(f"predicting {name} in {exits.name}", "images", len(part)) as bar:
+            here = exits.predict(Batches(part, splits.preprocessing, context.batch_size), bar)
+        found[name] = here.against(final_answers(pred))
+    return found
 
 
 def _check_apart(held_out: Sequence[ImageSplit], other: ImageSplit, what: str, source: str) -> None:

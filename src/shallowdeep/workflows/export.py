@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from shallowdeep.artifacts import CONFIG, POLICY
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
@@ -25,10 +22,8 @@ from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import read_statistics
 from shallowdeep.runs.data_record import check_record
 from shallowdeep.runs.paths import absolute, located
-from shallowdeep.runs.splits import own_splits
+from shallowdeep.runs.splits import own_splits, scaling_images
 from shallowdeep.sdn.network import ShallowDeepNetwork
-
-SCALING_IMAGES = 256  # of the training split, by which int8 finds its scales
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ def export_run(
     """
     with reading(run):
         network, chosen, statistics = _read(run, policy, context)
-        images = _scaling_images(run, network, data, context) if precision == INT8 else None
+        images = scaling_images(own_splits(run, network, data, context=context)) if precision == INT8 else None
         return write_bundle(
             network, chosen, directory, backend, Origin(_trained_on(run), statistics),
             precision=Precision(precision, images), static=static, overwrite=overwrite, progress=context.progress,
@@ -131,18 +126,6 @@ def _read(
             f"Expected statistics of confusion in {run} for a policy that abstains by it; `calibrate` makes them"
         )
     return load(run, trust=context.trust), chosen, statistics
-
-
-def _scaling_images(
-    run: Path, network: ShallowDeepNetwork, data: str | None, context: RunContext
-) -> NDArray[np.float32]:
-    """Training images that 8-bit integers find their scales by, (n, 3, S, S), normalised, evenly spaced."""
-    splits = own_splits(run, network, data, context=context)
-    train = splits.train.readable()
-    places = np.unique(np.linspace(0, len(train) - 1, min(SCALING_IMAGES, len(train))).astype(np.int64))
-    images, _ = train.fetch(places)
-    ready: NDArray[np.float32] = splits.preprocessing.normalize(images).contiguous().numpy()
-    return ready
 
 
 def _trained_on(run: Path) -> dict[str, Any]:

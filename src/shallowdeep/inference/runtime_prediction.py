@@ -1,0 +1,75 @@
+"""Logits of all exits as a runtime computes them: what a promise about that runtime rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shallowdeep.errors import DataError
+from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.exits.policy import NEVER, shared_threshold
+from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.inference.backends.backend import Backend
+from shallowdeep.inference.backends.registry import open_segments
+from shallowdeep.inference.export import runtime_name, write_bundle
+from shallowdeep.inference.precision import Precision
+from shallowdeep.progress import SILENT, Bar, Progress, SilentBar
+from shallowdeep.sdn.network import ShallowDeepNetwork
+
+
+class RuntimeExits:
+    """A network with all its exits in a runtime, as `predict` runs it on a split.
+
+    Args:
+        network: on the CPU.
+        backend: the runtime.
+        precision: to compute in.
+        progress: told how the network is written.
+    """
+
+    def __init__(
+        self, network: ShallowDeepNetwork, backend: str, precision: Precision, progress: Progress = SILENT
+    ) -> None:
+        self.name = runtime_name(backend, precision.name)
+        self._costs, self._weights, self._exits = network.costs, network.weights, len(network.exits)
+        every = shared_threshold(NEVER, self._exits)
+        with TemporaryDirectory() as folder:
+            bundle = write_bundle(
+                network, every, Path(folder) / "bundle", backend, precision=precision, static=False, progress=progress
+            )
+            self._runtime: Backend = open_segments(bundle, None, None)
+
+    def predict(self, batches: Iterable[tuple[Tensor, Tensor]], bar: Bar | None = None) -> ExitPredictions:
+        """Return predictions of every exit, in the order given.
+
+        Args:
+            batches: (images (B, C, H, W) float32, labels (B,)).
+            bar: advanced by the images that are done.
+
+        Raises:
+            DataError: there is no image.
+        """
+        logits, labels = [], []
+        for images, targets in batches:
+            largest = self._runtime.largest or len(images)
+            logits += [self._all_exits(images[start : start + largest]) for start in range(0, len(images), largest)]
+            labels.append(to_numpy(targets))
+            (bar or SilentBar()).advance(len(targets))
+        if not logits:
+            raise DataError("Expected at least one image to predict, got none")
+        found = np.concatenate(logits, axis=1), np.concatenate(labels)
+        return ExitPredictions(*found, self._costs, weights=self._weights, backend=self.name)
+
+    def _all_exits(self, images: Tensor) -> NDArray[np.float32]:
+        """Logits (E, n, C)."""
+        x, logits = self._runtime.accept(images), None
+        found = []
+        for number in range(self._exits):
+            x, logits = self._runtime.run(number, x, logits)
+            found.append(np.array(to_numpy(logits), dtype=np.float32))
+        return np.stack(found)
