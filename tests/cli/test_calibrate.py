@@ -275,3 +275,21 @@ def test_what_follows_a_command_works(shell: Shell) -> None:
     assert status == 0
     assert "tune and certify: 10 and 20 images of images" in errors
     assert errors.endswith("Next: shallowdeep export run --out BUNDLE --trust\n")
+
+
+def test_a_runtime_s_own_outputs_from_the_command_line(trained: Training, shell: Shell) -> None:
+    """Calibrated and exported for bf16, the bundle keeps its promise and predicts; without, it says how to have one."""
+    trained("run", *JOINT)
+    lower = ("--backend", "openvino", "--precision", "bf16")
+    found = calibrated(shell, "--max-accuracy-loss", 0.7, *lower)
+    assert found["promise"]["runtime"] == "openvino bf16"
+    status, _, errors = shell("export", "run", "--trust", *lower, "--out", "bundle")
+    assert (status, "Nothing is promised" in errors) == (0, False), errors
+    status, output, errors = shell("predict", "bundle", "images/test")
+    assert status == 0, errors
+    assert "in openvino bf16, with a promise on accuracy" in output
+    calibrated(shell, "--budget", 0.7)
+    status, _, errors = shell("export", "run", "--trust", *lower, "--out", "bundle", "--overwrite")
+    assert "Nothing is promised at bf16: shallowdeep calibrate run --backend openvino --precision bf16" in errors
+    assert "Expected --backend beside --precision int8" in refused(shell, "run", "--budget", 0.7, "--precision", "int8")
+    assert "nearest: bf16" in refused(shell, "run", "--budget", 0.7, "--backend", "openvino", "--precision", "bf17")

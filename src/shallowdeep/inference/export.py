@@ -14,7 +14,7 @@ from shallowdeep.exits.promises import AnswersPromise, Promise
 from shallowdeep.files import cannot_write, workshop
 from shallowdeep.inference.backends.registry import backend_module, missing
 from shallowdeep.inference.bundle import Bundle, check_weights, is_bundle, read_bundle, write_manifest
-from shallowdeep.inference.precision import F32, Precision
+from shallowdeep.inference.precision import F32, Precision, runtime_name
 from shallowdeep.inference.segments import plan_segments
 from shallowdeep.progress import SILENT, Progress
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -109,11 +109,6 @@ def holds_for(promise: Promise | AnswersPromise | None, backend: str, precision:
     """Return whether a promise is about what a runtime computes: its own outputs, or float32's, which are alike."""
     made_for = "" if promise is None else promise.runtime
     return made_for == ("" if precision == F32 else runtime_name(backend, precision))
-
-
-def runtime_name(backend: str, precision: str) -> str:
-    """Return what predictions and promises call a runtime: its name, and its precision where that is not float32."""
-    return backend if precision == F32 else f"{backend} {precision}"
 
 
 def check_free(directory: Path, *, overwrite: bool) -> None:

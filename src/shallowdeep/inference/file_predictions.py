@@ -20,6 +20,7 @@ from shallowdeep.inference.batch_state import Answers
 from shallowdeep.inference.bundle import Bundle, preprocessing_of
 from shallowdeep.inference.engine import EarlyExitEngine
 from shallowdeep.inference.image_input import Pixels, decode_source, network_input
+from shallowdeep.inference.precision import runtime_name
 from shallowdeep.machine import available_cores
 from shallowdeep.progress import SILENT, Progress
 
@@ -92,6 +93,8 @@ class FilePredictions:
         predictions: one a file, in the order given.
         failed: the other files.
         mean_relative_cost: of the predictions; None where there are none.
+        runtime: that answered, with its precision where that is not float32.
+        promise: what the bundle's policy promises of its accuracy, a sentence; None for nothing.
     """
 
     bundle: str
@@ -99,6 +102,8 @@ class FilePredictions:
     predictions: tuple[FileAnswer, ...]
     failed: tuple[FailedFile, ...]
     mean_relative_cost: float | None
+    runtime: str = ""
+    promise: str | None = None
 
 
 def find_images(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -175,7 +180,9 @@ def predict_files(
                 answers.extend(_answers(found, names, classes, most_probable(told, to_numpy(found.labels), top), shown))
             bar.advance(len(batch))
     mean = sum(answer.relative_cost for answer in answers) / len(answers) if answers else None
-    return FilePredictions(str(bundle.path), classes, tuple(answers), tuple(failed), mean)
+    promise = None if bundle.policy.promise is None else bundle.policy.promise.sentence
+    runtime = runtime_name(bundle.backend, bundle.precision)
+    return FilePredictions(str(bundle.path), classes, tuple(answers), tuple(failed), mean, runtime, promise)
 
 
 def _decoding(

@@ -47,3 +47,8 @@ def f32_alone(precision: Precision, backend: str) -> None:
         raise ConfigurationError(
             f"Expected precision f32 for {backend}, got {precision.name!r}; openvino has all three"
         )
+
+
+def runtime_name(backend: str, precision: str) -> str:
+    """Return what predictions and promises call a runtime: its name, and its precision where that is not float32."""
+    return backend if precision == F32 else f"{backend} {precision}"

@@ -16,8 +16,8 @@ from shallowdeep.exits.policy import NEVER, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.backends.registry import open_segments
-from shallowdeep.inference.export import runtime_name, write_bundle
-from shallowdeep.inference.precision import Precision
+from shallowdeep.inference.export import write_bundle
+from shallowdeep.inference.precision import Precision, runtime_name
 from shallowdeep.progress import SILENT, Bar, Progress, SilentBar
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
