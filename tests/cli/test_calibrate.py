@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -275,6 +277,16 @@ def test_what_follows_a_command_works(shell: Shell) -> None:
     assert status == 0
     assert "tune and certify: 10 and 20 images of images" in errors
     assert errors.endswith("Next: shallowdeep export run --out BUNDLE --trust\n")
+
+
+def test_quantising_prints_nothing_into_the_document(trained: Training) -> None:
+    """In a process of its own: the library draws bars on standard output."""
+    trained("run", *JOINT)
+    command = [sys.executable, "-m", "shallowdeep", "calibrate", "run", "--trust", "--budget", "0.7", "--json"]
+    done = subprocess.run(
+        [*command, "--backend", "openvino", "--precision", "int8"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["tune"]["samples"] == 10
 
 
 def test_a_runtime_s_own_outputs_from_the_command_line(trained: Training, shell: Shell) -> None:

@@ -5,9 +5,11 @@ So what a network computes at an exit does not depend on which others are in use
 
 from __future__ import annotations
 
+import io
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -134,20 +136,28 @@ def _in_precision(graph: Any, precision: Precision) -> Any:  # noqa: ANN401 - op
     """Return the graph, quantised after training where 8-bit integers are asked for."""
     if precision.name != INT8 or precision.images is None:
         return graph
-    import nncf  # noqa: PLC0415 - of an extra
+    with redirect_stdout(io.StringIO()), _quiet("torch.utils.cpp_extension"):  # bars; that there is no CUDA compiler
+        import nncf  # noqa: PLC0415 - of an extra
 
-    batches = [precision.images[start : start + _BATCH] for start in range(0, len(precision.images), _BATCH)]
-    chatter = logging.getLogger("nncf")
-    level = chatter.level
-    chatter.setLevel(logging.ERROR)
+        batches = [precision.images[start : start + _BATCH] for start in range(0, len(precision.images), _BATCH)]
+        try:
+            return nncf.quantize(
+                graph,
+                nncf.Dataset([np.ascontiguousarray(batch) for batch in batches]),
+                preset=nncf.QuantizationPreset.MIXED,
+                subset_size=len(batches),
+            )
+        except (RuntimeError, ValueError, nncf.InternalError) as error:
+            raise ConversionError(f"Expected a network that can be quantised, got {one_line(error)}") from error
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Let a logger tell errors alone inside the block."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
-        return nncf.quantize(
-            graph,
-            nncf.Dataset([np.ascontiguousarray(batch) for batch in batches]),
-            preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(batches),
-        )
-    except (RuntimeError, ValueError, nncf.InternalError) as error:
-        raise ConversionError(f"Expected a network that can be quantised, got {one_line(error)}") from error
+        yield
     finally:
-        chatter.setLevel(level)
+        logger.setLevel(level)
