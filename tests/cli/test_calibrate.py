@@ -295,6 +295,10 @@ def test_a_runtime_s_own_outputs_from_the_command_line(trained: Training, shell:
     lower = ("--backend", "openvino", "--precision", "bf16")
     found = calibrated(shell, "--max-accuracy-loss", 0.7, *lower)
     assert found["promise"]["runtime"] == "openvino bf16"
+    _, _, errors = shell("calibrate", "run", "--trust", "--max-accuracy-loss", 0.7, *lower)
+    assert "Next: shallowdeep export run --backend openvino --precision bf16 --out BUNDLE --trust" in errors
+    status, _, errors = shell("export", "run", "--trust", "--out", "f32")
+    assert "The policy's promise is about openvino bf16, and is left out" in errors
     status, _, errors = shell("export", "run", "--trust", *lower, "--out", "bundle")
     assert (status, "Nothing is promised" in errors) == (0, False), errors
     status, output, errors = shell("predict", "bundle", "images/test")

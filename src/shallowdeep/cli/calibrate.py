@@ -124,7 +124,8 @@ def calibrate(
     found = report.policy.found
     unpromised = found is not None and found.rule.method == "max-accuracy-loss" and report.promise is None
     if not unpromised:
-        command = next_command("export", run, "--out", "BUNDLE", trust=needs_trust(run))
+        lower = () if backend is None else ("--backend", backend, "--precision", precision)
+        command = next_command("export", run, *lower, "--out", "BUNDLE", trust=needs_trust(run))
         notes().print(f"Next: {command}", soft_wrap=True)
     else:
         notes().print(

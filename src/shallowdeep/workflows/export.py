@@ -104,10 +104,14 @@ def export_run(
     with reading(run):
         network, chosen, statistics = _read(run, policy, context)
         images = scaling_images(own_splits(run, network, data, context=context)) if precision == INT8 else None
-        return write_bundle(
+        bundle = write_bundle(
             network, chosen, directory, backend, Origin(_trained_on(run), statistics),
             precision=Precision(precision, images), static=static, overwrite=overwrite, progress=context.progress,
         )  # fmt: skip
+        if chosen.promise is not None and bundle.policy.promise is None:
+            about = chosen.promise.runtime or "float32"
+            context.progress.say(f"The policy's promise is about {about}, and is left out")
+        return bundle
 
 
 def _read(
