@@ -46,7 +46,7 @@ from shallowdeep.exits.signals import DEFAULT_SIGNAL
 from shallowdeep.files import exclusive, write_json
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.export import Origin, write_bundle
-from shallowdeep.inference.precision import Precision
+from shallowdeep.inference.precision import SCALING_IMAGES, Precision
 from shallowdeep.progress import Bar, Progress, SilentBar, shown
 from shallowdeep.runtime import pick_precision
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -60,7 +60,6 @@ from shallowdeep.training.run import Training, train
 from shallowdeep.training.sources import Loader, LoaderSource
 
 _TUNE_SHARE = 1 / 3  # of the calibration split, as everywhere
-_SCALING_IMAGES = 256  # by which int8 finds its scales
 
 
 def convert(
@@ -418,9 +417,9 @@ def _first_images(batches: Iterable[Any]) -> NDArray[np.float32]:
     found: list[NDArray[np.float32]] = []
     for batch in batches:
         found.append(to_numpy(batch[0] if isinstance(batch, (tuple, list)) else batch))
-        if sum(map(len, found)) >= _SCALING_IMAGES:
+        if sum(map(len, found)) >= SCALING_IMAGES:
             break
-    return np.concatenate(found)[:_SCALING_IMAGES] if found else np.zeros((0,), np.float32)
+    return np.concatenate(found)[:SCALING_IMAGES] if found else np.zeros((0,), np.float32)
 
 
 def _finished(directory: Path, phases: Sequence[Phase], seed: int) -> bool:

@@ -83,6 +83,18 @@ def test_a_runtime_s_own_outputs_are_what_is_promised(made_run: Path, precision:
     assert read_bundle(Path("kept")).policy.promise == promise
 
 
+def test_a_float32_runtime_s_promise_holds_in_every_runtime(made_run: Path) -> None:
+    """Float32 outputs are alike everywhere, so it is the same promise as without a runtime."""
+    objective = Objective(max_accuracy_loss=0.5, confidence=0.6)
+    report, _ = calibrate_run(made_run, objective, runtime=Runtime("openvino", "f32"), context=TRUSTING)
+    plain, _ = calibrate_run(made_run, objective, context=TRUSTING)
+    assert report.promise == plain.promise
+    assert report.promise is not None
+    assert report.promise.runtime == ""
+    for name in ("openvino", "onnxruntime"):
+        assert export_run(made_run, Path(name), backend=name, context=TRUSTING).policy.promise == report.promise
+
+
 def test_float32_promises_hold_in_every_runtime(made_run: Path) -> None:
     """But not at a lower precision."""
     report, _ = calibrate_run(made_run, Objective(max_accuracy_loss=0.5, confidence=0.6), context=TRUSTING)

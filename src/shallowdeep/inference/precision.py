@@ -11,6 +11,7 @@ from shallowdeep.errors import ConfigurationError, UnknownNameError
 
 F32, BF16, INT8 = "f32", "bf16", "int8"
 PRECISIONS = (F32, BF16, INT8)
+SCALING_IMAGES = 256  # of the training data, by which int8 finds its scales
 
 
 @dataclass(frozen=True, eq=False)

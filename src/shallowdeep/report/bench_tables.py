@@ -97,9 +97,10 @@ def _promised(promise: Promise | None) -> str:
     """What the policy promises, in one line."""
     if promise is None:
         return "promises nothing about the accuracy lost"
+    against = "the float32 network" if promise.runtime else "the static network"
     what = (
-        f"other answers than the static network for at most {100 * promise.max_loss:g} % of images"
+        f"other answers than {against} for at most {100 * promise.max_loss:g} % of images"
         if promise.risk == DISAGREEMENT
-        else f"to be at most {points(promise.max_loss)} less accurate than the static network"
+        else f"to be at most {points(promise.max_loss)} less accurate than {against}"
     )
     return f"promises {what}, with {100 * promise.confidence:g} % confidence"

@@ -15,14 +15,13 @@ from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.inference.precision import SCALING_IMAGES
 from shallowdeep.runs.config import TrainConfig, read_config
 from shallowdeep.runs.data_record import check_data, check_record
 from shallowdeep.runs.paths import data_is_there, located, shown
 from shallowdeep.runs.preparation import check_classes
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.sdn.prediction import predict_exits
-
-SCALING_IMAGES = 256  # of the training split, by which int8 finds its scales
 
 
 def own_splits(

@@ -35,7 +35,7 @@ from shallowdeep.exits.policy_file import policy_document, write_policy
 from shallowdeep.exits.predictions import FEW_SAMPLES, ExitPredictions
 from shallowdeep.exits.threshold_curve import Floats, default_thresholds, threshold_curve
 from shallowdeep.files import reading, require_writable
-from shallowdeep.inference.precision import INT8, Precision
+from shallowdeep.inference.precision import F32, INT8, Precision
 from shallowdeep.inference.runtime_prediction import RuntimeExits
 from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import measured_statistics
@@ -136,6 +136,7 @@ def _calibrated(
         name: replace(summarize(policy, pred), answered=answers_given(policy, answered(policy, pred, statistics)))
         for name, pred in predictions.items()
     }
+    chance = at_chance(predictions["test"], "test")
     skipped = skipped_names(splits.tune, splits.certify, splits.test)
     report = CalibrationReport(
         run=str(run),
@@ -151,8 +152,8 @@ def _calibrated(
         curve=None if objective.threshold is None else _curve(predictions, calibration.base),
         temperatures=calibration.temperatures,
         backbone=None if backbone is None else _against(backbone, splits, place, outcomes["test"].accuracy, context),
-        chance=at_chance(predictions["test"], "test"),
-        notes=(*_notes(policy, predictions), *_foreign_weights(run, policy)),
+        chance=chance,
+        notes=(*_notes(policy, predictions["tune"], chance), *_foreign_weights(run, policy)),
         skipped_images=len(each_once(skipped)),
         skipped_files=each_once(skipped),
     )
@@ -188,7 +189,7 @@ def _splits(
 def _in_runtime(
     network: ShallowDeepNetwork, runtime: Runtime, splits: DataSplits, own: Predictions, context: RunContext
 ) -> dict[str, ExitPredictions]:
-    """Return the predictions of a runtime, whose losses count against the float32 network's answers."""
+    """Return the predictions of a runtime; at a lower precision losses count against the float32 network's answers."""
     images = scaling_images(splits) if runtime.precision == INT8 else None
     exits = RuntimeExits(network, runtime.backend, Precision(runtime.precision, images), context.progress)
     found: dict[str, ExitPredictions] = {}
@@ -196,7 +197,7 @@ def _in_runtime(
         part = splits.split(name)
         with context.progress.start(f"predicting {name} in {exits.name}", "images", len(part)) as bar:
             here = exits.predict(Batches(part, splits.preprocessing, context.batch_size), bar)
-        found[name] = here.against(final_answers(pred))
+        found[name] = here if runtime.precision == F32 else here.against(final_answers(pred))
     return found
 
 
@@ -267,10 +268,9 @@ def _against(
     return BackboneComparison(str(run), final, final - accuracy)
 
 
-def _notes(policy: Policy, predictions: Predictions) -> list[str]:
+def _notes(policy: Policy, tune: ExitPredictions, chance: str | None) -> list[str]:
     """Return what a reader should know besides the numbers."""
-    tune, warning = predictions["tune"], at_chance(predictions["test"], "test")
-    notes = [] if warning is None else [warning]
+    notes = [] if chance is None else [chance]
     rule = None if policy.found is None else policy.found.rule
     fitted = not isinstance(rule, ByThreshold) or policy.ensemble is not None
     if tune.samples < FEW_SAMPLES and fitted:

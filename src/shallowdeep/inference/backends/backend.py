@@ -63,7 +63,7 @@ class Backend(Protocol):
 
         Returns:
             What the next segment reads, (n, ...), and the exit's logits (n, C); the last segment returns the logits
-            twice. NumPy arrays are new ones, which the engine may write to.
+            twice. The engine may write to NumPy arrays; they are not used again before the same segment runs.
         """
 
 
