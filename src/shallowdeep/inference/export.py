@@ -67,33 +67,66 @@ def write_bundle(
         OutputError: the directory exists, holds something else than a bundle, or cannot be written.
         ConversionError: the runtime's exporter cannot write a segment.
     """
-    check_free(directory, overwrite=overwrite)
-    check_weights(policy, network.weights, "the network")
-    policy = _with_promises_that_hold(policy, backend, precision.name)
-    segments = plan_segments(policy, network.costs)
-    module = backend_module(backend)
-    work = progress.start("exporting", "steps", len(segments) + static + 1)
-    try:
-        with work as bar, workshop(directory) as folder:
-            made = folder / "bundle"
-            made.mkdir()
-            written = module.write_segments(network, segments, made, precision=precision, static=static, bar=bar)
-            bundle = Bundle(
-                path=made, backend=backend, model="" if network.architecture is None else network.architecture.name,
-                segments=segments, files=written.segments, static=written.static, policy=policy,
-                classes=network.classes, preprocessing=network.preprocessing, input_shape=network.input_shape or (),
-                backbone_macs=network.backbone_macs, weights=network.weights, data=origin.data,
-                confusion=origin.confusion, precision=precision.name,
-            )  # fmt: skip
-            write_manifest(bundle, written.further)
-            _take_place(made, directory)
-            read = read_bundle(directory, static=True)
-            bar.advance(1, "checked")
-            return read
-    except ModuleNotFoundError as error:
-        raise missing(backend, error) from error
-    except OSError as error:
-        raise cannot_write(directory, error) from error
+    writer = BundleWriter(network, backend, precision, origin)
+    return writer.write(policy, directory, static=static, overwrite=overwrite, progress=progress)
+
+
+class BundleWriter:
+    """Writes bundles of one network for one runtime and precision: what they share is exported once.
+
+    Args:
+        network: on the CPU; without ``preprocessing`` its bundles take arrays alone, no image files.
+        backend: the runtime to write for.
+        precision: to compute in.
+        origin: where the network comes from.
+
+    Raises:
+        ConfigurationError: the backend is not installed, or has no such precision.
+    """
+
+    def __init__(
+        self, network: ShallowDeepNetwork, backend: str, precision: Precision = FLOAT32, origin: Origin = NOTHING_KNOWN
+    ) -> None:
+        self._network, self._backend, self._precision, self._origin = network, backend, precision, origin
+        try:
+            self._exporter = backend_module(backend).exporter(network, precision)
+        except ModuleNotFoundError as error:
+            raise missing(backend, error) from error
+
+    def write(
+        self, policy: Policy, directory: Path, *, static: bool = True, overwrite: bool = False,
+        progress: Progress = SILENT,
+    ) -> Bundle:  # fmt: skip
+        """Write the bundle of a policy, see `write_bundle`."""
+        network = self._network
+        check_free(directory, overwrite=overwrite)
+        check_weights(policy, network.weights, "the network")
+        policy = _with_promises_that_hold(policy, self._backend, self._precision.name)
+        segments = plan_segments(policy, network.costs)
+        work = progress.start("exporting", "steps", len(segments) + static + 1)
+        try:
+            with work as bar, workshop(directory) as folder:
+                made = folder / "bundle"
+                made.mkdir()
+                written = self._exporter.write(segments, made, static=static, bar=bar)
+                bundle = Bundle(
+                    path=made, backend=self._backend,
+                    model="" if network.architecture is None else network.architecture.name,
+                    segments=segments, files=written.segments, static=written.static, policy=policy,
+                    classes=network.classes, preprocessing=network.preprocessing,
+                    input_shape=network.input_shape or (), backbone_macs=network.backbone_macs,
+                    weights=network.weights, data=self._origin.data, confusion=self._origin.confusion,
+                    precision=self._precision.name,
+                )  # fmt: skip
+                write_manifest(bundle, written.further)
+                _take_place(made, directory)
+                read = read_bundle(directory, static=True)
+                bar.advance(1, "checked")
+                return read
+        except ModuleNotFoundError as error:
+            raise missing(self._backend, error) from error
+        except OSError as error:
+            raise cannot_write(directory, error) from error
 
 
 def _with_promises_that_hold(policy: Policy, backend: str, precision: str) -> Policy:

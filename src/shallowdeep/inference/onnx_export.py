@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from shallowdeep.artifacts import STATIC_MODEL
 from shallowdeep.errors import ConversionError, one_line
-from shallowdeep.inference.backends.backend import PREVIOUS
+from shallowdeep.inference.backends.backend import PREVIOUS, Written
 from shallowdeep.inference.segments import Segment
 from shallowdeep.progress import Bar
 from shallowdeep.runtime import evaluating
@@ -88,6 +88,30 @@ def inference_head(classifier: nn.Module) -> nn.Module:
     if isinstance(classifier, InternalClassifier) and isinstance(reduction, PooledReduction) and reduction.pools:
         return PooledHead(classifier, reduction)
     return classifier
+
+
+class OnnxExporter:
+    """Writes ``segment-NUMBER.onnx`` for each segment, and the static backbone.
+
+    Args:
+        network: on the CPU.
+    """
+
+    def __init__(self, network: ShallowDeepNetwork) -> None:
+        self._network = network
+
+    def write(self, segments: Sequence[Segment], directory: Path, *, static: bool, bar: Bar) -> Written:
+        """Write one bundle's files.
+
+        Raises:
+            ConversionError: the exporter cannot write a segment; names it.
+        """
+        files = export_segments(self._network, segments, directory, bar)
+        if not static:
+            return Written(files, None)
+        written = export_static(self._network, directory)
+        bar.advance(1, written)
+        return Written(files, written)
 
 
 def export_segments(

@@ -10,8 +10,9 @@ import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import openvino
@@ -22,7 +23,7 @@ from shallowdeep.artifacts import STATIC_GRAPH
 from shallowdeep.errors import ConversionError, one_line
 from shallowdeep.inference.backends.backend import Written
 from shallowdeep.inference.onnx_export import example_input, export_module, inference_head
-from shallowdeep.inference.openvino_graph import BF16, F32, LOGITS, border_of, cut
+from shallowdeep.inference.openvino_graph import BF16, F32, LOGITS, Border, border_of, cut
 from shallowdeep.inference.precision import INT8, Precision
 from shallowdeep.inference.segments import Segment
 from shallowdeep.progress import Bar
@@ -59,56 +60,82 @@ class ExitsModule(nn.Module):
         return (*logits, *borders[:-1])
 
 
-def export_segments(
-    network: ShallowDeepNetwork,
-    segments: Sequence[Segment],
-    directory: Path,
-    *,
-    precision: Precision,
-    static: bool,
-    bar: Bar,
-) -> Written:
-    """Write ``segment-NUMBER.xml`` and ``.bin`` for each segment, and the static backbone where ``static``.
+class OpenVinoExporter:
+    """Writes ``segment-NUMBER.xml`` and ``.bin`` for each segment, and the static backbone.
+
+    The graph with all exits is made, and quantised, when it is first needed, and once.
 
     Args:
-        network: on the CPU.
-        segments: from `plan_segments`.
-        directory: exists.
+        network: on the CPU; not changed meanwhile.
         precision: to compute in.
-        static: write the unmodified backbone too.
-        bar: advanced by one for each.
-
-    Raises:
-        ConversionError: the network cannot be exported or quantised.
     """
-    count, used = len(network.exits), [segment.exit for segment in segments]
-    names = [*(f"{LOGITS}{number}" for number in range(count)), *(f"{_BORDER}{number}" for number in range(count - 1))]
-    with evaluating(network), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        whole = _graph(ExitsModule(network).eval(), network, Path(folder) / "whole.onnx", names)
-        producers = {exit_: _producer(whole, f"{_BORDER}{exit_}") for exit_ in used[:-1]}
-        graph = _without_borders(whole, count)
-        backbone = _graph(network.backbone, network, Path(folder) / "static.onnx", [LOGITS]) if static else None
-    graph = _in_precision(graph, precision)
-    floating = BF16 if precision.name != F32 and bf16_pays(torch.device("cpu")) else F32
-    borders = [
-        border_of(graph, exit_, name, floating, is_map=_is_map(network, exit_, graph, name))
-        for exit_, name in producers.items()
-    ]
-    files: list[str] = []
-    for number, model in enumerate(cut(graph, borders, used[-1])):
-        files.append(f"segment-{number}.xml")
-        openvino.save_model(model, directory / files[-1], compress_to_fp16=False)
-        bar.advance(1, files[-1])
-    if backbone is not None:
-        openvino.save_model(_in_precision(backbone, precision), directory / STATIC_GRAPH, compress_to_fp16=False)
-        bar.advance(1, STATIC_GRAPH)
-    weights = tuple(Path(name).with_suffix(".bin").name for name in (*files, *([STATIC_GRAPH] if static else [])))
-    return Written(tuple(files), STATIC_GRAPH if static else None, weights)
+
+    def __init__(self, network: ShallowDeepNetwork, precision: Precision) -> None:
+        self._network, self._precision = network, precision
+
+    def write(self, segments: Sequence[Segment], directory: Path, *, static: bool, bar: Bar) -> Written:
+        """Write one bundle's files.
+
+        Raises:
+            ConversionError: the network cannot be exported or quantised.
+        """
+        used = [segment.exit for segment in segments]
+        files: list[str] = []
+        for number, model in enumerate(cut(self._exits.graph, self._borders(used[:-1]), used[-1])):
+            files.append(f"segment-{number}.xml")
+            openvino.save_model(model, directory / files[-1], compress_to_fp16=False)
+            bar.advance(1, files[-1])
+        if static:
+            openvino.save_model(self._backbone, directory / STATIC_GRAPH, compress_to_fp16=False)
+            bar.advance(1, STATIC_GRAPH)
+        weights = tuple(Path(name).with_suffix(".bin").name for name in (*files, *([STATIC_GRAPH] if static else [])))
+        return Written(tuple(files), STATIC_GRAPH if static else None, weights)
+
+    @cached_property
+    def _exits(self) -> _Exits:
+        """The network with all exits, in its precision."""
+        count = len(self._network.exits)
+        borders = [f"{_BORDER}{number}" for number in range(count - 1)]
+        whole = self._exported(ExitsModule(self._network).eval(), [*(f"{LOGITS}{k}" for k in range(count)), *borders])
+        producers = tuple(_producer(whole, name) for name in borders)
+        return _Exits(_in_precision(_without_borders(whole, count), self._precision), producers)
+
+    @cached_property
+    def _backbone(self) -> Any:  # noqa: ANN401 - openvino has no types
+        """The unmodified backbone, in its precision."""
+        return _in_precision(self._exported(self._network.backbone, [LOGITS]), self._precision)
+
+    def _exported(self, module: nn.Module, outputs: list[str]) -> Any:  # noqa: ANN401 - openvino has no types
+        """A module as a graph."""
+        with evaluating(self._network), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "graph.onnx"
+            export_module(module, [example_input(self._network)], path, outputs)
+            return openvino.Core().read_model(path)
+
+    def _borders(self, exits: Sequence[int]) -> list[Border]:
+        """How what lies behind each of some exits is passed."""
+        graph, producers = self._exits
+        lower = self._precision.name != F32 and bf16_pays(torch.device("cpu"))
+        floating = BF16 if lower else F32
+        return [
+            border_of(
+                graph, exit_, producers[exit_], floating,
+                is_map=_is_map(self._network, exit_, graph, producers[exit_]),
+            )
+            for exit_ in exits
+        ]  # fmt: skip
 
 
-def _graph(module: nn.Module, network: ShallowDeepNetwork, path: Path, outputs: list[str]) -> Any:  # noqa: ANN401
-    export_module(module, [example_input(network)], path, outputs)
-    return openvino.Core().read_model(path)
+class _Exits(NamedTuple):
+    """A network with all exits.
+
+    Attributes:
+        graph: in its precision.
+        producers: (E-1,) names of the nodes whose output passes each border.
+    """
+
+    graph: Any
+    producers: tuple[str, ...]
 
 
 def _producer(graph: Any, name: str) -> str:  # noqa: ANN401 - openvino has no types

@@ -67,6 +67,23 @@ class Backend(Protocol):
         """
 
 
+class Exporter(Protocol):
+    """Writes one network for a runtime, as often as wanted: what several bundles share is made once."""
+
+    def write(self, segments: Sequence[Segment], directory: Path, *, static: bool, bar: Bar) -> Written:
+        """Write a bundle's files: segments, and the static backbone where ``static``.
+
+        Args:
+            segments: from `plan_segments`.
+            directory: exists.
+            static: write the static backbone too.
+            bar: advanced by one for each segment, and for the static backbone.
+
+        Raises:
+            ConversionError: the runtime's exporter cannot write a segment.
+        """
+
+
 class BackendModule(Protocol):
     """A file of this package: one runtime.
 
@@ -82,26 +99,13 @@ class BackendModule(Protocol):
     def open_static(self, bundle: Bundle, threads: int | None, pool: str) -> Callable[[Array], Array]:
         """The static backbone of a bundle: images (N, 3, H, W) to logits (N, C)."""
 
-    def write_segments(
-        self,
-        network: ShallowDeepNetwork,
-        segments: Sequence[Segment],
-        directory: Path,
-        *,
-        precision: Precision,
-        static: bool,
-        bar: Bar,
-    ) -> Written:
-        """Write a bundle's files for this runtime: segments, and the static backbone where ``static``.
+    def exporter(self, network: ShallowDeepNetwork, precision: Precision) -> Exporter:
+        """What writes a network for this runtime.
 
         Args:
             network: on the CPU.
-            segments: from `plan_segments`.
-            directory: exists.
             precision: to compute in.
-            static: write the static backbone too.
-            bar: advanced by one for each segment, and for the static backbone.
 
         Raises:
-            ConfigurationError: the runtime has no such precision.
+            ConfigurationError: the runtime has no such precision, or cannot name the network.
         """

@@ -25,14 +25,12 @@ from onnxruntime.capi import onnxruntime_pybind11_state as pybind_state
 
 from shallowdeep.errors import CheckpointError
 from shallowdeep.exits.arrays import Array, to_numpy
-from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, PREVIOUS, Written
+from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, PREVIOUS, Exporter
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.precision import Precision, f32_alone
 from shallowdeep.machine import available_cores
-from shallowdeep.progress import Bar
 
 if TYPE_CHECKING:
-    from shallowdeep.inference.segments import Segment
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
 Floats = NDArray[np.float32]
@@ -163,22 +161,9 @@ def open_static(bundle: Bundle, threads: int | None, pool: str = SHARED) -> Call
     return run
 
 
-def write_segments(
-    network: ShallowDeepNetwork,
-    segments: Sequence[Segment],
-    directory: Path,
-    *,
-    precision: Precision,
-    static: bool,
-    bar: Bar,
-) -> Written:
-    """One ONNX file a segment, with a batch of any size."""
+def exporter(network: ShallowDeepNetwork, precision: Precision) -> Exporter:
+    """What writes one ONNX file a segment, with a batch of any size."""
     f32_alone(precision, "onnxruntime")
-    from shallowdeep.inference.onnx_export import export_segments, export_static  # noqa: PLC0415 - it needs torch
+    from shallowdeep.inference.onnx_export import OnnxExporter  # noqa: PLC0415 - it needs torch
 
-    files = export_segments(network, segments, directory, bar)
-    if not static:
-        return Written(files, None)
-    written = export_static(network, directory)
-    bar.advance(1, written)
-    return Written(files, written)
+    return OnnxExporter(network)

@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 
 from shallowdeep.errors import CheckpointError, one_line
 from shallowdeep.exits.arrays import Array, to_numpy
-from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, Written
+from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, Exporter
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.openvino_graph import FEATURES, INPUT, LOGITS, PREVIOUS
 from shallowdeep.inference.precision import BF16, F32, INT8, Precision
 from shallowdeep.machine import available_cores
-from shallowdeep.progress import Bar
 
 if TYPE_CHECKING:
-    from shallowdeep.inference.segments import Segment
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
 POOLS = ("process",)
@@ -187,16 +185,8 @@ def open_static(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> Ca
     return run
 
 
-def write_segments(
-    network: ShallowDeepNetwork,
-    segments: Sequence[Segment],
-    directory: Path,
-    *,
-    precision: Precision,
-    static: bool,
-    bar: Bar,
-) -> Written:
-    """One model a segment, in OpenVINO's own format."""
-    from shallowdeep.inference.openvino_export import export_segments  # noqa: PLC0415 - it needs torch
+def exporter(network: ShallowDeepNetwork, precision: Precision) -> Exporter:
+    """What writes one model a segment, in OpenVINO's own format."""
+    from shallowdeep.inference.openvino_export import OpenVinoExporter  # noqa: PLC0415 - it needs torch
 
-    return export_segments(network, segments, directory, precision=precision, static=static, bar=bar)
+    return OpenVinoExporter(network, precision)

@@ -86,16 +86,28 @@ def open_static(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> Ca
     return run
 
 
-def write_segments(
-    network: ShallowDeepNetwork,
-    segments: Sequence[Segment],
-    directory: Path,
-    *,
-    precision: Precision,
-    static: bool,
-    bar: Bar,
-) -> Written:
-    """Write the network itself: its backbone is in it, so that ``static`` leaves nothing out."""
+class NetworkExporter:
+    """Writes the network itself: its backbone is in it, so that ``static`` leaves nothing out.
+
+    Args:
+        network: with a name that bundles may run code of.
+    """
+
+    def __init__(self, network: ShallowDeepNetwork) -> None:
+        self._network = network
+
+    def write(self, segments: Sequence[Segment], directory: Path, *, static: bool, bar: Bar) -> Written:
+        """Write the network once for all segments."""
+        before = self._network.weights
+        save(self._network, directory / NETWORK)
+        self._network.weights = before  # the bundle's copy is not what policies are made for
+        bar.advance(len(segments) + static)
+        weights, manifest = f"{NETWORK}/{MODEL_WEIGHTS}", f"{NETWORK}/{MODEL_MANIFEST}"
+        return Written((weights,) * len(segments), weights, (manifest,))
+
+
+def exporter(network: ShallowDeepNetwork, precision: Precision) -> NetworkExporter:
+    """What writes a network whose code a bundle may name."""
     f32_alone(precision, "torch")
     name = "" if network.architecture is None else network.architecture.name
     if not name or not is_trusted(name):
@@ -103,9 +115,4 @@ def write_segments(
             f"Expected a network that a bundle can name, got {name or 'one built from an object'!r}, whose code no "
             "bundle runs; export it for onnxruntime"
         )
-    before = network.weights
-    save(network, directory / NETWORK)
-    network.weights = before  # the bundle's copy is not what policies are made for
-    bar.advance(len(segments) + static)
-    weights, manifest = f"{NETWORK}/{MODEL_WEIGHTS}", f"{NETWORK}/{MODEL_MANIFEST}"
-    return Written((weights,) * len(segments), weights, (manifest,))
+    return NetworkExporter(network)
