@@ -11,7 +11,7 @@ import pytest
 
 from shallowdeep.errors import CheckpointError
 from shallowdeep.exits.abstention import Abstention
-from shallowdeep.exits.choice import ByBudget, ByLoss, ByThreshold, Found, SequenceStep
+from shallowdeep.exits.choice import ByBudget, ByLoss, ByThreshold, Found, SequenceStep, Static
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import policy_document, policy_from, read_policy, write_policy
 from shallowdeep.exits.promises import AnswersPromise, Promise
@@ -100,6 +100,7 @@ def test_abstention_survives_and_older_files_have_none(tmp_path: Path) -> None:
     ("rule", "keys"),
     [
         (ByThreshold(threshold=0.9), {"method", "threshold"}),
+        (Static(note="No exit pays."), {"method", "note"}),
         (
             RULE,
             {
@@ -113,18 +114,20 @@ def test_abstention_survives_and_older_files_have_none(tmp_path: Path) -> None:
             ),
             {
                 "method", "max_accuracy_loss", "confidence", "risk", "chosen_on", "samples", "candidates", "tested_on",
-                "sequence", "note",
+                "sequence", "note", "costs",
             },
         ),
     ],
 )  # fmt: skip
 def test_how_it_was_found_lies_side_by_side_with_its_rule(
-    rule: ByThreshold | ByBudget | ByLoss, keys: set[str]
+    rule: ByThreshold | ByBudget | ByLoss | Static, keys: set[str]
 ) -> None:
     """The file names the rule's settings and the data in one object, and gives them back."""
     policy = replace(POLICY, found=Found(rule, dataset="images"))
     document = json.loads(json.dumps(policy_document(policy)))
-    others = {"temperatures_from", "ensemble_from", "dataset", "data_fingerprint"}
+    others = {
+        "temperatures_from", "ensemble_from", "dataset", "data_fingerprint", "backend", "precision", "planned",
+    }  # fmt: skip
     assert set(document["found"]) == keys | others
     assert policy_from(document, "here") == policy
 

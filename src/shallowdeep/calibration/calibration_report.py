@@ -57,6 +57,21 @@ class BackboneComparison:
 
 
 @dataclass(frozen=True)
+class ExitTimes:
+    """What reaching each exit takes, where heads of exits in use are run.
+
+    Attributes:
+        batch_size: images in a batch.
+        static: milliseconds a batch of the static network.
+        reached: (E,) milliseconds a batch; None for exits that are not in use.
+    """
+
+    batch_size: int
+    static: float
+    reached: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
 class CalibrationReport:
     """What ``calibrate`` finds for a run.
 
@@ -72,6 +87,7 @@ class CalibrationReport:
         promise: on the accuracy lost; None for nothing.
         abstention: which answers are withheld, and what that promises; None where all are given.
         curve: of one threshold for all exits; None for other objectives.
+        milliseconds: a batch up to each exit in use, as the plan that was followed measured it; None without one.
         temperatures: what fitting them changed; None where the policy uses none.
         backbone: the comparison with another run; None where none was asked for.
         chance: that the network is no better than chance on ``test``, so that figures say nothing; None where it is.
@@ -91,6 +107,7 @@ class CalibrationReport:
     promise: Promise | None
     abstention: Abstention | None
     curve: SharedThresholdCurve | None
+    milliseconds: ExitTimes | None
     temperatures: TemperatureFit | None
     backbone: BackboneComparison | None
     chance: str | None

@@ -86,15 +86,31 @@ def sequence_to_test(found: Sequence[Candidate], tune: ExitPredictions, *, risk:
 
     Source: Laufer-Goldshtein et al., "Efficiently controlling multiple risks with Pareto testing", ICLR 2023.
     """
-    losses = np.stack([losses_of(risk, candidate.answers, tune) for candidate in found])  # (M, N)
-    changed = (np.count_nonzero(losses, axis=1) + _GUESS) / (tune.samples + _GUESS)
-    bounds = np.maximum(losses.mean(axis=1), 0.0) + _Z * np.sqrt(changed / samples)
+    bounds = upper_bounds(found, tune, risk=risk, samples=samples)
     costs = np.asarray([candidate.relative_cost for candidate in found])
     front = pareto(-bounds, costs)
     as_safe = np.flatnonzero((bounds == bounds.min()) & (costs <= 1))
     careful = _apart(as_safe[np.argsort(-costs[as_safe], kind="stable")].tolist(), costs, CAREFUL_SPACING)
     careful = [place for place in careful if costs[place] >= costs[front[0]] + CAREFUL_SPACING]
     return [found[place] for place in (*careful, *_apart(front, costs, SPACING))]
+
+
+def upper_bounds(found: Sequence[Candidate], tune: ExitPredictions, *, risk: str, samples: int) -> NDArray[np.float64]:
+    """Return the upper bound on each candidate's loss that ``certify`` can be expected to show, by ``tune``.
+
+    Args:
+        found: M candidates.
+        tune: the split that they were found on.
+        risk: ``accuracy-gap`` or ``disagreement``.
+        samples: of ``certify``.
+
+    Returns:
+        (M,) fractions.
+    """
+    losses = np.stack([losses_of(risk, candidate.answers, tune) for candidate in found])  # (M, N)
+    changed = (np.count_nonzero(losses, axis=1) + _GUESS) / (tune.samples + _GUESS)
+    bounds: NDArray[np.float64] = np.maximum(losses.mean(axis=1), 0.0) + _Z * np.sqrt(changed / samples)
+    return bounds
 
 
 def _apart(places: Sequence[int], costs: NDArray[np.float64], spacing: float) -> list[int]:

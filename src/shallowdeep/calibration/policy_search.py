@@ -14,7 +14,7 @@ from shallowdeep.calibration.objective import check_budget, check_loss
 from shallowdeep.calibration.risk import ACCURACY_GAP, RISKS
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import to_numpy
-from shallowdeep.exits.choice import ByBudget, ByLoss, ByThreshold, Found, Rule, SequenceStep
+from shallowdeep.exits.choice import MACS, ByBudget, ByLoss, ByThreshold, Found, Rule, SequenceStep, Static
 from shallowdeep.exits.outcome import final_answers
 from shallowdeep.exits.policy import Policy, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
@@ -41,6 +41,12 @@ def with_threshold(base: Policy, threshold: float) -> Policy:
     """
     thresholds = shared_threshold(threshold, base.exits).thresholds
     return _found_by(ByThreshold(threshold=threshold), replace(base, thresholds=thresholds))
+
+
+def without_exits(base: Policy) -> Policy:
+    """Return the policy of a network whose internal classifiers are not to be used: it loses nothing."""
+    note = "No internal classifier is used: this is the unmodified network."
+    return _found_by(Static(note=note), replace(base, thresholds=(None,) * (base.exits - 1), ensemble=None))
 
 
 def within_budget(tune: ExitPredictions, base: Policy, budget: float) -> Policy:
@@ -77,19 +83,22 @@ def within_loss(
     loss: float,
     confidence: float = 0.95,
     risk: str = ACCURACY_GAP,
+    costs: str = MACS,
 ) -> Policy:
     """Return the cheapest policy whose loss against the final exit can be promised to be small.
 
     Args:
-        tune: predictions on the split that the sequence of policies is found on.
+        tune: predictions on the split that the sequence of policies is found on; its costs decide what is cheap.
         certify: predictions on the split that it is tested on.
         base: signal, fallback, temperatures, ensemble and cost limit.
         loss: eps, a fraction in (0, 1): 0.01 is one point.
         confidence: 1 - delta, in (0, 1).
         risk: ``accuracy-gap`` or ``disagreement``.
+        costs: what those of ``tune`` are counted in, ``macs`` or ``time``.
 
     Returns:
-        A policy with its ``promise``; where no early exit passes, one that never exits early, with none.
+        A policy with its ``promise``; where no early exit passes, one that never exits early. That has none, unless
+        losses count against another network's answers, such as those before quantisation: then it is tested too.
 
     Raises:
         ConfigurationError: a value out of range; too few samples to promise anything; or a cost limit that forces
@@ -115,10 +124,11 @@ def within_loss(
             SequenceStep(step.relative_cost, value) for step, value in zip(sequence, certified.p_values, strict=False)
         ),
         note=READ_ONCE,
+        costs=costs,
     )
     if certified.chosen is not None:
         chosen = policies[certified.chosen]
-        if len(chosen.in_use) > 1:
+        if len(chosen.in_use) > 1 or certify.reference is not None:
             values = certified.p_values[certified.chosen]
             promise = _promise(loss, confidence, risk, certify, values)
             return replace(_found_by(rule, chosen), promise=promise)
@@ -134,7 +144,8 @@ def within_loss(
 def _found_by(rule: Rule, policy: Policy) -> Policy:
     """Return the policy with how it was found; temperatures and ensembles are fitted on ``tune``."""
     fitted = ("tune" if fit else None for fit in (policy.temperatures, policy.ensemble))
-    return replace(policy, found=Found(rule, *fitted))
+    temperatures, ensemble = fitted
+    return replace(policy, found=Found(rule, temperatures, ensemble))
 
 
 def _no_promise(loss: float, confidence: float) -> str:

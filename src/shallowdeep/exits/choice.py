@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from shallowdeep.documents import plain
 
+MACS, TIME = "macs", "time"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ByThreshold:
@@ -50,7 +52,7 @@ class SequenceStep:
     """A policy of the sequence that was tested.
 
     Attributes:
-        tune_relative_cost: its mean cost on ``tune``, relative to the backbone.
+        tune_relative_cost: its mean cost on ``tune``, relative to the backbone, by what `ByLoss.costs` says.
         p_value: of "it loses more than is promised", on ``certify``.
     """
 
@@ -73,6 +75,7 @@ class ByLoss:
         tested_on: the split that the sequence was tested on.
         sequence: the policies tested in turn: those that passed, and the first that did not.
         note: what a reader should know of it.
+        costs: what costs were counted in, ``macs`` or ``time``.
     """
 
     method: Literal["max-accuracy-loss"] = "max-accuracy-loss"
@@ -85,10 +88,24 @@ class ByLoss:
     tested_on: str
     sequence: tuple[SequenceStep, ...]
     note: str
+    costs: str = MACS
 
 
-Rule = ByThreshold | ByBudget | ByLoss
-RULES: Mapping[str, type[Rule]] = {rule.method: rule for rule in (ByThreshold, ByBudget, ByLoss)}
+@dataclass(frozen=True, kw_only=True)
+class Static:
+    """No internal classifier was to be used: the unmodified network.
+
+    Attributes:
+        method: the name of the rule.
+        note: what a reader should know of it.
+    """
+
+    method: Literal["static"] = "static"
+    note: str
+
+
+Rule = ByThreshold | ByBudget | ByLoss | Static
+RULES: Mapping[str, type[Rule]] = {rule.method: rule for rule in (ByThreshold, ByBudget, ByLoss, Static)}
 
 
 @dataclass(frozen=True)
@@ -101,6 +118,9 @@ class Found:
         ensemble_from: the split that the ensemble was fitted on; None where the policy has none.
         dataset: the name of the data; None where it is not known.
         data_fingerprint: of its splits; None likewise.
+        backend: the runtime that it was found for; None for any, in float32.
+        precision: likewise.
+        planned: whether a plan chose runtime and exits.
     """
 
     rule: Rule
@@ -108,6 +128,9 @@ class Found:
     ensemble_from: str | None = None
     dataset: str | None = None
     data_fingerprint: str | None = None
+    backend: str | None = None
+    precision: str | None = None
+    planned: bool = False
 
 
 def found_document(found: Found | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from shallowdeep.exits.abstention import AnswersGiven
 from shallowdeep.exits.arrays import to_numpy
+from shallowdeep.exits.costs import CostModel
 from shallowdeep.exits.policy import Policy, decide
 from shallowdeep.exits.predictions import ExitPredictions
 
@@ -82,6 +83,7 @@ class OutcomeSummary:
         exit_shares: (E,) share that stops at each exit.
         forced: share stopped by the policy's cost limit.
         answered: which samples get an answer; None where that was not looked at.
+        relative_time: mean share of the static network's time, as a plan measured it; None without one.
     """
 
     samples: int
@@ -93,6 +95,7 @@ class OutcomeSummary:
     exit_shares: tuple[float, ...]
     forced: float
     answered: AnswersGiven | None = None
+    relative_time: float | None = None
 
 
 def summarize(policy: Policy, pred: ExitPredictions) -> OutcomeSummary:
@@ -115,6 +118,17 @@ def summarize(policy: Policy, pred: ExitPredictions) -> OutcomeSummary:
         exit_shares=outcome.exit_shares(pred.exits),
         forced=float(outcome.forced.mean()),
     )
+
+
+def relative_time(policy: Policy, pred: ExitPredictions, times: CostModel | None) -> float | None:
+    """Return the mean share of the static network's time that a policy takes, batches left aside.
+
+    Args:
+        policy: for the exits of ``pred``.
+        pred: predictions of all exits.
+        times: share of the static network's time to reach each exit; None where it is not known.
+    """
+    return None if times is None else outcome_of(policy, pred.costing(times)).relative_cost
 
 
 def final_answers(pred: ExitPredictions) -> NDArray[Any]:

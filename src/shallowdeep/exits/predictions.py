@@ -116,6 +116,12 @@ class ExitPredictions:
             self.logits, self.labels, self.costs, weights=weights, backend=self.backend, reference=self.reference
         )
 
+    def costing(self, costs: CostModel) -> Self:
+        """Return the same predictions with other costs, such as shares of the static network's time."""
+        return type(self)(
+            self.logits, self.labels, costs, weights=self.weights, backend=self.backend, reference=self.reference
+        )
+
     def against(self, reference: ArrayLike) -> Self:
         """Return the same predictions, whose losses are counted against other answers (N,)."""
         return type(self)(

@@ -25,6 +25,7 @@ class Promise:
         p_value: of "the loss is larger".
         runtime: whose outputs it was tested on, such as ``openvino int8``; "" for float32, whose outputs are alike in
             every runtime.
+        instructions: of the processor that it was tested on, such as ``avx512_vnni``; "" where any do.
     """
 
     sentence: str
@@ -36,6 +37,7 @@ class Promise:
     test: str
     p_value: float
     runtime: str = ""
+    instructions: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class AnswersPromise:
         test: the statistical test.
         p_value: of "more are wrong".
         runtime: whose outputs it was tested on, as in `Promise`.
+        instructions: of the processor that it was tested on, as in `Promise`.
     """
 
     sentence: str
@@ -63,3 +66,4 @@ class AnswersPromise:
     test: str
     p_value: float
     runtime: str = ""
+    instructions: str = ""
