@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shallowdeep.errors import ConfigurationError, ConversionError
-from shallowdeep.sdn.placement import choose_places, even_fractions, most_places, outermost
+from shallowdeep.sdn.placement import (
+    by_time,
+    choose_places,
+    even_fractions,
+    most_places,
+    outermost,
+    strongest_within,
+)
 
 
 @dataclass(frozen=True)
@@ -108,3 +115,25 @@ def test_no_fraction_is_no_place() -> None:
 def test_even_fractions() -> None:
     """Three fractions are the quarters."""
     assert even_fractions(3) == (0.25, 0.5, 0.75)
+
+
+def test_times_take_the_place_of_macs() -> None:
+    """Half of the MACs may be a quarter of the time; a place measured quicker than one before it counts as that one."""
+    timed = by_time([Spot(0.2), Spot(0.5, 3), Spot(0.8)], [1.0, 0.9, 3.0], 4.0)
+    assert [(place.depth, place.level) for place in timed] == [(0.25, 1), (0.25, 3), (0.75, 1)]
+    assert choose_places(timed, (0.7,)) == [2]
+
+
+@pytest.mark.parametrize(("seconds", "whole"), [([1.0], 2.0), ([1.0, 1.5], 0.0)])
+def test_times_that_tell_nothing_are_refused(seconds: list[float], whole: float) -> None:
+    """Each place needs a time, and the whole one above 0."""
+    with pytest.raises(ConfigurationError, match="Expected seconds up to each of 2 cut points"):
+        by_time(spots(0.2, 0.5), seconds, whole)
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"), [((0.05, 0.03, 0.01), "b"), ((0.02, 0.03, 0.01), "a"), ((0.09, 0.05, 0.06), "b")]
+)
+def test_the_strongest_head_within_a_share_is_taken(shares: tuple[float, ...], expected: str) -> None:
+    """Heads come from strong to cheap, not always from slow to quick; where none is quick enough, the quickest."""
+    assert strongest_within(("a", "b", "c"), shares, 0.03) == expected

@@ -84,6 +84,20 @@ def train(
     exits: Annotated[
         str | None, typer.Option(help="Number of internal classifiers, or target shares of MACs: 0.2,0.5,0.8")
     ] = None,
+    place_by: Annotated[
+        str | None, typer.Option(help="Shares of what: macs, or time, measured here. (default: macs)")
+    ] = None,
+    timed_heads: Annotated[
+        bool | None,
+        typer.Option("--timed-heads", help="For each exit the strongest head that takes at most 3 % of the time."),
+    ] = None,
+    time_on: Annotated[
+        str | None,
+        typer.Option(
+            help="What is measured: openvino:f32, openvino:bf16 or openvino:int8; openvino:int8:1 at batch 1, not 64. "
+            "(default: the fastest here)"
+        ),
+    ] = None,
     conv_heads: Annotated[
         int | None, typer.Option(callback=above_zero, help="How many of the first exits get a convolution.")
     ] = None,
@@ -176,7 +190,8 @@ def train(
         "preprocessing": preprocessing, "interpolation": interpolation, "resize": resize, "crop_share": crop_share,
         "alpha": alpha, "orientation": orientation, "exact_resize": exact_resize, "channel_order": channel_order,
         "expect_accuracy": expect_accuracy, "augmentation": augmentation,
-        "fractions": None if exits is None else exit_fractions(exits), "conv_heads": conv_heads,
+        "fractions": None if exits is None else exit_fractions(exits), "place_by": place_by,
+        "timed_heads": timed_heads, "time_on": time_on, "conv_heads": conv_heads,
         "deep_heads": deep_heads, "cascade": cascade, "optimizer": optimizer,
         "learning_rate": learning_rate, "batch_size": batch_size, "views": views,
         "equilibrium": equilibrium, "exit_weight": exit_weight, "distillation": distillation,

@@ -69,7 +69,10 @@ class TrainConfig:
         augmentation: name of a preset; "" for the one that suits the dataset (in the preset ``short``, half of the
             paper's crop on CIFAR where the backbone learns).
         image_size: side in pixels; 0 for the network's own, or the nearer of 32 and 64.
-        fractions: target shares of MACs of the internal classifiers; empty for the paper's.
+        fractions: target shares of MACs (or of time) of the internal classifiers; empty for the paper's.
+        place_by: ``macs``, or ``time`` for shares of the time that the network takes on this machine.
+        timed_heads: give each internal classifier the strongest head that takes at most 3 % of that time.
+        time_on: what is measured: RUNTIME:PRECISION[:BATCH], such as ``openvino:int8``; "" for the fastest here.
         conv_heads: how many of the first internal classifiers get a convolution.
         deep_heads: how many of them get convolutions down to 8 pixels a side; ``best`` gives all of them some.
         cascade: let each internal classifier but the first read the logits of the one before it too.
@@ -124,6 +127,9 @@ class TrainConfig:
     augmentation: str = ""
     image_size: int = 0
     fractions: tuple[float, ...] = ()
+    place_by: str = "macs"
+    timed_heads: bool = False
+    time_on: str = ""
     conv_heads: int = 0
     deep_heads: int = 0
     cascade: bool = False

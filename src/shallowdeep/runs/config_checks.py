@@ -10,6 +10,7 @@ from shallowdeep.data.augmentation import AUGMENTATIONS
 from shallowdeep.data.preprocessing import CHANNEL_ORDERS
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.runs.config import MOST_EXITS, BackdoorAttack, TrainConfig
+from shallowdeep.runs.placement import MEASURES, TIME, measures
 from shallowdeep.runs.preprocessing_choice import check_against, rules_of, with_preset
 from shallowdeep.runtime import PRECISIONS
 from shallowdeep.sdn.placement import MINIMUM_GAP
@@ -28,7 +29,7 @@ _LEAST = {
 
 _OF_EXITS = {
     "--adversarial-steps": "adversarial_steps", "--exits": "fractions", "--conv-heads": "conv_heads",
-    "--deep-heads": "deep_heads", "--cascade": "cascade",
+    "--deep-heads": "deep_heads", "--cascade": "cascade", "--timed-heads": "timed_heads",
 }  # fmt: skip
 
 
@@ -45,6 +46,7 @@ def checked(config: TrainConfig) -> TrainConfig:
         ("precision", config.precision, PRECISIONS),
         ("weights dtype", config.weights_dtype, DTYPES),
         ("augmentation", config.augmentation, ("", *AUGMENTATIONS)),
+        ("measure to place exits by", config.place_by, MEASURES),
         ("channel order", config.channel_order, ("", *CHANNEL_ORDERS)),
     ):
         if name not in known:
@@ -141,7 +143,14 @@ def _check_exits(config: TrainConfig) -> None:
     for option, setting in _OF_EXITS.items():
         if not RECIPES[config.recipe].exits and getattr(config, setting):
             raise ConfigurationError(f"Expected no {option} for the recipe 'backbone', which has no such exits")
+    if not RECIPES[config.recipe].exits and config.place_by == TIME:
+        raise ConfigurationError("Expected no --place-by time for the recipe 'backbone', which has no such exits")
+    if config.time_on and not measures(config):
+        raise ConfigurationError("Expected --place-by time or --timed-heads beside --time-on, got neither")
     if config.cascade and len(config.fractions) == 1:
         raise ConfigurationError("Expected at least two internal classifiers for --cascade, got one")
     if config.conv_heads and config.deep_heads:
         raise ConfigurationError("Expected one kind of heads, got --conv-heads and --deep-heads")
+    if config.timed_heads and (config.conv_heads or config.deep_heads):
+        other = "--conv-heads" if config.conv_heads else "--deep-heads"
+        raise ConfigurationError(f"Expected one kind of heads, got --timed-heads and {other}")

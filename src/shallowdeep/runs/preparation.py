@@ -19,6 +19,7 @@ from shallowdeep.models.registry import build, published_input, resolve
 from shallowdeep.models.weights import load_weights, read_state_dict
 from shallowdeep.progress import SILENT, Progress
 from shallowdeep.runs.config import BackdoorAttack, TrainConfig
+from shallowdeep.runs.placement import Placement, place
 from shallowdeep.runs.preprocessing_choice import channel_order_of, rules_of
 from shallowdeep.runtime import evaluating, seed_everything
 from shallowdeep.sdn.internal_classifier import CONV, DEEP
@@ -115,8 +116,30 @@ def _preprocessing(config: TrainConfig) -> tuple[Preprocessing | None, int | tup
     return Preprocessing(size, (red, green, blue), (red_std, green_std, blue_std), rules_of(config)), sizes
 
 
-def prepare_network(config: TrainConfig, data: DataSplits, *, trust: bool = False) -> ShallowDeepNetwork:
+def prepare_placement(
+    config: TrainConfig, data: DataSplits, *, trust: bool = False, progress: Progress = SILENT
+) -> Placement:
+    """Where the exits of a network that is to be trained stand, by times measured here; see `place`.
+
+    Raises:
+        ShallowDeepError: as for `prepare_network`; or what is to be measured cannot run here.
+    """
+    seed_everything(config.seed)
+    backbone, size = _backbone(config, data, trust=trust), data.preprocessing.size
+    _check_logits(backbone, torch.zeros(1, 3, size, size), len(data.classes))
+    return place(config, backbone, size, progress)
+
+
+def prepare_network(
+    config: TrainConfig, data: DataSplits, *, trust: bool = False, placement: Placement | None = None
+) -> ShallowDeepNetwork:
     """The network to be trained, with its starting weights, preprocessing and classes.
+
+    Args:
+        config: its settings.
+        data: as `prepare_data` gives it.
+        trust: allow ``config.init`` to name code to run.
+        placement: of its exits, where measured times decide; None to place by MACs.
 
     Raises:
         ConfigurationError: the RUN to start from has other classes.
@@ -130,9 +153,12 @@ def prepare_network(config: TrainConfig, data: DataSplits, *, trust: bool = Fals
     _check_logits(backbone, example, count)
     kind, count_of_kind = (DEEP, config.deep_heads) if config.deep_heads else (CONV, config.conv_heads)
     heads = first_of_kind(kind, count_of_kind) if count_of_kind else None
+    fractions = config.fractions or None
+    if placement is not None:
+        fractions, heads = placement.fractions, placement.heads or heads
     network = convert_by(
-        recipe_called(config.recipe), backbone, example, fractions=config.fractions or None, heads=heads,
-        cascaded=config.cascade,
+        recipe_called(config.recipe), backbone, example, fractions=fractions, heads=heads, cascaded=config.cascade,
+        at=None if placement is None else placement.at,
     )  # fmt: skip
     network.preprocessing, network.classes = data.preprocessing, data.classes
     network.architecture = Architecture(config.model, count, size)

@@ -15,7 +15,7 @@ from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.cut_points import CutPoint, cut_points
 from shallowdeep.sdn.internal_classifier import InternalClassifier, attach
 from shallowdeep.sdn.network import Exit, ShallowDeepNetwork
-from shallowdeep.sdn.placement import MINIMUM_GAP, PAPER_FRACTIONS, choose_places, most_places
+from shallowdeep.sdn.placement import MINIMUM_GAP, choose_places, default_fractions
 from shallowdeep.sdn.profile import NodeProfile, profile
 from shallowdeep.sdn.stage import split
 from shallowdeep.sdn.tracing import TracedBackbone, trace
@@ -46,8 +46,8 @@ def convert(
         example_input: (N, 3, H, W) float; the size the network is for. Only the first image is used.
         fractions: target shares of the backbone's MACs, increasing. Default: the paper's six, or as many of
             them as the network has places for.
-        heads: kind of internal classifier, ``pooled``, ``conv`` or ``deep``, one for all or one each, or a function
-            of the cut points chosen that returns one each; see `attach`.
+        heads: kind of internal classifier, ``pooled``, ``conv``, ``deep`` or a fast one, one for all or one each, or a
+            function of the cut points chosen that returns one each; see `attach`.
         cascaded: let each internal classifier but the first read the logits of the one before it too.
         minimum_gap: least share of MACs between two internal classifiers, in [0, 1).
         at: names of cut points, in execution order, to use instead of placing by ``fractions``, as saved networks do.
@@ -71,7 +71,7 @@ def convert(
     classes = _class_count(traced, profiles)
     cuts = cut_points(traced, profiles)
     if at is None:
-        targets = _default_fractions(cuts, minimum_gap) if fractions is None else tuple(fractions)
+        targets = default_fractions(cuts, minimum_gap) if fractions is None else tuple(fractions)
         chosen = [cuts[i] for i in choose_places(cuts, targets, minimum_gap)]
     else:
         chosen = _named(cuts, at)
@@ -100,6 +100,20 @@ def convert(
     return network
 
 
+def candidates(backbone: nn.Module, example_input: Tensor) -> list[CutPoint]:
+    """Return every cut point of a classifier, by depth.
+
+    Args:
+        backbone: left as it is.
+        example_input: as for `convert`.
+
+    Raises:
+        ConversionError: the backbone cannot be traced or run on the example, or has no cut point.
+    """
+    traced = trace(backbone, example_input)
+    return cut_points(traced, profile(traced, example_input))
+
+
 def _kinds(heads: HeadKinds, chosen: Sequence[CutPoint]) -> list[str]:
     if isinstance(heads, str):
         return [heads] * len(chosen)
@@ -115,15 +129,6 @@ def _class_count(traced: TracedBackbone, profiles: dict[fx.Node, NodeProfile]) -
             f"{'several values' if shape is None else shape}; wrap it in a module that returns the logits alone"
         )
     return shape[1]
-
-
-def _default_fractions(cuts: Sequence[CutPoint], minimum_gap: float) -> tuple[float, ...]:
-    """The paper's fractions, evenly thinned out where the network has fewer places."""
-    count = min(most_places(cuts, minimum_gap), len(PAPER_FRACTIONS))
-    if count == len(PAPER_FRACTIONS):
-        return PAPER_FRACTIONS
-    step = len(PAPER_FRACTIONS) / count
-    return tuple(PAPER_FRACTIONS[int(step * i + step / 2)] for i in range(count))
 
 
 def _named(cuts: Sequence[CutPoint], names: Sequence[str]) -> list[CutPoint]:

@@ -56,8 +56,8 @@ def pooled_side(channels: int, height: int, width: int, classes: int, backbone_p
     return 1
 
 
-def _window(length: int, bins: int) -> tuple[int, int, int]:
-    """(kernel, stride, bins) of a pooling that covers ``length`` by equal windows, overlapping if need be."""
+def window(length: int, bins: int) -> tuple[int, int, int]:
+    """Return (kernel, stride, bins) of a pooling that covers ``length`` by equal windows, overlapping if need be."""
     bins = min(bins, length)
     stride = length // bins
     return length - (bins - 1) * stride, stride, bins
@@ -83,7 +83,7 @@ class PooledReduction(nn.Module):
 
     def __init__(self, channels: int, height: int, width: int, side: int, *, channels_last: bool = False) -> None:
         super().__init__()
-        vertical, horizontal = _window(height, side), _window(width, side)
+        vertical, horizontal = window(height, side), window(width, side)
         self.kernel = (vertical[0], horizontal[0])
         self.stride = (vertical[1], horizontal[1])
         self.features = channels * vertical[2] * horizontal[2]
@@ -154,8 +154,12 @@ class ConvReduction(nn.Module):
 
     def combine(self, summary: Tensor) -> Tensor:
         """Convolved and pooled, (N, F)."""
-        maps = summary if self.shrink == 1 else F.avg_pool2d(summary, self.shrink)
-        return self.pooling.combine(self.pooling.summarise(self.convolutions(maps)))
+        return self.pooling.combine(self.pooling.summarise(self.convolved(summary)))
+
+    def convolved(self, summary: Tensor) -> Tensor:
+        """The map after the convolutions, which is then pooled."""
+        maps: Tensor = self.convolutions(summary if self.shrink == 1 else F.avg_pool2d(summary, self.shrink))
+        return maps
 
 
 def deep_convolutions(
@@ -170,21 +174,33 @@ def deep_convolutions(
 
     Source: ours; early exits of residual networks have 16 or 32 channels, from which no linear layer makes classes.
     """
+    shrink, sides = strided_sides(height, width)
+    growths = (1.0, 0.5, 0.25) if min(sides[0]) <= SMALLEST_DEEP_SIDE else (2.0, 1.0, 0.5, 0.25)
+    for growth in growths:
+        widths = strided_widths(channels, len(sides) - 1, growth)
+        weights = [9 * before * after for before, after in pairwise((channels, *widths))]
+        macs = sum(count * side[0] * side[1] for count, side in zip(weights, sides[1:], strict=True))
+        if sum(weights) <= LARGEST_DEEP_PARAMETERS * backbone_parameters and macs <= LARGEST_DEEP_COST * backbone_macs:
+            return shrink, widths
+    return None
+
+
+def strided_sides(height: int, width: int) -> tuple[int, list[tuple[int, int]]]:
+    """Return the side of the windows to average first, and the map's (height, width) before and after convolutions.
+
+    Maps are averaged to at most 32 pixels a side; convolutions of stride 2 follow until the shorter side is at most 8,
+    at least one.
+    """
     shrink = max(1, math.ceil(min(height, width) / LARGEST_DEEP_SIDE))
     sides = [(height // shrink, width // shrink)]
     while min(sides[-1]) > SMALLEST_DEEP_SIDE or len(sides) == 1:
         sides.append(((sides[-1][0] + 1) // 2, (sides[-1][1] + 1) // 2))
-    growths = (1.0, 0.5, 0.25) if min(sides[0]) <= SMALLEST_DEEP_SIDE else (2.0, 1.0, 0.5, 0.25)
+    return shrink, sides
 
-    def chain(growth: float) -> tuple[int, ...]:
-        return tuple(max(1, round(channels * growth**step)) for step in range(1, len(sides)))
 
-    for growth in growths:
-        weights = [9 * before * after for before, after in pairwise((channels, *chain(growth)))]
-        macs = sum(count * side[0] * side[1] for count, side in zip(weights, sides[1:], strict=True))
-        if sum(weights) <= LARGEST_DEEP_PARAMETERS * backbone_parameters and macs <= LARGEST_DEEP_COST * backbone_macs:
-            return shrink, chain(growth)
-    return None
+def strided_widths(channels: int, count: int, growth: float) -> tuple[int, ...]:
+    """Return the channels after each of ``count`` convolutions that each multiply them by ``growth``; at least 1."""
+    return tuple(max(1, round(channels * growth**step)) for step in range(1, count + 1))
 
 
 class TokenReduction(nn.Module):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from math import inf
 from typing import Protocol
 
 from shallowdeep.errors import ConfigurationError, ConversionError
 
 PAPER_FRACTIONS = (0.15, 0.30, 0.45, 0.60, 0.75, 0.90)
-MINIMUM_GAP = 0.05  # share of the backbone's MACs between two exits
+MINIMUM_GAP = 0.05  # share of the backbone's MACs, or time, between two exits
 INNER_REACH = 0.05  # a cut inside a module gives way to one that closes an outer module this near
 
 
@@ -19,7 +20,7 @@ class Place(Protocol):
 
     @property
     def depth(self) -> float:
-        """Share of the backbone's MACs done, in (0, 1)."""
+        """Share of the backbone's MACs, or of its time, done, in (0, 1)."""
 
     @property
     def level(self) -> int:
@@ -29,6 +30,59 @@ class Place(Protocol):
 def even_fractions(count: int) -> tuple[float, ...]:
     """``count`` target fractions evenly spaced in (0, 1); six are 1/7 … 6/7, near the paper's."""
     return tuple((i + 1) / (count + 1) for i in range(count))
+
+
+def default_fractions(places: Sequence[Place], minimum_gap: float = MINIMUM_GAP) -> tuple[float, ...]:
+    """Return the paper's fractions, evenly thinned out where the network has fewer places that far apart."""
+    count = min(most_places(places, minimum_gap), len(PAPER_FRACTIONS))
+    if count == len(PAPER_FRACTIONS):
+        return PAPER_FRACTIONS
+    step = len(PAPER_FRACTIONS) / count
+    return tuple(PAPER_FRACTIONS[int(step * i + step / 2)] for i in range(count))
+
+
+@dataclass(frozen=True)
+class TimedPlace:
+    """A cut point as placement by time sees it.
+
+    Attributes:
+        depth: share of the backbone's time, in (0, 1).
+        level: as that of `Place`.
+    """
+
+    depth: float
+    level: int
+
+
+def by_time(places: Sequence[Place], seconds: Sequence[float], whole: float) -> list[TimedPlace]:
+    """Return places with the share of the backbone's time done at each instead of its MACs.
+
+    Args:
+        places: P cut points in the order they run.
+        seconds: (P,) up to and including each; one that took less than a place before it counts as much as that.
+        whole: of the backbone.
+
+    Raises:
+        ConfigurationError: another number of seconds, or no time at all.
+    """
+    if len(seconds) != len(places) or not whole > 0:
+        raise ConfigurationError(
+            f"Expected seconds up to each of {len(places)} cut points, and of the whole, got {len(seconds)} and {whole}"
+        )
+    reached = accumulate(seconds, max)
+    return [TimedPlace(min(time / whole, 1.0), place.level) for place, time in zip(places, reached, strict=True)]
+
+
+def strongest_within(kinds: Sequence[str], shares: Sequence[float], most: float) -> str:
+    """Return the first kind of head whose share of the backbone's time is at most ``most``; the quickest if none is.
+
+    Args:
+        kinds: from strong to cheap, at least one.
+        shares: one each.
+        most: such as .03.
+    """
+    allowed = (kind for kind, share in zip(kinds, shares, strict=True) if share <= most)
+    return next(allowed, kinds[shares.index(min(shares))])
 
 
 def outermost(places: Sequence[Place], reach: float = INNER_REACH) -> list[int]:
@@ -47,7 +101,7 @@ def choose_places(places: Sequence[Place], fractions: Sequence[float], minimum_g
 
     Args:
         places: cut points by increasing depth.
-        fractions: target shares of the backbone's MACs, increasing, each in (0, 1).
+        fractions: target shares of the backbone's MACs (or time), increasing, each in (0, 1).
         minimum_gap: least difference in depth between two chosen places.
 
     Raises:

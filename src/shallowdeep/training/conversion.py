@@ -26,6 +26,7 @@ def convert_by(
     heads: HeadKinds | None = None,
     cascaded: bool = False,
     minimum_gap: float = MINIMUM_GAP,
+    at: Sequence[str] | None = None,
 ) -> ShallowDeepNetwork:
     """Return the network that a recipe trains.
 
@@ -37,13 +38,14 @@ def convert_by(
         heads: kinds of internal classifiers, see `shallowdeep.sdn.convert.convert`; None for the recipe's.
         cascaded: let each internal classifier but the first read the logits of the one before it too.
         minimum_gap: least share of MACs between two internal classifiers.
+        at: names of cut points to use instead of placing by ``fractions``, see there.
 
     Raises:
         ConfigurationError: options of internal classifiers for a recipe without them.
         ConversionError: the backbone cannot be converted.
     """
     if not recipe.exits:
-        if fractions or heads or cascaded:
+        if fractions or heads or cascaded or at:
             raise ConfigurationError(f"Expected no options of exits for the recipe {recipe.name!r}, which has none")
         macs = count_macs(backbone, example_input[:1])
         network = ShallowDeepNetwork.without_exits(backbone, macs)
@@ -55,7 +57,7 @@ def convert_by(
 
     return convert(
         backbone, example_input, fractions=fractions, heads=by_recipe if heads is None else heads, cascaded=cascaded,
-        minimum_gap=minimum_gap,
+        minimum_gap=minimum_gap, at=at,
     )  # fmt: skip
 
 

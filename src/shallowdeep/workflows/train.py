@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from accelerate.utils import broadcast_object_list
 
 from shallowdeep.artifacts import CONFIG
 from shallowdeep.calibration.promisable import promisable
@@ -21,7 +22,8 @@ from shallowdeep.runs.config_checks import checked
 from shallowdeep.runs.data_record import check_data, check_record, has_images, record_of
 from shallowdeep.runs.directory import Standing, begin, claim, require_space, tidy
 from shallowdeep.runs.paths import absolute, located, same_place, shown
-from shallowdeep.runs.preparation import phases_of, prepare_data, prepare_network
+from shallowdeep.runs.placement import Placement, measures, read_placement, target_of, told, write_placement
+from shallowdeep.runs.preparation import phases_of, prepare_data, prepare_network, prepare_placement
 from shallowdeep.runs.preprocessing_choice import settled
 from shallowdeep.runs.skipped_images import each_once, read_skipped, skipped_names, write_skipped
 from shallowdeep.runtime import pick_device, pick_precision
@@ -157,6 +159,9 @@ def train_run(
     if config.tensorboard:
         require_tensorboard()
     phases = phases_of(config)
+    known = read_placement(directory) if resume and measures(config) else None
+    if measures(config) and known is None:
+        target_of(config)  # refuses what cannot be measured here
     claim(directory, config, resume=resume, overwrite=overwrite)  # a refusal leaves no new directory
     with exclusive(directory) if first_process() else nullcontext():
         return _train_alone(
@@ -188,15 +193,17 @@ def _train_alone(
     with reading(Path(config.init)) if config.init else nullcontext():
         data = _checked_data(config, directory, standing, context)
         examine(data)
-        network = prepare_network(config, data, trust=context.trust)
+        placement = _placement(config, data, directory, standing, context)
+        network = prepare_network(config, data, trust=context.trust, placement=placement)
     reached = None
     if config.expect_accuracy and standing is Standing.FRESH:
         reached = require_accuracy(config, network.to(accelerator.device), data, context)
     require_space(directory, network)
     seen = SEEN if (config.weights or config.pretrained) and data.cut_from is not None else None
     few = _few_steps(config, phases, len(data.train))
-    for told in filter(None, (note, reached, few, promisable(len(data.certify), data.cut_from), seen)):
-        context.progress.say(told)
+    exits = None if placement is None else told(placement)
+    for line in filter(None, (note, reached, few, promisable(len(data.certify), data.cut_from), seen, exits)):
+        context.progress.say(line)
     kept = absolute(config)
     accelerator.wait_for_everyone()  # every process has seen the directory as it was
     if accelerator.is_main_process:
@@ -204,6 +211,7 @@ def _train_alone(
             begin(directory, kept, data.fingerprints)
         elif not same_place("data", read_config(directory / CONFIG).data, kept.data):
             write_config(kept, directory)  # its data has moved, as the fingerprints say
+        write_placement(directory, placement)
         tidy(directory)
     accelerator.wait_for_everyone()
     precision = pick_precision(config.precision, accelerator.device)
@@ -229,6 +237,19 @@ def _checked_data(config: TrainConfig, directory: Path, standing: Standing, cont
         if _same_data(config, Path(config.init), data.fingerprints):
             check_data(Path(config.init), data.fingerprints, shown(config.data))
     return data
+
+
+def _placement(
+    config: TrainConfig, data: DataSplits, directory: Path, standing: Standing, context: RunContext
+) -> Placement | None:
+    """Where exits stand by time: as a run that goes on was begun, or measured by the first process for all of them."""
+    if not measures(config):
+        return None
+    known = read_placement(directory) if standing is Standing.UNFINISHED else None
+    if known is None and first_process():
+        known = prepare_placement(config, data, trust=context.trust, progress=context.progress)
+    shared: list[Placement | None] = broadcast_object_list([known])
+    return shared[0]
 
 
 def _trained(training: Training, phases: Sequence[Phase], data: DataSplits, directory: Path) -> History:
