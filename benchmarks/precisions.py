@@ -1,10 +1,11 @@
 """Engine and static network at every precision there is here, taking turns: what exits gain over the best static one.
 
-    python benchmarks/precisions.py RUN results/speed/NAME/precisions.json [--max-accuracy-loss 0.01 | --budget 0.5]
+    python benchmarks/precisions.py RUN results/speed/NAME.json [--max-accuracy-loss 0.01 | --budget 0.5]
 
-A copy of RUN is calibrated on each runtime's own outputs, exported and timed; RUN stays as it is. The divisor is the
-fastest static contender at any precision whose accuracy on the images timed is within a point of float32's. Run it on
-an otherwise idle machine.
+A copy of RUN is planned on its `tune` images; the plan's exits are calibrated on each runtime's own outputs, exported,
+and timed on `test` images; RUN stays as it is. The divisor is the fastest static contender at any precision whose
+accuracy on the images timed is within a point of float32's, compiled for the fixed batch; from 64 images on also on two
+streams with asynchronous requests. Run it on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -21,17 +22,22 @@ from typing import Any
 
 import numpy as np
 
-from shallowdeep.bench.comparison import workers
+from shallowdeep.bench.ideal import ideal_speedup
+from shallowdeep.bench.runtime_times import Contender
+from shallowdeep.bench.turns import seconds_in_turns
 from shallowdeep.bench.worker import ENGINE, STATIC
-from shallowdeep.bench.workers import Process, batches_a_turn, best_pool, closing, paired_ratio
+from shallowdeep.bench.workers import Process, closing, paired_ratio, start
 from shallowdeep.documents import plain
 from shallowdeep.files import write_json
-from shallowdeep.inference.bundle import read_bundle
+from shallowdeep.inference.bundle import Bundle, read_bundle
+from shallowdeep.instruction_set import instruction_set
 from shallowdeep.machine import available_cores, this_machine
 from shallowdeep.workflows.bench import labelled_images
 
 RUNTIMES = (("onnxruntime", "f32"), ("openvino", "f32"), ("openvino", "bf16"), ("openvino", "int8"))
 WITHIN = 0.01  # of the float32 network's accuracy: static contenders that lose more are no divisor
+STREAMS = f"{STATIC} openvino int8, two streams"
+STREAMS_FROM = 64  # images in a batch
 CHUNK = 256
 
 
@@ -44,47 +50,56 @@ def shallowdeep(*arguments: str) -> dict[str, Any]:
     return document
 
 
-def accuracy(process: Process, labels: np.ndarray[Any, Any]) -> float:
-    """Share of the images that a contender has right."""
-    given: list[int] = []
-    for first in range(0, len(labels), CHUNK):
-        given += process.order("answers", first=first, size=min(CHUNK, len(labels) - first))["labels"]
-    return float((np.asarray(given) == labels).mean())
+class Streams:
+    """A contender of one process: OpenVINO's static network on two streams."""
+
+    def __init__(self, bundle: Bundle, images: Path, threads: int, stack: contextlib.ExitStack) -> None:
+        command = [
+            str(Path(__file__).with_name("streams_worker.py")),
+            str(bundle.path),
+            STATIC,
+            "",
+            str(threads),
+            str(images),
+        ]
+        self.process = stack.enter_context(closing([start("", command, threads)]))[0]
+
+    def at(self, size: int) -> Process:
+        """The process."""
+        del size
+        return self.process
 
 
-def timed(contenders: dict[str, list[Process]], size: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds a batch of each contender in every round, by the pool of threads that suits it; they take turns."""
-    chosen: dict[str, tuple[Process, int]] = {}
-    for name, processes in contenders.items():
-        count = batches_a_turn(processes, size)
-        chosen[name] = best_pool(processes, size, count), count
-    seconds: dict[str, list[float]] = {name: [] for name in chosen}
-    for number in range(rounds):
-        names = list(chosen)
-        for name in names if number % 2 == 0 else reversed(names):
-            process, count = chosen[name]
-            spent = process.order("time", first=number * size * count, size=size, batches=count)
-            seconds[name].append(spent / count)
-    return seconds
+def answers(process: Process, count: int) -> dict[str, np.ndarray[Any, Any]]:
+    """What a contender says of all images: labels, and from an engine exits."""
+    parts = [process.order("answers", first=first, size=min(CHUNK, count - first)) for first in range(0, count, CHUNK)]
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
-def at_size(contenders: dict[str, list[Process]], right: dict[str, float], size: int, rounds: int) -> dict[str, Any]:
-    """One batch size: milliseconds, and each contender's ratio to the best static one."""
-    seconds = timed(contenders, size, rounds)
+def ideal(bundle: Bundle, process: Process, exits: np.ndarray[Any, Any], size: int) -> float:
+    """The speed-up of the static network stopped where each image stops, by the segments' time on whole batches."""
+    spans = np.median([process.order("segments", first=turn * size, size=size, repeats=5) for turn in range(3)], axis=0)
+    places = np.searchsorted([segment.exit for segment in bundle.segments], exits)
+    costs = [segment.relative_cost for segment in bundle.segments]
+    return ideal_speedup(places, spans, costs, float(spans.sum())).by_time
+
+
+def at_size(contenders: dict[str, Any], allowed: set[str], size: int, rounds: int) -> dict[str, Any]:
+    """One batch size: milliseconds, and each contender's ratio to the fastest static one of those allowed."""
+    print(f"timing batches of {size}", file=sys.stderr)
+    seconds = seconds_in_turns(contenders, size, rounds)
     medians = {name: float(np.median(values)) for name, values in seconds.items()}
-    float32 = right[f"{STATIC} onnxruntime f32"]
-    allowed = [name for name in medians if name.startswith(STATIC) and right[name] >= float32 - WITHIN]
-    best = min(allowed, key=lambda name: medians[name])
+    divisor = min((name for name in medians if name.startswith(STATIC) and name in allowed), key=medians.__getitem__)
     return {
         "batch_size": size,
-        "best_static": best,
+        "best_static": divisor,
         "milliseconds": {name: 1e3 * value for name, value in medians.items()},
-        "over_best_static": {name: plain(paired_ratio(seconds[best], values)) for name, values in seconds.items()},
+        "over_best_static": {name: plain(paired_ratio(seconds[divisor], values)) for name, values in seconds.items()},
     }
 
 
 def main() -> None:
-    """Calibrate, export, time, write."""
+    """Plan, calibrate, export, time, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
@@ -93,48 +108,64 @@ def main() -> None:
     parser.add_argument("--batch-sizes", default="1,8,64,256")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=available_cores())
-    arguments = parser.parse_args()
-    asked = ["--budget", arguments.budget] if arguments.budget else ["--max-accuracy-loss", arguments.max_accuracy_loss]
+    parser.add_argument("--trust", action="store_true")
+    given = parser.parse_args()
+    asked = ["--budget", given.budget] if given.budget else ["--max-accuracy-loss", given.max_accuracy_loss]
+    trust = ["--trust"] if given.trust else []
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         work, calibrated = Path(directory), dict[str, Any]()
-        shutil.copytree(arguments.run, work / "run", ignore=shutil.ignore_patterns("predictions"))
+        run = str(work / "run")
+        shutil.copytree(given.run, run, ignore=shutil.ignore_patterns("predictions"))
+        plan = shallowdeep("plan", run, *asked, "--batch-sizes", given.batch_sizes, *trust)
+        best = plan["finalists"][0]["exits"] if plan["finalists"] else []
+        kept = ["--exits", ",".join(map(str, best))] if best else ["--no-plan"]
         for backend, precision in RUNTIMES:
             lower = [] if precision == "f32" else ["--backend", backend, "--precision", precision]
             name = f"{backend} {precision}"
-            found = shallowdeep("calibrate", str(work / "run"), *asked, *lower)
+            found = shallowdeep("calibrate", run, *asked, *lower, *kept, *trust)
             calibrated[name] = {key: found[key] for key in ("tune", "certify", "test", "promise")}
             calibrated[name]["thresholds"] = found["policy"]["thresholds"]
-            made = ["--backend", backend, "--precision", precision, "--out", str(work / name)]
-            shallowdeep("export", str(work / "run"), *made)
-        first = read_bundle(work / f"{RUNTIMES[0][0]} {RUNTIMES[0][1]}", static=True)
-        images = labelled_images(first, None)
-        np.save(work / "images.npy", images.images)
-        contenders = {
-            f"{side} {backend} {precision}": stack.enter_context(
-                closing(
-                    workers(
-                        read_bundle(work / f"{backend} {precision}", static=True), side, work / "images.npy",
-                        arguments.threads,
-                    )
-                )
+            shallowdeep(
+                "export", run, "--backend", backend, "--precision", precision, "--out", str(work / name), *trust
             )
+        bundles = {f"{b} {p}": read_bundle(work / f"{b} {p}", static=True) for b, p in RUNTIMES}
+        labelled = labelled_images(next(iter(bundles.values())), None)
+        images, count = work / "images.npy", len(labelled.labels)
+        np.save(images, labelled.images)
+        contenders: dict[str, Any] = {
+            f"{side} {name}": Contender(bundle, side, images, given.threads, stack)
             for side in (STATIC, ENGINE)
-            for backend, precision in RUNTIMES
-        }  # fmt: skip
-        right = {name: accuracy(processes[0], images.labels) for name, processes in contenders.items()}
-        sizes = [int(size) for size in arguments.batch_sizes.split(",")]
-        batches = [at_size(contenders, right, size, arguments.rounds) for size in sizes]
+            for name, bundle in bundles.items()
+        }
+        said = {name: answers(contender.at(1), count) for name, contender in contenders.items()}
+        right = {name: float((given_["labels"] == labelled.labels).mean()) for name, given_ in said.items()}
+        right[STREAMS] = right[f"{STATIC} openvino int8"]
+        sizes = [int(size) for size in given.batch_sizes.split(",")]
+        floor = right[f"{STATIC} onnxruntime f32"] - WITHIN
+        batches = []
+        for size in sizes:
+            here = dict(contenders)
+            if size >= STREAMS_FROM:
+                here[STREAMS] = Streams(bundles["openvino int8"], images, given.threads, stack)
+            batch = at_size(here, {name for name, value in right.items() if value >= floor}, size, given.rounds)
+            batch["ideal"] = {
+                name: ideal(bundle, contenders[f"{ENGINE} {name}"].at(size), said[f"{ENGINE} {name}"]["exits"], size)
+                for name, bundle in bundles.items()
+            }
+            batches.append(batch)
     document = {
-        "run": arguments.run.name, "model": first.model, "asked": asked, "images": len(images.labels),
-        "rounds": arguments.rounds, "accuracy": right, "calibrated": calibrated, "batches": batches,
-        "machine": plain(this_machine(arguments.threads)),
+        "run": given.run.name, "model": next(iter(bundles.values())).model, "asked": asked, "images": count,
+        "rounds": given.rounds, "accuracy": right, "plan": plan, "calibrated": calibrated, "batches": batches,
+        "machine": plain(this_machine(given.threads)),
+        "instructions": {precision: instruction_set(precision) for precision in ("f32", "bf16", "int8")},
     }  # fmt: skip
-    write_json(arguments.out, document)
+    write_json(given.out, document)
+    print(plan["sentence"])
     for batch in batches:
         print(f"batch {batch['batch_size']}, best: {batch['best_static']}")
         for name, ratio in batch["over_best_static"].items():
             shown = f"{ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
-            print(f"  {name:28} {batch['milliseconds'][name]:8.2f} ms  x{shown}  {100 * right[name]:.2f} %")
+            print(f"  {name:34} {batch['milliseconds'][name]:8.2f} ms  x{shown}  {100 * right[name]:.2f} %")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,8 @@ METRICS = "metrics.json"
 ACCURACY_PICTURE = "accuracy-cost.png"
 POLICY = "policy.json"
 CONFUSION_STATISTICS = "confusion.json"
+PLANS = "plans"
+"""Folder with what to deploy, one file for each machine."""
 ANALYSIS = "analysis.json"
 PAGE = "report.html"
 BACKDOOR_AUDIT = "audit-backdoor.json"
@@ -52,6 +54,7 @@ RESULTS = (
     "audit-*.json",
     SKIPPED,
     f"{PREDICTIONS}/*.npz",
+    f"{PLANS}/*.json",
 )
 """Patterns of all that is found with one set of weights, and goes with them."""
 

@@ -31,6 +31,7 @@ from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.engine import EarlyExitEngine
 from shallowdeep.inference.export import write_bundle
 from shallowdeep.inference.segments import plan_segments
+from shallowdeep.inference.single_image import SingleImage
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -289,6 +290,10 @@ def check_kind(exported: Exported, policy: Policy, count: int, seed: int, kind: 
     policy = weighted(policy, seed)
     engine = EarlyExitEngine(bundle, policy, threads=1, confusion=statistics_of(network))
     check(engine, network, images(count, seed))
+    if count == 1 and SingleImage.fits(policy):  # without confusion, one image goes a way of its own
+        alone = EarlyExitEngine(bundle, policy, threads=1)
+        for image in images(20, seed).numpy():
+            check(alone, network, torch.from_numpy(image[None]))
 
 
 @pytest.mark.parametrize("thresholds", [(None, None, None), (0.7, None, None), (None, None, 0.8)])

@@ -23,7 +23,7 @@ from shallowdeep.inference.segments import plan_segments
 from shallowdeep.models.registry import build
 from shallowdeep.progress import SilentBar
 from shallowdeep.sdn.convert import convert
-from shallowdeep.sdn.feature_reduction import PooledReduction
+from shallowdeep.sdn.feature_reduction import ConvReduction, PooledReduction
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -74,6 +74,19 @@ def test_the_merged_head_is_the_classifier(*, channels_last: bool) -> None:
     torch.manual_seed(1)
     classifier = InternalClassifier(PooledReduction(6, 8, 12, 4, channels_last=channels_last), 5).eval()
     x = torch.randn(3, 8, 12, 6) if channels_last else torch.randn(3, 6, 8, 12)
+    head = inference_head(classifier)
+    assert isinstance(head, PooledHead)
+    with torch.no_grad():
+        assert torch.allclose(head(x), classifier(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_merged_head_begins_with_the_convolutions(*, channels_last: bool) -> None:
+    """Where the classifier does."""
+    torch.manual_seed(1)
+    reduction = ConvReduction(6, 32, 32, 4, (8, 8), channels_last=channels_last)
+    classifier = InternalClassifier(reduction, 5).eval()
+    x = torch.randn(3, 32, 32, 6) if channels_last else torch.randn(3, 6, 32, 32)
     head = inference_head(classifier)
     assert isinstance(head, PooledHead)
     with torch.no_grad():

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from shallowdeep.bench.comparison import BatchTiming, Comparison, PeakMemory, Pools
+from shallowdeep.bench.comparison import BatchTiming, Comparison, PeakMemory
+from shallowdeep.bench.condition import NeighbourTiming, Pools
 from shallowdeep.bench.workers import PairedRatio
 from shallowdeep.cli.terminal import PLAIN_WIDTH
 from shallowdeep.exits.promises import Promise
@@ -30,6 +31,12 @@ FOUND = Comparison(
     bundle="bundle", data="cifar10", backend="onnxruntime", model="resnet56", images=2048, rounds=15,
     machine=Machine("AMD EPYC", 2, 2, "3.11.7", "2026-11-27"), batches=(ONE, MANY),
     peak_memory=PeakMemory(1, 1, 1, 1, 1.06), promise=None, warnings=("Speed-up at a loss of 3.52 points",),
+)  # fmt: skip
+
+
+BESIDE = NeighbourTiming(
+    static_ms=143.9, engine_ms=28.68, speedup=PairedRatio(5.02, 4.8, 5.31), static_slowdown=PairedRatio(2.0, 1.9, 2.1),
+    engine_slowdown=PairedRatio(1.5, 1.4, 1.6), of_ideal=1.224, pools=Pools("one", "two"),
 )  # fmt: skip
 
 
@@ -84,6 +91,17 @@ def test_images_without_labels_are_said_to_be() -> None:
     lines = printed(replace(FOUND, batches=(unlabelled(ONE),), warnings=()))
     assert "accuracy: not known, since these images have no labels" in lines
     assert next(line for line in lines if line.split()[:1] == ["1"]).split()[-3:] == ["-", "-", "-"]
+
+
+def test_times_beside_a_busy_process_stand_by_those_without() -> None:
+    """In a table of their own with how many times longer each takes; without that neither table nor explanation."""
+    lines = printed(replace(FOUND, batches=(replace(ONE, neighbour=BESIDE),), neighbour=True))
+    place = next(number for number, line in enumerate(lines) if line.startswith("Beside a busy process"))
+    assert lines[place + 2].split()[:7] == ["batch", "static", "ms", "beside", "slower", "engine", "ms"]
+    row = ["1", "71.95", "143.90", "2.00", "19.12", "28.68", "1.50", "5.02", "[4.80,", "5.31]", "1.22"]
+    assert lines[place + 4].split() == row
+    assert sum(line.startswith("beside: one busy single-threaded process") for line in lines) == 1
+    assert not any("beside" in line.lower() for line in printed(FOUND))
 
 
 def test_the_picture_tells_the_loss_below_each_batch_size() -> None:

@@ -15,6 +15,7 @@ from shallowdeep.bench.comparison import Comparison, compare
 from shallowdeep.calibration.objective import Objective
 from shallowdeep.context import RunContext
 from shallowdeep.data.load import load_dataset
+from shallowdeep.documents import plain
 from shallowdeep.errors import ConfigurationError, DataError, OutputError, UnknownNameError
 from shallowdeep.exits.promises import Promise
 from shallowdeep.inference.backends.onnx_runtime import open_static
@@ -142,6 +143,27 @@ def test_progress_tells_each_part_before_it_is_done(bundle: Bundle) -> None:
     assert bars["timing (rounds)"].done == bars["timing (rounds)"].total == 2
     assert bars["timing (rounds)"].steps.count(0) >= 4  # signs of life between rounds
     assert all(bar.finished for bar in seen.bars)
+
+
+def test_both_sides_are_timed_beside_a_busy_process(bundle: Bundle) -> None:
+    """Only where that is asked for; the document says so, and the process is gone in the end."""
+    images, labels, name = labelled_images(bundle, None)
+    seen = Recorder()
+    found = compare(
+        bundle, images, labels, data=name, batch_sizes=[4], rounds=2, threads=1, neighbour=True, progress=seen
+    )
+    assert found.neighbour
+    beside = found.batches[0].neighbour
+    assert beside is not None
+    assert min(beside.static_ms, beside.engine_ms, beside.speedup.low, beside.of_ideal) > 0
+    assert min(beside.static_slowdown.median, beside.engine_slowdown.median) > 0
+    assert beside.pools.engine in {"shared", "own", "own-idle"}
+    assert seen.said[-1].endswith("4 images, 2 rounds each, and as many beside a busy process")
+    bars = {bar.what: bar for bar in seen.bars}
+    assert bars["timing (rounds)"].done == bars["timing (rounds)"].total == 4
+    document = plain(compare(bundle, images, labels, data=name, batch_sizes=[4], rounds=1, threads=1))
+    assert document["neighbour"] is False
+    assert document["batches"][0]["neighbour"] is None
 
 
 def test_paths_that_do_not_exist_are_told_before_anything_is_read(bundle: Bundle, workplace: Path) -> None:

@@ -16,7 +16,8 @@ from shallowdeep.exits.outcome import outcome_of
 from shallowdeep.exits.policy_file import read_policy
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.inference.bundle import read_bundle
-from shallowdeep.workflows.calibrate import Runtime, calibrate_run
+from shallowdeep.inference.precision import Runtime
+from shallowdeep.workflows.calibrate import calibrate_run
 from shallowdeep.workflows.export import export_run
 
 

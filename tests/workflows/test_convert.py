@@ -17,8 +17,11 @@ from shallowdeep.calibration.objective import Objective
 from shallowdeep.checkpoint import load
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.promises import Promise
+from shallowdeep.inference.bundle import Bundle
+from shallowdeep.inference.plan_record import EXITS, STATIC, Plan
+from shallowdeep.workflows import convert, plan_runtimes
 from shallowdeep.workflows.calibrate import calibrate_run
-from shallowdeep.workflows.convert import SpeedUp, verdict
+from shallowdeep.workflows.convert import SpeedUp, Verdict
 
 if TYPE_CHECKING:
     from tests.conftest import Shell
@@ -38,9 +41,23 @@ def gains(*medians: float) -> list[SpeedUp]:
     ]
 
 
+PLAN = Plan(
+    "run", EXITS, "onnxruntime", "f32", (0,), "Deploy exit 0.", (), (), (), (), None, (), {}, "2026-11-27",
+)  # fmt: skip
+
+
 def test_the_verdict_names_speed_accuracy_and_promise(calibrated: CalibrationReport) -> None:
     """Where exits pay, at which batch sizes; else the static network, and why."""
-    bundle, test = Path("b"), calibrated.test
+    test = calibrated.test
+    bundle = Bundle(
+        Path("b"), "onnxruntime", "tiny", (), (), "static.onnx", calibrated.policy, (), None, (3, 8, 8), 1, "", {}
+    )
+
+    def verdict(
+        made: Bundle, report: CalibrationReport, speedups: list[SpeedUp], *, asked: bool, plan: Plan = PLAN
+    ) -> Verdict:
+        return convert.verdict(made, report, speedups, plan, asked=asked)
+
     kept = replace(calibrated, test=replace(test, accuracy_lost=0.01), chance=None)
     both = verdict(bundle, kept, gains(1.2, 1.6), asked=True).sentence
     assert both.startswith(
@@ -65,11 +82,14 @@ def test_the_verdict_names_speed_accuracy_and_promise(calibrated: CalibrationRep
     assert verdict(bundle, promised, gains(1.2, 1.6), asked=True).deploy
     chance = replace(kept, chance="It guesses.")
     assert verdict(bundle, chance, gains(6.0, 8.0), asked=True) == (False, "Nothing can be said. It guesses.")
+    planned = replace(PLAN, deploy=STATIC, exits=(), sentence="Do not convert.")
+    assert verdict(bundle, kept, gains(1.2, 1.6), asked=True, plan=planned) == (False, "Do not convert. It is in b.")
 
 
 @pytest.mark.usefixtures("workplace")
-def test_one_command_leads_from_weights_to_a_verdict(shell: Shell) -> None:
+def test_one_command_leads_from_weights_to_a_verdict(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bundle answers, the weights are the owner's, and each figure stands in the document."""
+    monkeypatch.setattr(plan_runtimes, "RUNTIMES", (("onnxruntime", "f32"),))
     status, _, errors = shell(
         "train", "--data", "images", "--model", "tiny_nets:plain", "--recipe", "backbone", "--epochs", 2, "--out", "own"
     )
@@ -82,12 +102,15 @@ def test_one_command_leads_from_weights_to_a_verdict(shell: Shell) -> None:
     )  # fmt: skip
     status, output, errors = shell(*given, "--json")
     assert status == 0, errors
-    for step in ("1/4", "2/4", "3/4", "4/4", "For 20 certify images: --budget 0.5"):
+    for step in ("1/5", "2/5", "3/5", "4/5", "5/5", "For 20 certify images: --budget 0.5"):
         assert step in errors
     assert json.loads(output)["notes"][-1] in errors
     made = json.loads(output)
     assert [one["batch_size"] for one in made["speedups"]] == [1, 64]
-    assert made["verdict"].startswith(("Deploy bundle", "Keep the static network", "Nothing can be said"))
+    assert made["verdict"].startswith(
+        ("Deploy bundle", "Keep the static network", "Nothing can be said", "Do not convert")
+    )
+    assert (made["runtime"], made["statics"]) == ("onnxruntime", ["onnxruntime"])
     assert made["deploy"] == made["verdict"].startswith("Deploy")
     assert (made["bundle"], made["run"], made["samples"], made["promise"]) == ("bundle", "bundle-run", 12, None)
     kept = load("bundle-run", trust=True).to_backbone()

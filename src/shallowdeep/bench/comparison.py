@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shallowdeep.bench.accuracy import PairedAccuracy, paired_accuracy
+from shallowdeep.bench.condition import NeighbourTiming, Pools, alone, beside_neighbour, neighbour_timing
 from shallowdeep.bench.ideal import ideal_speedup
 from shallowdeep.bench.loss_warning import Lost, loss_warning
 from shallowdeep.bench.worker import ENGINE, STATIC
@@ -20,9 +21,7 @@ from shallowdeep.bench.workers import (
     PairedRatio,
     Process,
     batches_a_turn,
-    best_pool,
     closing,
-    paired_ratio,
     start,
 )
 from shallowdeep.errors import ConfigurationError, DataError
@@ -39,19 +38,6 @@ _ANSWERED = 64  # images at a time, where nothing is timed
 _WORKER = ("-m", "shallowdeep.bench.worker")
 
 Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Pools:
-    """The pool of threads that suits each side best.
-
-    Attributes:
-        engine: its name, as the backend calls it.
-        static: likewise.
-    """
-
-    engine: str
-    static: str
 
 
 @dataclass(frozen=True)
@@ -78,6 +64,7 @@ class BatchTiming:
         overhead_share: share of the engine's time outside calls of segments.
         segment_ms: milliseconds of each segment on whole batches.
         pools: of threads.
+        neighbour: the same beside a busy process; None where that was not asked for.
     """
 
     batch_size: int
@@ -98,6 +85,7 @@ class BatchTiming:
     overhead_share: float
     segment_ms: tuple[float, ...]
     pools: Pools
+    neighbour: NeighbourTiming | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +124,7 @@ class Comparison:
         promise: of the policy, on what it loses against the network's own final exit, which is the static network;
             None for nothing.
         warnings: what a reader must not overlook, such as a loss beyond the promise; sentences.
+        neighbour: whether both sides were timed beside a busy process too.
     """
 
     bundle: str
@@ -149,6 +138,7 @@ class Comparison:
     peak_memory: PeakMemory
     promise: Promise | None
     warnings: tuple[str, ...]
+    neighbour: bool = False
 
 
 def workers(bundle: Bundle, side: str, images: Path, threads: int) -> list[Process]:
@@ -168,6 +158,7 @@ def compare(
     batch_sizes: Sequence[int] = BATCH_SIZES,
     rounds: int = ROUNDS,
     threads: int,
+    neighbour: bool = False,
     progress: Progress = SILENT,
 ) -> Comparison:
     """Time a bundle's engine against its static network.
@@ -184,6 +175,7 @@ def compare(
         batch_sizes: to measure.
         rounds: for each.
         threads: of each worker.
+        neighbour: time both beside a busy single-threaded process too, in rounds that take turns with those without.
         progress: told what is being done, and how many rounds are.
 
     Raises:
@@ -206,9 +198,10 @@ def compare(
         ):
             answers = _answers(engines[0], statics[0], len(images), progress)
             sides = _Sides(bundle, engines, statics, answers, labels)
-            progress.say(f"Timing batches of {', '.join(map(str, batch_sizes))} images, {rounds} rounds each")
-            with progress.start("timing", "rounds", rounds * len(batch_sizes)) as bar:
-                measured = [_at_size(sides, size, rounds, bar) for size in batch_sizes]
+            beside = ", and as many beside a busy process" if neighbour else ""
+            progress.say(f"Timing batches of {', '.join(map(str, batch_sizes))} images, {rounds} rounds each{beside}")
+            with progress.start("timing", "rounds", (1 + neighbour) * rounds * len(batch_sizes)) as bar:
+                measured = [_at_size(sides, size, rounds, bar, neighbour=neighbour) for size in batch_sizes]
             largest = max(measured, key=lambda one: one.timing.batch_size)
             memory = _memory(largest.engine, largest.static)
     batches = tuple(one.timing for one in measured)
@@ -224,7 +217,8 @@ def compare(
         batches=batches,
         peak_memory=memory,
         promise=bundle.policy.promise,
-        warnings=() if warning is None else (warning,),
+        warnings=tuple(text for text in (bundle.withdrawn, warning) if text is not None),
+        neighbour=neighbour,
     )
 
 
@@ -279,19 +273,21 @@ def _answers(engine: Process, static: Process, images: int, progress: Progress) 
     return _Answers(*(np.concatenate(part).astype(np.int64) for part in zip(*parts, strict=True)))
 
 
-def _at_size(sides: _Sides, size: int, rounds: int, bar: Bar) -> _AtSize:
+def _at_size(sides: _Sides, size: int, rounds: int, bar: Bar, *, neighbour: bool) -> _AtSize:
     """One batch size."""
     bundle, answers = sides.bundle, sides.answers
+    idle, beside = alone(), beside_neighbour() if neighbour else None
+    conditions = [idle] if beside is None else [idle, beside]
     bar.advance(0, f"batch {size}: choosing threads")
     count = batches_a_turn(sides.statics, size)
-    engine, static = (best_pool(side, size, count) for side in (sides.engines, sides.statics))
-    times: dict[str, list[float]] = {ENGINE: [], STATIC: []}
+    for condition in conditions:
+        condition.choose(sides.engines, sides.statics, size, count)
     for number in range(rounds):
-        turns = [(ENGINE, engine), (STATIC, static)]
-        for side, process in turns if number % 2 == 0 else reversed(turns):
-            seconds = process.order("time", first=number * size * count, size=size, batches=count)
-            times[side].append(seconds / count)
-        bar.advance(1, f"batch {size}: {np.median(times[STATIC]) / np.median(times[ENGINE]):.2f}x")
+        for condition in conditions:
+            condition.turn(number, size, count)
+            ratio = condition.milliseconds(STATIC) / condition.milliseconds(ENGINE)
+            bar.advance(1, f"batch {size}{condition.what}: {ratio:.2f}x")
+    engine, static, times = idle.chosen[ENGINE], idle.chosen[STATIC], idle.seconds
     bar.advance(0, f"batch {size}: timing segments")
     later = [{"first": number * size * count, "size": size} for number in range(TRIALS)]
     spans = np.median([engine.order("segments", **where, repeats=_SEGMENT_REPEATS) for where in later], axis=0)
@@ -307,12 +303,12 @@ def _at_size(sides: _Sides, size: int, rounds: int, bar: Bar) -> _AtSize:
         [segment.relative_cost for segment in bundle.segments],
         float(spans.sum()) if whole else float(np.median(times[STATIC])),
     )
-    speedup = paired_ratio(times[STATIC], times[ENGINE])
+    speedup = idle.speedup()
     timing = BatchTiming(
         batch_size=size,
         images=seen.stop,
-        static_ms=1e3 * float(np.median(times[STATIC])),
-        engine_ms=1e3 * float(np.median(times[ENGINE])),
+        static_ms=idle.milliseconds(STATIC),
+        engine_ms=idle.milliseconds(ENGINE),
         speedup=speedup,
         accuracy=None if accuracy is None else accuracy.engine,
         static_accuracy=None if accuracy is None else accuracy.static,
@@ -326,7 +322,8 @@ def _at_size(sides: _Sides, size: int, rounds: int, bar: Bar) -> _AtSize:
         exit_shares=tuple(float(np.mean(timed == exit_)) for exit_ in range(bundle.policy.exits)),
         overhead_share=float(np.median(overhead)),
         segment_ms=tuple((1e3 * spans).tolist()),
-        pools=Pools(engine.pool, static.pool),
+        pools=idle.pools(),
+        neighbour=None if beside is None else neighbour_timing(idle, beside, ideal.by_time),
     )
     return _AtSize(engine, static, timing)
 

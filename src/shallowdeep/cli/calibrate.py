@@ -10,7 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from shallowdeep.cli.next_command import needs_trust, next_command
-from shallowdeep.cli.options import AsJson, BatchSize, Device, SkipBadImages, Threads, Trust, context, saved_run
+from shallowdeep.cli.options import (
+    AsJson,
+    BatchSize,
+    Device,
+    SkipBadImages,
+    Threads,
+    Trust,
+    context,
+    exit_numbers_in,
+    saved_run,
+)
 from shallowdeep.cli.terminal import note_skipped, notes, show
 from shallowdeep.progress import TerminalProgress
 
@@ -68,6 +78,11 @@ def calibrate(
         typer.Option(help="Choose and test on this runtime's own outputs, such as openvino. (default: float32's)"),
     ] = None,
     precision: Annotated[str, typer.Option(help="Of that runtime: f32, bf16 or int8.")] = "f32",
+    exits: Annotated[
+        str | None,
+        typer.Option(help="Internal classifiers that may be used, such as 0,2. (default: the plan's, or all)"),
+    ] = None,
+    no_plan: Annotated[bool, typer.Option("--no-plan", help="Leave the plan for this machine aside.")] = False,
     batch_size: BatchSize = 250,
     device: Device = "auto",
     threads: Threads = None,
@@ -84,8 +99,9 @@ def calibrate(
     from shallowdeep.calibration.objective import Objective
     from shallowdeep.calibration.promisable import suggested_objective
     from shallowdeep.errors import ConfigurationError
+    from shallowdeep.inference.precision import Runtime
     from shallowdeep.report.calibration_tables import calibration_tables
-    from shallowdeep.workflows.calibrate import Choice, Runtime, calibrate_run, calibration_document
+    from shallowdeep.workflows.calibrate import Choice, calibrate_run, calibration_document
 
     given = {"--threshold": threshold, "--budget": budget, "--max-accuracy-loss": max_accuracy_loss}
     names = [name for name, value in given.items() if value is not None]
@@ -101,6 +117,7 @@ def calibrate(
     if backend is None and precision != "f32":
         raise ConfigurationError(f"Expected --backend beside --precision {precision}, got none")
     runtime = None if backend is None else Runtime(backend, precision)
+    may_use = None if exits is None else exit_numbers_in(exits)
     with TerminalProgress() as progress:
         run_as = context(
             progress,
@@ -111,8 +128,9 @@ def calibrate(
             skip_bad_images=skip_bad_images,
         )
         report, files = calibrate_run(
-            run, objective, data=data, held_out=held_out, backbone=backbone, runtime=runtime, context=run_as
-        )
+            run, objective, data=data, held_out=held_out, backbone=backbone, runtime=runtime, exits=may_use,
+            follow_plan=not no_plan, context=run_as,
+        )  # fmt: skip
     show(calibration_document(report), calibration_tables(report), as_json=as_json)
     sizes = f"{report.tune.samples:,} and {report.certify.samples:,}"
     notes().print(f"tune and certify: {sizes} images of {report.calibrated_on}", soft_wrap=True)
@@ -124,8 +142,7 @@ def calibrate(
     found = report.policy.found
     unpromised = found is not None and found.rule.method == "max-accuracy-loss" and report.promise is None
     if not unpromised:
-        lower = () if backend is None else ("--backend", backend, "--precision", precision)
-        command = next_command("export", run, *lower, "--out", "BUNDLE", trust=needs_trust(run))
+        command = next_command("export", run, "--out", "BUNDLE", trust=needs_trust(run))
         notes().print(f"Next: {command}", soft_wrap=True)
     else:
         notes().print(

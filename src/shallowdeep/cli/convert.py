@@ -137,7 +137,8 @@ def _readable(made: Conversion) -> RenderableType:
     promise = () if made.promise is None else (f"Promise: {made.promise.sentence}",)
     return Group(
         plain_table(f"{made.model} on {made.dataset}", columns, rows),
-        "Speed: against the network itself in ONNX Runtime, float32, on this machine; int8 and bf16 were not compared.",
+        f"Speed: against the network itself in {made.runtime}, on this machine. It was timed in "
+        f"{', '.join(made.statics)}.",
         *promise,
         "",
         made.verdict,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from shallowdeep.cli.options import AsJson, Threads, context, saved_run, writable_place
+from shallowdeep.cli.options import AsJson, Threads, context, exit_numbers_in, saved_run, writable_place
 from shallowdeep.cli.terminal import notes, show
 from shallowdeep.progress import TerminalProgress
 
@@ -17,8 +17,16 @@ def export(
     run: Annotated[Path, typer.Argument(callback=saved_run, help="Directory of a run that `calibrate` gave a policy.")],
     *,
     out: Annotated[Path, typer.Option(callback=writable_place, help="Directory of the bundle, made here.")],
-    backend: Annotated[str, typer.Option(help="onnxruntime, openvino or torch.")] = "onnxruntime",
-    precision: Annotated[str, typer.Option(help="f32; with openvino also bf16 and int8.")] = "f32",
+    backend: Annotated[
+        str | None,
+        typer.Option(help="onnxruntime, openvino or torch. (default: what calibrate chose for, or onnxruntime)"),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="f32; with openvino also bf16 and int8. (default: likewise, or f32)")
+    ] = None,
+    exits: Annotated[
+        str | None, typer.Option(help="Keep these internal classifiers of a policy without promise, such as 0,2.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's own data is now, which int8 needs.")] = None,
     policy: Annotated[Path | None, typer.Option(help="Another policy file. (default: the run's)")] = None,
     no_static: Annotated[bool, typer.Option("--no-static", help="Leave out the static backbone.")] = False,
@@ -34,7 +42,7 @@ def export(
     with TerminalProgress() as progress:
         bundle = export_run(
             run, out, backend=backend, precision=precision, policy=policy, data=data, static=not no_static,
-            overwrite=overwrite,
+            overwrite=overwrite, exits=None if exits is None else exit_numbers_in(exits),
             context=context(progress, trust=trust, threads=threads),
         )  # fmt: skip
     exported = summary_of(bundle)
@@ -46,8 +54,8 @@ def export(
     show(exported, plain_table(title, ["call", "file", "MiB", "exit", "cost"], rows), as_json=as_json)
     if exported.precision != "f32" and bundle.policy.promise is None:
         notes().print(
-            f"Nothing is promised at {exported.precision}: shallowdeep calibrate {run} --backend {backend} --precision "
-            f"{precision} promises something", soft_wrap=True,
+            f"Nothing is promised at {exported.precision}: shallowdeep calibrate {run} --backend {exported.backend} "
+            f"--precision {exported.precision} promises something", soft_wrap=True,
         )  # fmt: skip
     if bundle.confusion is None:
         notes().print("No statistics of confusion in the run, so predict tells none; calibrate measures them")

@@ -20,6 +20,7 @@ from shallowdeep.cli.evaluate import evaluate
 from shallowdeep.cli.export import export
 from shallowdeep.cli.loading import loading_shown
 from shallowdeep.cli.models import models
+from shallowdeep.cli.plan import plan
 from shallowdeep.cli.predict import predict
 from shallowdeep.cli.report import report
 from shallowdeep.cli.train import train
@@ -36,7 +37,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, convert, train, evaluate, calibrate, analyze, report, export, predict, bench, models, datasets):
+for command in (
+    demo, convert, train, evaluate, plan, calibrate, analyze, report, export, predict, bench, models, datasets,
+):  # fmt: skip
     app.command()(command)
 app.add_typer(audit, name="audit")
 

@@ -23,6 +23,25 @@ def above_zero(value: float | None) -> float | None:
     return value
 
 
+def batch_sizes_in(text: str) -> list[int]:
+    """Return sizes of batches that were typed, separated by commas."""
+    try:
+        sizes = [int(part) for part in text.split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or min(sizes) < 1:
+        raise typer.BadParameter(f"Expected batch sizes such as 1,8,64, got {text!r}")
+    return sizes
+
+
+def exit_numbers_in(text: str) -> list[int]:
+    """Return numbers of internal classifiers that were typed, separated by commas."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"Expected numbers of exits such as 0,2, got {text!r}") from None
+
+
 def context(
     progress: Progress,
     *,

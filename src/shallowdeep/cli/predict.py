@@ -60,6 +60,8 @@ def predict(
         show(results, _readable(results), as_json=as_json)
     for folder in empty:
         notes().print(f"No image in {folder}", soft_wrap=True)
+    if results.withdrawn is not None:
+        notes().print(results.withdrawn, soft_wrap=True)
     for failure in results.failed:
         notes().print(failure.error, soft_wrap=True)
     if results.failed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import policy_document, policy_from
 from shallowdeep.files import sha256_of, write_json
 from shallowdeep.inference.precision import F32
+from shallowdeep.inference.promise_here import kept_here
+from shallowdeep.inference.runtime_record import RuntimeRecord, check_runtime
 from shallowdeep.inference.segments import Segment
 
 FORMAT, FORMAT_VERSION = "shallowdeep-bundle", 2  # 1 has no input shape
@@ -47,6 +49,9 @@ class Bundle:
             or nothing.
         confusion: statistics of training data that its confusion is z-scored by, or None.
         precision: that its segments compute in, ``f32``, ``bf16`` or ``int8``.
+        withdrawn: why a promise of its policy does not hold on this processor, and is not in ``policy``; None for none.
+        runtime: that it was written for; None where that was not recorded.
+        checksums: SHA-256 of each file, by its name, as the manifest has them; empty for one that was not read.
     """
 
     path: Path
@@ -64,6 +69,9 @@ class Bundle:
     data: Mapping[str, Any]
     confusion: ConfusionStatistics | None = None
     precision: str = F32
+    withdrawn: str | None = None
+    runtime: RuntimeRecord | None = None
+    checksums: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
 def write_manifest(bundle: Bundle, further: Sequence[str] = ()) -> None:
@@ -82,6 +90,7 @@ def write_manifest(bundle: Bundle, further: Sequence[str] = ()) -> None:
         "format_version": FORMAT_VERSION,
         "backend": bundle.backend,
         "precision": bundle.precision,
+        "runtime": None if bundle.runtime is None else bundle.runtime.to_dict(),
         "model": bundle.model,
         "segments": [asdict(segment) for segment in bundle.segments],
         "segment_files": list(bundle.files),
@@ -107,7 +116,8 @@ def read_bundle(path: Path | str, *, static: bool = False) -> Bundle:
         static: check the file of the static backbone too, where the bundle was written with one.
 
     Raises:
-        CheckpointError: there is none, it is of a newer format, or a file is missing, truncated or altered.
+        CheckpointError: there is none, it is of a newer format, a file is missing, truncated or altered, or it was
+            written with a newer runtime than is installed, or with one too old.
 
     Example:
         >>> import shallowdeep
@@ -121,6 +131,8 @@ def read_bundle(path: Path | str, *, static: bool = False) -> Bundle:
     absent = f"Expected a bundle with {BUNDLE_MANIFEST} in {directory}, found none{run}"
     document = read_document(directory / BUNDLE_MANIFEST, FORMAT, FORMAT_VERSION, absent)
     try:
+        runtime = None if document.get("runtime") is None else RuntimeRecord.from_dict(document["runtime"])
+        stamps = {str(name): (int(stamp["bytes"]), str(stamp["sha256"])) for name, stamp in document["files"].items()}
         given = document["preprocessing"]
         preprocessing = None if given is None else Preprocessing.from_dict(given)
         bundle = Bundle(
@@ -139,9 +151,10 @@ def read_bundle(path: Path | str, *, static: bool = False) -> Bundle:
             data=dict(document["data"]),
             precision=str(document.get("precision", F32)),  # older ones have no other
             confusion=_statistics(document.get("confusion"), str(directory / BUNDLE_MANIFEST)),
+            runtime=runtime,
+            checksums={name: digest for name, (_, digest) in stamps.items()},
         )
         _ = document[SEAL]  # bundles are never written by hand
-        stamps = {str(name): (int(stamp["bytes"]), str(stamp["sha256"])) for name, stamp in document["files"].items()}
     except (KeyError, TypeError, ValueError, AttributeError, ConfigurationError) as error:
         raise CheckpointError(
             f"Expected a complete manifest in {directory / BUNDLE_MANIFEST}, got one that lacks or garbles: {error}"
@@ -151,10 +164,12 @@ def read_bundle(path: Path | str, *, static: bool = False) -> Bundle:
         raise CheckpointError(
             f"Expected a complete manifest in {directory / BUNDLE_MANIFEST}, got one without some files"
         )
+    check_runtime(bundle.runtime, str(directory))
     for name, stamp in stamps.items():
         if static or name != bundle.static or name in bundle.files:
             _check_file(directory, name, stamp)
-    return bundle
+    policy, withdrawn = kept_here(bundle.policy, bundle.precision)
+    return replace(bundle, policy=policy, withdrawn=withdrawn)
 
 
 def is_bundle(directory: Path) -> bool:

@@ -11,6 +11,8 @@ from math import isfinite, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.abstention import CONFUSION
@@ -23,12 +25,13 @@ from shallowdeep.inference.batch_state import Answers, BatchState, Watch, joined
 from shallowdeep.inference.bundle import Bundle, check_weights, known_preprocessing, read_bundle
 from shallowdeep.inference.image_input import ImageSource, read_images, sources_of
 from shallowdeep.inference.segments import Segment, plan_segments
+from shallowdeep.inference.single_image import SingleImage
 
 if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
 TORCH = "torch"
-_BYTES = 4  # of a float32
+_FLOAT32 = np.dtype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,9 @@ class EarlyExitEngine:
         self._preprocessing, self._classes, self._name = opened.preprocessing, opened.classes, opened.name
         by_confusion = self.policy.abstention is not None and self.policy.abstention.indicator == CONFUSION
         self._watched = confusion is not False or by_confusion
+        quick = SingleImage.fits(self.policy) and not self._watched
+        self._single = SingleImage(self.policy, self.segments) if quick else None
+        self._single_shape = (1, *self._shape)
         given = confusion if isinstance(confusion, ConfusionStatistics) else None
         own_first = by_confusion or given is None  # what answers are withheld by was certified with the bundle's own
         self._statistics = (opened.confusion or given) if own_first else given
@@ -187,6 +193,8 @@ class EarlyExitEngine:
             BadImageError: a file that cannot be decoded.
             ConfigurationError: files or PIL images, and no preprocessing is known.
         """
+        if type(images) is np.ndarray and images.shape == self._single_shape and images.dtype is _FLOAT32:
+            return self._answer(images, probabilities=probabilities)  # one image: checks take time too
         sources = sources_of(images)
         if sources is not None:
             images = read_images(sources, known_preprocessing(self._preprocessing, self._name))
@@ -201,6 +209,8 @@ class EarlyExitEngine:
     def _answer(self, images: Array, *, probabilities: bool) -> Answers:
         """Answer a batch that runs together."""
         x = self.backend.accept(images)
+        if self._single is not None and len(x) == 1 and type(x) is np.ndarray:
+            return self._single.answer(self.backend, x, probabilities=probabilities)
         xp = namespace_of(x)
         probe = xp.sum(x)  # infinite or not a number where any value is; looked at when the device is waited for anyway
         in_use = self.policy.in_use
@@ -225,7 +235,7 @@ class EarlyExitEngine:
         """Whether copying the samples that stay costs less than running on the others."""
         rest = self.segments[-1].relative_cost - segment.relative_cost
         saved = (self.backend.rows(len(x)) - self.backend.rows(staying)) * rest * self._macs
-        copied = staying * _BYTES * prod(x.shape[1:])
+        copied = staying * x.dtype.itemsize * prod(x.shape[1:])
         return bool(saved > self.backend.macs_per_byte * copied)
 
     def _check(self, images: Array) -> None:

@@ -80,6 +80,11 @@ class BundleWriter:
         precision: to compute in.
         origin: where the network comes from.
 
+    Attributes:
+        network: that is written.
+        backend: the runtime.
+        precision: in which it computes.
+
     Raises:
         ConfigurationError: the backend is not installed, or has no such precision.
     """
@@ -87,7 +92,7 @@ class BundleWriter:
     def __init__(
         self, network: ShallowDeepNetwork, backend: str, precision: Precision = FLOAT32, origin: Origin = NOTHING_KNOWN
     ) -> None:
-        self._network, self._backend, self._precision, self._origin = network, backend, precision, origin
+        self.network, self.backend, self.precision, self._origin = network, backend, precision, origin
         try:
             self._exporter = backend_module(backend).exporter(network, precision)
         except ModuleNotFoundError as error:
@@ -98,10 +103,10 @@ class BundleWriter:
         progress: Progress = SILENT,
     ) -> Bundle:  # fmt: skip
         """Write the bundle of a policy, see `write_bundle`."""
-        network = self._network
+        network = self.network
         check_free(directory, overwrite=overwrite)
         check_weights(policy, network.weights, "the network")
-        policy = _with_promises_that_hold(policy, self._backend, self._precision.name)
+        policy = _with_promises_that_hold(policy, self.backend, self.precision.name)
         segments = plan_segments(policy, network.costs)
         work = progress.start("exporting", "steps", len(segments) + static + 1)
         try:
@@ -110,13 +115,13 @@ class BundleWriter:
                 made.mkdir()
                 written = self._exporter.write(segments, made, static=static, bar=bar)
                 bundle = Bundle(
-                    path=made, backend=self._backend,
+                    path=made, backend=self.backend,
                     model="" if network.architecture is None else network.architecture.name,
                     segments=segments, files=written.segments, static=written.static, policy=policy,
                     classes=network.classes, preprocessing=network.preprocessing,
                     input_shape=network.input_shape or (), backbone_macs=network.backbone_macs,
                     weights=network.weights, data=self._origin.data, confusion=self._origin.confusion,
-                    precision=self._precision.name,
+                    precision=self.precision.name, runtime=written.runtime,
                 )  # fmt: skip
                 write_manifest(bundle, written.further)
                 _take_place(made, directory)
@@ -124,7 +129,7 @@ class BundleWriter:
                 bar.advance(1, "checked")
                 return read
         except ModuleNotFoundError as error:
-            raise missing(self._backend, error) from error
+            raise missing(self.backend, error) from error
         except OSError as error:
             raise cannot_write(directory, error) from error
 

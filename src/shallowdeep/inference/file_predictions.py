@@ -95,6 +95,7 @@ class FilePredictions:
         mean_relative_cost: of the predictions; None where there are none.
         runtime: that answered, with its precision where that is not float32.
         promise: what the bundle's policy promises of its accuracy, a sentence; None for nothing.
+        withdrawn: why what it promised does not hold on this processor; None where nothing was withdrawn.
     """
 
     bundle: str
@@ -104,6 +105,7 @@ class FilePredictions:
     mean_relative_cost: float | None
     runtime: str = ""
     promise: str | None = None
+    withdrawn: str | None = None
 
 
 def find_images(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -182,7 +184,9 @@ def predict_files(
     mean = sum(answer.relative_cost for answer in answers) / len(answers) if answers else None
     promise = None if bundle.policy.promise is None else bundle.policy.promise.sentence
     runtime = runtime_name(bundle.backend, bundle.precision)
-    return FilePredictions(str(bundle.path), classes, tuple(answers), tuple(failed), mean, runtime, promise)
+    return FilePredictions(
+        str(bundle.path), classes, tuple(answers), tuple(failed), mean, runtime, promise, bundle.withdrawn
+    )
 
 
 def _decoding(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
+import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,10 +16,11 @@ from torch.nn import functional as F
 from shallowdeep.artifacts import STATIC_MODEL
 from shallowdeep.errors import ConversionError, one_line
 from shallowdeep.inference.backends.backend import PREVIOUS, Written
+from shallowdeep.inference.runtime_record import RuntimeRecord
 from shallowdeep.inference.segments import Segment
 from shallowdeep.progress import Bar
 from shallowdeep.runtime import evaluating
-from shallowdeep.sdn.feature_reduction import PooledReduction
+from shallowdeep.sdn.feature_reduction import ConvReduction, PooledReduction
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -34,12 +36,16 @@ class PooledHead(nn.Module):
     costs as much as a few convolutions. Equal to the classifier but for rounding.
 
     Args:
-        classifier: with a `PooledReduction` that pools.
-        reduction: its reduction.
+        classifier: with a `PooledReduction` that pools, or with convolutions before one.
+        reduction: that pooling.
+        convolutions: what comes before it; None for nothing.
     """
 
-    def __init__(self, classifier: InternalClassifier, reduction: PooledReduction) -> None:
+    def __init__(
+        self, classifier: InternalClassifier, reduction: PooledReduction, convolutions: ConvReduction | None = None
+    ) -> None:
         super().__init__()
+        self.convolutions = convolutions
         mix = reduction.mix if reduction.mix is not None else torch.ones(())
         weight = classifier.linear.weight.detach()
         self.reduction = reduction
@@ -51,7 +57,9 @@ class PooledHead(nn.Module):
 
     def forward(self, x: Tensor, previous: Tensor | None = None) -> Tensor:
         """Logits (N, C)."""
-        if self.reduction.channels_last:
+        if self.convolutions is not None:
+            x = self.convolutions.convolved(self.convolutions.summarise(x))
+        elif self.reduction.channels_last:
             x = x.permute(0, 3, 1, 2)
         largest = F.max_pool2d(x, self.reduction.kernel, self.reduction.stride)
         mean = F.avg_pool2d(x, self.reduction.kernel, self.reduction.stride)
@@ -85,8 +93,12 @@ class SegmentModule(nn.Module):
 def inference_head(classifier: nn.Module) -> nn.Module:
     """The cheapest module that computes an internal classifier's logits."""
     reduction = getattr(classifier, "reduction", None)
-    if isinstance(classifier, InternalClassifier) and isinstance(reduction, PooledReduction) and reduction.pools:
+    if not isinstance(classifier, InternalClassifier):
+        return classifier
+    if isinstance(reduction, PooledReduction) and reduction.pools:
         return PooledHead(classifier, reduction)
+    if isinstance(reduction, ConvReduction) and reduction.pooling.pools:
+        return PooledHead(classifier, reduction.pooling, reduction)
     return classifier
 
 
@@ -107,11 +119,12 @@ class OnnxExporter:
             ConversionError: the exporter cannot write a segment; names it.
         """
         files = export_segments(self._network, segments, directory, bar)
+        record = RuntimeRecord("onnxruntime", onnxruntime.__version__)
         if not static:
-            return Written(files, None)
+            return Written(files, None, runtime=record)
         written = export_static(self._network, directory)
         bar.advance(1, written)
-        return Written(files, written)
+        return Written(files, written, runtime=record)
 
 
 def export_segments(

@@ -5,26 +5,23 @@ So what a network computes at an exit does not depend on which others are in use
 
 from __future__ import annotations
 
-import io
-import logging
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import openvino
 import torch
 from torch import Tensor, nn
 
 from shallowdeep.artifacts import STATIC_GRAPH
-from shallowdeep.errors import ConversionError, one_line
 from shallowdeep.inference.backends.backend import Written
 from shallowdeep.inference.onnx_export import example_input, export_module, inference_head
 from shallowdeep.inference.openvino_graph import BF16, F32, LOGITS, Border, border_of, cut
 from shallowdeep.inference.precision import INT8, Precision
+from shallowdeep.inference.quantisation import quantised
+from shallowdeep.inference.runtime_record import BorderRecord, RuntimeRecord
 from shallowdeep.inference.segments import Segment
 from shallowdeep.progress import Bar
 from shallowdeep.runtime import bf16_pays, evaluating
@@ -32,7 +29,6 @@ from shallowdeep.sdn.network import ShallowDeepNetwork
 
 _BORDER = "border"
 _MAP_AXES = 4
-_BATCH = 32  # images that scales are found by at a time
 
 
 class ExitsModule(nn.Module):
@@ -68,10 +64,11 @@ class OpenVinoExporter:
     Args:
         network: on the CPU; not changed meanwhile.
         precision: to compute in.
+        buckets: sizes of batch that segments will be compiled for, which bundles record.
     """
 
-    def __init__(self, network: ShallowDeepNetwork, precision: Precision) -> None:
-        self._network, self._precision = network, precision
+    def __init__(self, network: ShallowDeepNetwork, precision: Precision, buckets: Sequence[int] = ()) -> None:
+        self._network, self._precision, self._buckets = network, precision, tuple(buckets)
 
     def write(self, segments: Sequence[Segment], directory: Path, *, static: bool, bar: Bar) -> Written:
         """Write one bundle's files.
@@ -80,8 +77,9 @@ class OpenVinoExporter:
             ConversionError: the network cannot be exported or quantised.
         """
         used = [segment.exit for segment in segments]
+        borders = self._borders(used[:-1])
         files: list[str] = []
-        for number, model in enumerate(cut(self._exits.graph, self._borders(used[:-1]), used[-1])):
+        for number, model in enumerate(cut(self._exits.graph, borders, used[-1])):
             files.append(f"segment-{number}.xml")
             openvino.save_model(model, directory / files[-1], compress_to_fp16=False)
             bar.advance(1, files[-1])
@@ -89,7 +87,14 @@ class OpenVinoExporter:
             openvino.save_model(self._backbone, directory / STATIC_GRAPH, compress_to_fp16=False)
             bar.advance(1, STATIC_GRAPH)
         weights = tuple(Path(name).with_suffix(".bin").name for name in (*files, *([STATIC_GRAPH] if static else [])))
-        return Written(tuple(files), STATIC_GRAPH if static else None, weights)
+        return Written(tuple(files), STATIC_GRAPH if static else None, weights, self._record(borders))
+
+    def _record(self, borders: Sequence[Border]) -> RuntimeRecord:
+        """What a bundle says of the runtime."""
+        passed = tuple(
+            BorderRecord(border.exit, border.element, "NHWC" if border.blocked else "as computed") for border in borders
+        )
+        return RuntimeRecord("openvino", openvino.__version__.split("-")[0], passed, self._buckets)
 
     @cached_property
     def _exits(self) -> _Exits:
@@ -163,28 +168,4 @@ def _in_precision(graph: Any, precision: Precision) -> Any:  # noqa: ANN401 - op
     """Return the graph, quantised after training where 8-bit integers are asked for."""
     if precision.name != INT8 or precision.images is None:
         return graph
-    with redirect_stdout(io.StringIO()), _quiet("torch.utils.cpp_extension"):  # bars; that there is no CUDA compiler
-        import nncf  # noqa: PLC0415 - of an extra
-
-        batches = [precision.images[start : start + _BATCH] for start in range(0, len(precision.images), _BATCH)]
-        try:
-            return nncf.quantize(
-                graph,
-                nncf.Dataset([np.ascontiguousarray(batch) for batch in batches]),
-                preset=nncf.QuantizationPreset.MIXED,
-                subset_size=len(batches),
-            )
-        except (RuntimeError, ValueError, nncf.InternalError) as error:
-            raise ConversionError(f"Expected a network that can be quantised, got {one_line(error)}") from error
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Let a logger tell errors alone inside the block."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    return quantised(graph, precision.images, precision.judged)

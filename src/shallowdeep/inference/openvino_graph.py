@@ -20,6 +20,8 @@ INPUT, FEATURES, PREVIOUS, LOGITS = "x", "features", "previous", "logits"
 U8, BF16, F32 = "u8", "bf16", "f32"
 _LEVELS = 256
 _RANGE = (1, 2, 3, 4)  # inputs of a fake quantisation: its range before and after
+_POOL = "MaxPool"
+_TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)  # axes of maps: channels last, channels first
 
 Graph = Any  # openvino.Model, which has no types
 Node = Any
@@ -84,7 +86,7 @@ def _segment(graph: Graph, borders: Sequence[Border], last: int, number: int) ->
         parameters += _replaced(logits, PREVIOUS)
     cut_out = openvino.Model(results, [node for node in parameters if node is not None], f"segment-{number}")
     steps = PrePostProcessor(cut_out)
-    if number:
+    if number and borders[number - 1].element != U8:  # those are rearranged where they are scaled
         _passed(steps.input(FEATURES), borders[number - 1])
     if number < len(borders):
         _passed(steps.output(FEATURES), borders[number])
@@ -101,34 +103,63 @@ def _passed(port: Any, border: Border) -> None:  # noqa: ANN401 - openvino has n
 
 
 def _leaving(node: Node, border: Border) -> Any:  # noqa: ANN401 - an output
-    """Return the output that leaves at a border: 8-bit integers where it is quantised."""
+    """Return the output that leaves at a border: 8-bit integers where it is quantised, which its head reads too."""
     if border.element != U8:
         return node.output(0)
-    quantiser = _quantisers(node)[0]
-    low = np.zeros_like(_constant(quantiser, 3))
+    quantisers = _quantisers(node)
+    first, source, pool = quantisers[0], quantisers[0].input_value(0), None
+    if source.get_node().get_type_name() == _POOL:  # the largest of quantised values is the quantised largest
+        pool = source.get_node()
+        source = pool.input_value(0)
+    low = np.zeros_like(_constant(first, 3))
     levels = ops.fake_quantize(
-        quantiser.input_value(0), quantiser.input_value(1), quantiser.input_value(2), low, low + (_LEVELS - 1), _LEVELS
-    )
-    return ops.convert(levels, U8).output(0)
+        source, first.input_value(1), first.input_value(2), low, low + (_LEVELS - 1), _LEVELS
+    ).output(0)
+    if pool is not None:
+        pool.input(0).replace_source_output(levels)
+        levels = pool.output(0)
+    whole = ops.convert(levels, U8)
+    value = _scaled(whole.output(0), first)
+    _read_instead(quantisers, value)
+    return whole.output(0)
 
 
 def _entering(node: Node, border: Border) -> Node:
-    """Return the parameter that stands for a border's output, once everything behind it reads that."""
+    """Return the parameter that stands for a border's output, once everything behind it reads that.
+
+    8-bit maps are scaled as they come, channels last, and rearranged then. The other way round the runtime does not see
+    that the convolution behind reads quantised values, and computes it in floating point.
+    """
     if border.element != U8:
         (parameter,) = _replaced(node.output(0), FEATURES)
         return parameter
     quantisers = _quantisers(node)
-    low, high = _constant(quantisers[0], 3), _constant(quantisers[0], 4)
+    shape = quantisers[0].get_output_partial_shape(0)
+    if border.blocked:
+        shape = openvino.PartialShape([shape[axis] for axis in _TO_LAST])
+    parameter = _parameter(shape, openvino.Type.u8, FEATURES)
+    value = _scaled(parameter.output(0), quantisers[0])
+    if border.blocked:
+        value = ops.transpose(value, np.array(_TO_FIRST, dtype=np.int64)).output(0)
+    _read_instead(quantisers, value)
+    return parameter
+
+
+def _scaled(whole: Any, quantiser: Node) -> Any:  # noqa: ANN401 - outputs
+    """Return the values that 8-bit integers stand for."""
+    low, high = _constant(quantiser, 3), _constant(quantiser, 4)
     scale = (high - low) / (_LEVELS - 1)
-    parameter = _parameter(quantisers[0].get_output_partial_shape(0), openvino.Type.u8, FEATURES)
-    value = ops.convert(parameter, F32)
+    value = ops.convert(whole, F32)
     if np.any(low):
-        value = ops.subtract(value, (-low / scale).astype(np.float32))
-    value = ops.multiply(value, scale.astype(np.float32))
+        value = ops.subtract(value, (-low / scale).astype(np.float32).reshape(()))
+    return ops.multiply(value, scale.astype(np.float32).reshape(())).output(0)
+
+
+def _read_instead(quantisers: Sequence[Node], value: Any) -> None:  # noqa: ANN401 - an output
+    """Let what reads these quantisations read a value."""
     for quantiser in quantisers:
         for reader in list(quantiser.output(0).get_target_inputs()):
-            reader.replace_source_output(value.output(0))
-    return parameter
+            reader.replace_source_output(value)
 
 
 def _replaced(source: Any, name: str) -> list[Node]:  # noqa: ANN401 - an output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,31 @@ PRECISIONS = (F32, BF16, INT8)
 SCALING_IMAGES = 256  # of the training data, by which int8 finds its scales
 
 
+class Runtime(NamedTuple):
+    """A runtime and what it computes in.
+
+    Attributes:
+        backend: its name.
+        precision: ``f32``, ``bf16`` or ``int8``.
+    """
+
+    backend: str
+    precision: str
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What a quantised network is judged on: images of ``tune``.
+
+    Attributes:
+        images: (m, C, H, W) float32, normalised.
+        labels: (m,) integers in [0, C), the right answers.
+    """
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
 @dataclass(frozen=True, eq=False)
 class Precision:
     """What a bundle's segments compute in.
@@ -22,6 +48,7 @@ class Precision:
         name: ``f32``, ``bf16`` or ``int8``.
         images: (n, C, H, W) float32, normalised: training images without augmentation, by which ``int8`` finds its
             scales; None for the others.
+        judged: what layers that lose too much at ``int8`` are found by; None for no look at that.
 
     Raises:
         UnknownNameError: no precision is called so.
@@ -30,6 +57,7 @@ class Precision:
 
     name: str = F32
     images: NDArray[np.float32] | None = None
+    judged: Judged | None = None
 
     def __post_init__(self) -> None:
         if self.name not in PRECISIONS:

@@ -16,33 +16,30 @@ from shallowdeep.exits.policy import NEVER, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.backends.registry import open_segments
-from shallowdeep.inference.export import write_bundle
-from shallowdeep.inference.precision import Precision, runtime_name
+from shallowdeep.inference.export import BundleWriter
+from shallowdeep.inference.precision import runtime_name
 from shallowdeep.progress import SILENT, Bar, Progress, SilentBar
-from shallowdeep.sdn.network import ShallowDeepNetwork
 
 
 class RuntimeExits:
     """A network with all its exits in a runtime, as `predict` runs it on a split.
 
     Args:
-        network: on the CPU.
-        backend: the runtime.
-        precision: to compute in.
+        writer: of the network's bundles for the runtime.
         progress: told how the network is written.
+
+    Attributes:
+        name: of the runtime, with its precision.
     """
 
-    def __init__(
-        self, network: ShallowDeepNetwork, backend: str, precision: Precision, progress: Progress = SILENT
-    ) -> None:
-        self.name = runtime_name(backend, precision.name)
+    def __init__(self, writer: BundleWriter, progress: Progress = SILENT) -> None:
+        network = writer.network
+        self.name = runtime_name(writer.backend, writer.precision.name)
         self._costs, self._weights, self._exits = network.costs, network.weights, len(network.exits)
         every = shared_threshold(NEVER, self._exits)
-        with TemporaryDirectory() as folder:
-            bundle = write_bundle(
-                network, every, Path(folder) / "bundle", backend, precision=precision, static=False, progress=progress
-            )
-            self._runtime: Backend = open_segments(bundle, None, None)
+        self._folder = TemporaryDirectory()  # kept as long as this object: runtimes read files when they need them
+        bundle = writer.write(every, Path(self._folder.name) / "bundle", static=False, progress=progress)
+        self._runtime: Backend = open_segments(bundle, None, None)
 
     def predict(self, batches: Iterable[tuple[Tensor, Tensor]], bar: Bar | None = None) -> ExitPredictions:
         """Return predictions of every exit, in the order given.

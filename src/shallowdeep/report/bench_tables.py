@@ -13,6 +13,10 @@ from shallowdeep.report.tables import plain_table
 
 _SPEED = ["batch", "static ms", "engine ms", "speed-up [95 %]", "accuracy %", "static's", "points lost [95 %]"]
 _EXITS = ["batch", "images", "cost", "ideal", "by MACs", "of ideal", "overhead %", "% that leave at each exit"]
+_NEIGHBOUR = [
+    "batch", "static ms", "beside", "slower", "engine ms", "beside", "slower", "speed-up [95 %]", "of ideal"
+]  # fmt: skip
+_BESIDE = "beside: one busy single-threaded process; slower: times as long as without it, in the same rounds"
 _ACCURACY = "accuracy: the engine's; static's: the static network's on these images; points lost: difference"
 _NO_LABELS = "accuracy: not known, since these images have no labels"
 _EXPLAINED = (
@@ -36,6 +40,7 @@ def bench_tables(comparison: Comparison) -> RenderableType:
     lines = [
         _ACCURACY if labelled else _NO_LABELS,
         *_EXPLAINED,
+        *([_BESIDE] if comparison.neighbour else []),
         "",
         f"Policy: {_promised(comparison.promise)}",
         f"Peak memory: {'not known' if ratio is None else f'{ratio:.2f}x the static run'}",
@@ -44,6 +49,7 @@ def bench_tables(comparison: Comparison) -> RenderableType:
     return Group(
         plain_table(title, _SPEED, [_speed_row(batch, comparison.rounds) for batch in batches]),
         plain_table("", _EXITS, [_exits_row(batch) for batch in batches]),
+        *_neighbour_tables(comparison),
         *(Text(line) for line in lines),
         *(Text(f"Warning: {warning}", style="bold") for warning in comparison.warnings),
     )
@@ -79,6 +85,26 @@ def _exits_row(batch: BatchTiming) -> tuple[object, ...]:
         f"{100 * batch.overhead_share:.1f}",
         " ".join(f"{100 * share:.0f}" for share in batch.exit_shares),
     )
+
+
+def _neighbour_tables(comparison: Comparison) -> list[RenderableType]:
+    """Both sides' times without and with the busy process side by side; nothing where there was none."""
+    rows = [
+        (
+            batch.batch_size,
+            f"{batch.static_ms:.2f}",
+            f"{found.static_ms:.2f}",
+            f"{found.static_slowdown.median:.2f}",
+            f"{batch.engine_ms:.2f}",
+            f"{found.engine_ms:.2f}",
+            f"{found.engine_slowdown.median:.2f}",
+            _speedup(found.speedup, comparison.rounds),
+            f"{found.of_ideal:.2f}",
+        )
+        for batch in comparison.batches
+        if (found := batch.neighbour) is not None
+    ]
+    return [plain_table("Beside a busy process", _NEIGHBOUR, rows)] if rows else []
 
 
 def _percent(share: float | None) -> str | None:

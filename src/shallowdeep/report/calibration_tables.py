@@ -24,18 +24,22 @@ def calibration_tables(report: CalibrationReport) -> RenderableType:
     """
     policy = report.policy
     splits = {"tune": report.tune, "certify": report.certify, "test": report.test}
+    times = report.milliseconds
+    timed = [] if times is None else [f"ms at batch {times.batch_size}"]
     parts: list[RenderableType] = [
         plain_table(
             f"{report.dataset}: signal {policy.signal}, when none is confident {policy.fallback}",
-            ["exit", "name", "leaves from", "share % tune", "share % test"],
+            ["exit", "name", "leaves from", "share % tune", "share % test", *timed],
             _exit_rows(report),
         ),
         plain_table(
             "",
-            ["split", "samples", "accuracy %", "points lost", "other answer %", "cost"],
+            ["split", "samples", "accuracy %", "points lost", "other answer %", "cost", *(["time"] if timed else [])],
             [_split_row(name, outcome) for name, outcome in splits.items()],
         ),
     ]
+    if times is not None:
+        parts.append(Text(f"Time: a share of the static network's {times.static:.2f} ms, as the plan measured it."))
     if report.temperatures is not None:
         parts.append(Text(_temperature_line(report.temperatures)))
     if policy.ensemble is not None:
@@ -65,7 +69,9 @@ def _exit_rows(report: CalibrationReport) -> list[tuple[object, ...]]:
         leaves = "off" if threshold is None else "never" if threshold > _NEVER else f"{threshold:.4f}"
         final = k == len(thresholds) - 1
         shares = [f"{100 * outcome.exit_shares[k]:.1f}" for outcome in (report.tune, report.test)]
-        rows.append((k, name, "always" if final else leaves, *shares))
+        reached = [] if report.milliseconds is None else [report.milliseconds.reached[k]]
+        timed = ["" if value is None else f"{value:.2f}" for value in reached]
+        rows.append((k, name, "always" if final else leaves, *shares, *timed))
     return rows
 
 
@@ -78,6 +84,7 @@ def _split_row(name: str, outcome: OutcomeSummary) -> tuple[object, ...]:
         f"{100 * outcome.accuracy_lost + 0.0:+.2f}",
         f"{100 * outcome.disagreement:.2f}",
         f"{outcome.relative_cost:.3f}",
+        *([] if outcome.relative_time is None else [f"{outcome.relative_time:.3f}"]),
     )
 
 

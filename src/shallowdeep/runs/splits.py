@@ -15,13 +15,16 @@ from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.predictions import ExitPredictions
-from shallowdeep.inference.precision import SCALING_IMAGES
+from shallowdeep.inference.precision import INT8, SCALING_IMAGES, Judged, Precision
 from shallowdeep.runs.config import TrainConfig, read_config
 from shallowdeep.runs.data_record import check_data, check_record
 from shallowdeep.runs.paths import data_is_there, located, shown
 from shallowdeep.runs.preparation import check_classes
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.sdn.prediction import predict_exits
+
+JUDGED_IMAGES = 1024  # of ``tune``, that a quantised network is judged on
+_JUDGED_BYTES = 2**28
 
 
 def own_splits(
@@ -89,6 +92,21 @@ def predict_split(
     batches = Batches(part, preprocessing, context.batch_size)
     what = f"predicting {part.name}"
     return predict_exits(network, batches, progress=context.progress, what=what, samples=len(part))
+
+
+def precision_on(splits: DataSplits, name: str) -> Precision:
+    """A precision with what ``int8`` needs of a run's own data: training images for scales, ``tune`` to be judged on.
+
+    What is written and what a promise was made for are quantised alike: by the run's own images, always the same.
+    """
+    if name != INT8:
+        return Precision(name)
+    part = splits.tune.readable()
+    most = min(JUDGED_IMAGES, _JUDGED_BYTES // (12 * splits.preprocessing.size**2))  # three channels of four bytes
+    places = np.unique(np.linspace(0, len(part) - 1, min(most, len(part))).astype(np.int64))
+    pixels, labels = part.fetch(places)
+    judged = Judged(splits.preprocessing.normalize(pixels).contiguous().numpy(), labels.numpy())
+    return Precision(name, scaling_images(splits), judged)
 
 
 def scaling_images(splits: DataSplits) -> NDArray[np.float32]:

@@ -45,6 +45,7 @@ def bench_bundle(
     batch_sizes: Sequence[int],
     rounds: int,
     threads: int,
+    neighbour: bool = False,
     out: Path | None,
     context: RunContext,
 ) -> tuple[Comparison, list[Path]]:
@@ -57,6 +58,7 @@ def bench_bundle(
         batch_sizes: to measure.
         rounds: for each.
         threads: of each worker.
+        neighbour: time both beside a busy single-threaded process too.
         out: directory for `bench.json` and `bench.png`, or None.
         context: told what is done, and how far it is.
 
@@ -77,7 +79,7 @@ def bench_bundle(
     found = labelled_images(bundle, data, context.progress)
     comparison = compare(
         bundle, found.images, found.labels, data=found.name, batch_sizes=batch_sizes, rounds=rounds, threads=threads,
-        progress=context.progress,
+        neighbour=neighbour, progress=context.progress,
     )  # fmt: skip
     if out is None:
         return comparison, []

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from shallowdeep.analysis.accuracy import at_chance
 from shallowdeep.artifacts import CONFIG, POLICY, PREDICTIONS
 from shallowdeep.calibration.abstention_fit import answered, answers_given
-from shallowdeep.calibration.calibrate import calibrate_predictions, check_sizes
+from shallowdeep.calibration.calibrate import Calibration, Search, calibrate_predictions, check_sizes
 from shallowdeep.calibration.calibration_report import (
     BackboneComparison,
     CalibrationReport,
+    ExitTimes,
     SharedThresholdCurve,
     SplitCurve,
 )
@@ -28,38 +29,32 @@ from shallowdeep.data.load import DataSplits
 from shallowdeep.documents import plain
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.arrays import to_numpy
-from shallowdeep.exits.choice import ByLoss, ByThreshold
-from shallowdeep.exits.outcome import final_answers, summarize
+from shallowdeep.exits.choice import ByLoss, ByThreshold, Static
+from shallowdeep.exits.outcome import final_answers, relative_time, summarize
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import policy_document, write_policy
 from shallowdeep.exits.predictions import FEW_SAMPLES, ExitPredictions
+from shallowdeep.exits.restriction import restricted
 from shallowdeep.exits.threshold_curve import Floats, default_thresholds, threshold_curve
 from shallowdeep.files import reading, require_writable
-from shallowdeep.inference.precision import F32, INT8, Precision
+from shallowdeep.inference.export import BundleWriter
+from shallowdeep.inference.plan_record import Plan
+from shallowdeep.inference.plan_verdict import named
+from shallowdeep.inference.precision import F32, Runtime
+from shallowdeep.inference.promise_here import promised_here
 from shallowdeep.inference.runtime_prediction import RuntimeExits
 from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import measured_statistics
 from shallowdeep.runs.data_record import is_own
 from shallowdeep.runs.origins import origins
+from shallowdeep.runs.plan_file import read_plan
 from shallowdeep.runs.skipped_images import each_once, skipped_names, write_skipped
-from shallowdeep.runs.splits import own_splits, predict_split, read_splits, scaling_images
+from shallowdeep.runs.splits import own_splits, precision_on, predict_split, read_splits
 from shallowdeep.runtime import pick_device
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 SPLITS = ("tune", "certify", "test")
 Predictions = Mapping[str, ExitPredictions]
-
-
-class Runtime(NamedTuple):
-    """A runtime and what it computes in.
-
-    Attributes:
-        backend: its name.
-        precision: ``f32``, ``bf16`` or ``int8``.
-    """
-
-    backend: str
-    precision: str
 
 
 Choice = Callable[[int, float], Objective]
@@ -74,6 +69,8 @@ def calibrate_run(
     held_out: str | None = None,
     backbone: Path | None = None,
     runtime: Runtime | None = None,
+    exits: Sequence[int] | None = None,
+    follow_plan: bool = False,
     context: RunContext,
 ) -> tuple[CalibrationReport, list[Path]]:
     """What ``calibrate`` finds for a run, and the files written: its policy, and predictions of its own splits.
@@ -90,6 +87,8 @@ def calibrate_run(
         backbone: a RUN on the same split of the same data whose final exit the test accuracy is compared with too.
         runtime: whose outputs the policy is chosen and tested on, its losses counted against the float32 network's
             final exit; None for float32 in PyTorch.
+        exits: internal classifiers that the policy may use; None for all.
+        follow_plan: take runtime and exits from the run's plan for this machine, where neither is given and one is.
         context: where to predict, progress, trust, and what to do with bad images.
 
     Raises:
@@ -97,7 +96,32 @@ def calibrate_run(
             those trained on.
     """
     with reading(run):
-        return _calibrated(run, objective, (data, held_out), backbone=backbone, runtime=runtime, context=context)
+        where = _Where(runtime, Search(None if exits is None else tuple(exits)), None)
+        if follow_plan and runtime is None and exits is None:
+            where = _planned(run, context)
+        return _calibrated(run, objective, (data, held_out), backbone=backbone, where=where, context=context)
+
+
+class _Where(NamedTuple):
+    """Where a policy is looked for: the runtime, its exits, and the plan that says so."""
+
+    runtime: Runtime | None
+    search: Search
+    plan: Plan | None
+
+
+def _planned(run: Path, context: RunContext) -> _Where:
+    """Return where the run's plan for this machine says; anywhere where there is none."""
+    weights = str(read_manifest(run).weights["sha256"])
+    plan = read_plan(run, weights)
+    if plan is None:
+        return _Where(None, Search(), None)
+    what = named(plan.exits) if plan.exits else "no early exit"
+    context.progress.say(
+        f"By the plan for this machine of {plan.date}: {what}, in {plan.name} (--no-plan for all exits)"
+    )
+    runtime = None if plan.precision == F32 else Runtime(plan.backend, plan.precision)
+    return _Where(runtime, Search(plan.exits, plan.times), plan)
 
 
 def _calibrated(
@@ -106,7 +130,7 @@ def _calibrated(
     sources: tuple[str | None, str | None],
     *,
     backbone: Path | None,
-    runtime: Runtime | None,
+    where: _Where,
     context: RunContext,
 ) -> tuple[CalibrationReport, list[Path]]:
     """What `calibrate_run` returns of a run that nobody trains."""
@@ -119,7 +143,8 @@ def _calibrated(
         raise ConfigurationError(f"Expected {CONFIG} in {run}, which says what was held out in training, found none")
     require_writable(run, "calibrate writes to the run")
     network = load(run, trust=context.trust)
-    splits, held_out, place = _splits(run, network, *sources, context)
+    images = calibration_splits(run, network, *sources, context)
+    splits, held_out, place = images.used, images.held_out, images.place
     if callable(objective):
         objective = objective(len(splits.certify), float(network.costs[0]))
         context.progress.say(f"For {len(splits.certify):,} certify images: {option_of(objective)}")
@@ -128,12 +153,20 @@ def _calibrated(
     predictions = {name: predict_split(network, splits.split(name), splits.preprocessing, context) for name in SPLITS}
     statistics = measured_statistics(run, network, splits, weights=network.weights, context=context)
     own = predictions
-    if runtime is not None:
-        predictions = _in_runtime(network.cpu(), runtime, splits, own, context)
-    calibration = calibrate_predictions(objective, predictions["tune"], predictions["certify"], statistics)
-    policy = _on_data(calibration.policy, splits, held_out)
+    if where.runtime is not None:
+        predictions = _in_runtime(network.cpu(), where.runtime, images, own, context)
+    calibration = calibrate_predictions(
+        objective, predictions["tune"], predictions["certify"], statistics, where.search
+    )
+    policy = _for_runtime(_on_data(calibration.policy, splits, held_out), where)
+    if where.runtime is not None:
+        policy = promised_here(policy, where.runtime.precision)
     outcomes = {
-        name: replace(summarize(policy, pred), answered=answers_given(policy, answered(policy, pred, statistics)))
+        name: replace(
+            summarize(policy, pred),
+            answered=answers_given(policy, answered(policy, pred, statistics)),
+            relative_time=relative_time(policy, pred, where.search.times),
+        )
         for name, pred in predictions.items()
     }
     chance = at_chance(predictions["test"], "test")
@@ -149,7 +182,8 @@ def _calibrated(
         test=outcomes["test"],
         promise=policy.promise,
         abstention=policy.abstention,
-        curve=None if objective.threshold is None else _curve(predictions, calibration.base),
+        curve=None if objective.threshold is None else _curve(predictions, calibration),
+        milliseconds=_milliseconds(policy, where.plan),
         temperatures=calibration.temperatures,
         backbone=None if backbone is None else _against(backbone, splits, place, outcomes["test"].accuracy, context),
         chance=chance,
@@ -166,32 +200,65 @@ def calibration_document(report: CalibrationReport) -> dict[str, Any]:
     return {**plain(report), "policy": policy_document(report.policy)}
 
 
-def _splits(
+class CalibrationSplits(NamedTuple):
+    """The images to calibrate on.
+
+    Attributes:
+        own: the run's own.
+        held_out: the user's, which take the place of its ``tune`` and ``certify``; None for none.
+        place: where the run's own data is now; None for where it was.
+    """
+
+    own: DataSplits
+    held_out: HeldOut | None
+    place: str | None
+
+    @property
+    def used(self) -> DataSplits:
+        """With the ``tune`` and ``certify`` to calibrate on."""
+        if self.held_out is None:
+            return self.own
+        return replace(self.own, tune=self.held_out.tune, certify=self.held_out.certify)
+
+
+def calibration_splits(
     run: Path, network: ShallowDeepNetwork, data: str | None, held_out: str | None, context: RunContext
-) -> tuple[DataSplits, HeldOut | None, str | None]:
-    """Return the run's splits, held-out images that are its ``tune`` and ``certify``, and where its own data is now."""
+) -> CalibrationSplits:
+    """Return the images to calibrate on.
+
+    Args:
+        run: a RUN.
+        network: its network.
+        data: where the run's own data is now; what is not a copy of it is taken for ``held_out``.
+        held_out: images of the user's own, cut into ``tune`` and ``certify`` in place of the run's.
+        context: progress, and what to do with bad images.
+
+    Raises:
+        ShallowDeepError: they cannot be read, or are among those that the network was trained or is tested on.
+    """
     if held_out is None and data is not None and not _is_copy(run, network, data, context):
         data, held_out = None, data
     splits = own_splits(run, network, data, context=context)
     if held_out is None:
         if splits.cut_from is None:
             _check_apart((splits.tune, splits.certify), splits.train, "training", "the data's calibration part")
-        return splits, None, data
+        return CalibrationSplits(splits, None, data)
     found = load_held_out(
         held_out, classes=splits.classes, preprocessing=splits.preprocessing, seed=read_config(run / CONFIG).seed,
         skip_bad_images=context.skip_bad_images, progress=context.progress,
     )  # fmt: skip
     for part in (splits.train, splits.test):
         _check_apart((found.tune, found.certify), part, "training" if part is splits.train else "test", held_out)
-    return replace(splits, tune=found.tune, certify=found.certify), found, data
+    return CalibrationSplits(splits, found, data)
 
 
 def _in_runtime(
-    network: ShallowDeepNetwork, runtime: Runtime, splits: DataSplits, own: Predictions, context: RunContext
+    network: ShallowDeepNetwork, runtime: Runtime, images: CalibrationSplits, own: Predictions, context: RunContext
 ) -> dict[str, ExitPredictions]:
     """Return the predictions of a runtime; at a lower precision losses count against the float32 network's answers."""
-    images = scaling_images(splits) if runtime.precision == INT8 else None
-    exits = RuntimeExits(network, runtime.backend, Precision(runtime.precision, images), context.progress)
+    splits = images.used
+    writer = BundleWriter(network, runtime.backend, precision_on(images.own, runtime.precision))
+    exits = RuntimeExits(writer, context.progress)
     found: dict[str, ExitPredictions] = {}
     for name, pred in own.items():
         part = splits.split(name)
@@ -229,10 +296,32 @@ def _on_data(policy: Policy, splits: DataSplits, held_out: HeldOut | None) -> Po
     return replace(policy, found=replace(policy.found, dataset=name, data_fingerprint=fingerprint))
 
 
-def _curve(predictions: Predictions, base: Policy) -> SharedThresholdCurve:
-    """Return accuracy and cost of one threshold for all exits, for thresholds that cover ``tune`` evenly."""
-    thresholds = default_thresholds(predictions["tune"], base)
-    tune, test = (_split_curve(predictions[name], thresholds, base) for name in ("tune", "test"))
+def _for_runtime(policy: Policy, where: _Where) -> Policy:
+    """Return the policy with the runtime that it was found for, which `export` writes."""
+    runtime, plan = where.runtime, where.plan
+    if plan is not None:
+        runtime = Runtime(plan.backend, plan.precision)
+    if policy.found is None or runtime is None:
+        return policy
+    found = replace(policy.found, backend=runtime.backend, precision=runtime.precision, planned=plan is not None)
+    return replace(policy, found=found)
+
+
+def _milliseconds(policy: Policy, plan: Plan | None) -> ExitTimes | None:
+    """Return what reaching each exit in use takes at the plan's largest batch size."""
+    if plan is None or plan.times is None:
+        return None
+    shares = dict(zip(policy.in_use, plan.times.in_use(policy.in_use).tolist(), strict=True))
+    static = plan.static_ms[-1]
+    reached = tuple(static * shares[exit_] if exit_ in shares else None for exit_ in range(policy.exits))
+    return ExitTimes(int(plan.setting["batch_sizes"][-1]), static, reached)
+
+
+def _curve(predictions: Predictions, found: Calibration) -> SharedThresholdCurve:
+    """Return accuracy and cost of one threshold for the exits searched, for thresholds that cover ``tune`` evenly."""
+    on_tune, on_test = (restricted(predictions[name], found.kept) for name in ("tune", "test"))
+    thresholds = default_thresholds(on_tune, found.base)
+    tune, test = (_split_curve(pred, thresholds, found.base) for pred in (on_tune, on_test))
     return SharedThresholdCurve("tune", tuple(thresholds.tolist()), tune, test)
 
 
@@ -272,7 +361,7 @@ def _notes(policy: Policy, tune: ExitPredictions, chance: str | None) -> list[st
     """Return what a reader should know besides the numbers."""
     notes = [] if chance is None else [chance]
     rule = None if policy.found is None else policy.found.rule
-    fitted = not isinstance(rule, ByThreshold) or policy.ensemble is not None
+    fitted = not isinstance(rule, ByThreshold | Static) or policy.ensemble is not None
     if tune.samples < FEW_SAMPLES and fitted:
         notes.append(f"Chosen on {tune.samples} tune samples: these are few, expect other costs and losses.")
     if policy.promise is not None and policy.abstention is not None:
@@ -281,7 +370,7 @@ def _notes(policy: Policy, tune: ExitPredictions, chance: str | None) -> list[st
             f"Each promise was tested on a half of certify and has its own confidence; both at once hold with "
             f"{both:g} %."
         )
-    if isinstance(rule, ByLoss):
+    if isinstance(rule, ByLoss | Static):
         notes.append(rule.note)
     return notes
 

@@ -1,4 +1,4 @@
-"""A trained network to a bundle that exits early, and whether to deploy it: training, calibration, export, timing."""
+"""A trained network to a bundle, and whether to deploy it: training, plan, calibration, export, timing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from shallowdeep.artifacts import STATIC_MODEL
 from shallowdeep.bench.loss_warning import UNPROMISED
 from shallowdeep.bench.workers import PairedRatio
 from shallowdeep.calibration.calibrate import check_sizes
@@ -18,11 +17,15 @@ from shallowdeep.data.load import DataSplits
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.promises import Promise, points
 from shallowdeep.files import reading
+from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.export import check_free
+from shallowdeep.inference.plan_record import STATIC, Plan
+from shallowdeep.inference.precision import runtime_name
 from shallowdeep.runs.config import TrainConfig
 from shallowdeep.workflows.bench import bench_bundle
 from shallowdeep.workflows.calibrate import Choice, calibrate_run
 from shallowdeep.workflows.export import export_run
+from shallowdeep.workflows.plan import plan_run
 from shallowdeep.workflows.train import train_run
 
 IC_ONLY = "ic-only"
@@ -57,8 +60,10 @@ class Conversion:
         accuracy: of the bundle there.
         relative_cost: mean multiply-adds of the bundle there, over the unmodified network's.
         samples: of ``test``.
+        runtime: that the bundle is for, with its precision.
+        statics: runtimes that the unmodified network was timed in.
         promise: on the accuracy lost; None for none.
-        speedups: one a batch size, float32, in the bundle's runtime.
+        speedups: one a batch size, against the unmodified network in the bundle's runtime and precision.
         deploy: whether that is the bundle, not the static network.
         verdict: one sentence on what to deploy.
         notes: what a reader must not overlook, such as weights that may have seen the images of the promise.
@@ -72,6 +77,8 @@ class Conversion:
     accuracy: float
     relative_cost: float
     samples: int
+    runtime: str
+    statics: tuple[str, ...]
     promise: Promise | None
     speedups: tuple[SpeedUp, ...]
     deploy: bool
@@ -117,20 +124,22 @@ def convert_network(
         if isinstance(objective, Objective) and held_out is None:
             check_sizes(objective, len(data.certify), data.cut_from)
 
-    context.progress.say("1/4  Exits are trained on the network, whose weights stay as they are")
+    context.progress.say("1/5  Exits are trained on the network, whose weights stay as they are")
     trained = train_run(config, run, resume=resume, overwrite=overwrite, examine=examine, context=context)
     context = replace(context, trust=True)  # the run names the code that the caller named
     with reading(run):
-        context.progress.say("2/4  When to exit is chosen on images that were held out")
-        calibrated, _ = calibrate_run(run, objective, held_out=held_out, context=context)
-        context.progress.say("3/4  The bundle is written")
-        export_run(run, bundle, overwrite=overwrite or resume, context=context)
-    context.progress.say("4/4  The bundle is timed against the unmodified network")
+        context.progress.say("2/5  Every runtime and precision is timed here, and exits that could win")
+        plan, _ = plan_run(run, objective, batch_sizes=BATCH_SIZES, held_out=held_out, context=context)
+        context.progress.say("3/5  When to exit is chosen on images that were held out")
+        calibrated, _ = calibrate_run(run, objective, held_out=held_out, follow_plan=True, context=context)
+        context.progress.say("4/5  The bundle is written")
+        written = export_run(run, bundle, overwrite=overwrite or resume, context=context)
+    context.progress.say("5/5  The bundle is timed against the unmodified network")
     timed, _ = bench_bundle(
         bundle, data=None, batch_sizes=BATCH_SIZES, rounds=ROUNDS, threads=threads, out=bundle, context=context
     )
     speedups = tuple(SpeedUp(one.batch_size, one.speedup, one.speedup.low > 1) for one in timed.batches)
-    found = verdict(bundle, calibrated, speedups, asked=isinstance(objective, Objective))
+    found = verdict(written, calibrated, speedups, plan, asked=isinstance(objective, Objective))
     return Conversion(
         bundle=str(bundle),
         run=str(run),
@@ -140,6 +149,8 @@ def convert_network(
         accuracy=calibrated.test.accuracy,
         relative_cost=calibrated.test.relative_cost,
         samples=calibrated.test.samples,
+        runtime=runtime_name(written.backend, written.precision),
+        statics=tuple(row.name for row in plan.statics),
         promise=calibrated.promise,
         speedups=speedups,
         deploy=found.deploy,
@@ -160,21 +171,27 @@ class Verdict(NamedTuple):
     sentence: str
 
 
-def verdict(bundle: Path, calibrated: CalibrationReport, speedups: Sequence[SpeedUp], *, asked: bool) -> Verdict:
+def verdict(
+    made: Bundle, calibrated: CalibrationReport, speedups: Sequence[SpeedUp], plan: Plan, *, asked: bool
+) -> Verdict:
     """Return what to deploy, with speed, accuracy and what is promised of it.
 
     The bundle, where it is faster at some batch size, and loses at most a point on ``test`` or what a promise that was
     asked for allows.
 
     Args:
-        bundle: where it is.
+        made: the bundle.
         calibrated: the policy, and what it does on ``test``.
         speedups: one a batch size.
+        plan: that it follows.
         asked: whether the objective is the user's own.
     """
-    keep, test = f"Keep the static network ({bundle / STATIC_MODEL})", calibrated.test
+    bundle, test = made.path, calibrated.test
+    keep = f"Keep the static network ({bundle / str(made.static)})"
     if calibrated.chance is not None:
         return Verdict(False, f"Nothing can be said. {calibrated.chance}")
+    if plan.deploy == STATIC:
+        return Verdict(False, f"{plan.sentence} It is in {bundle}.")
     if len(calibrated.policy.in_use) == 1:
         return Verdict(False, f"{keep}: no early exit keeps what was asked for, so the policy never exits early.")
     best = max(speedups, key=lambda one: one.speedup.median)

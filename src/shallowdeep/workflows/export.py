@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,24 @@ from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.abstention import CONFUSION
+from shallowdeep.exits.choice import Found, Static
 from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import read_policy
+from shallowdeep.exits.restriction import kept_exits
 from shallowdeep.files import reading
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.export import Origin, write_bundle
-from shallowdeep.inference.precision import F32, INT8, Precision
+from shallowdeep.inference.precision import F32, INT8, Precision, Runtime
 from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import read_statistics
 from shallowdeep.runs.data_record import check_record
 from shallowdeep.runs.paths import absolute, located
-from shallowdeep.runs.splits import own_splits, scaling_images
+from shallowdeep.runs.plan_file import read_plan
+from shallowdeep.runs.splits import own_splits, precision_on
 from shallowdeep.sdn.network import ShallowDeepNetwork
+
+DEFAULT_BACKEND = "onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -77,9 +83,10 @@ def export_run(
     run: Path,
     directory: Path,
     *,
-    backend: str = "onnxruntime",
-    precision: str = F32,
+    backend: str | None = None,
+    precision: str | None = None,
     policy: Path | None = None,
+    exits: Sequence[int] | None = None,
     data: str | None = None,
     static: bool = True,
     overwrite: bool = False,
@@ -90,9 +97,11 @@ def export_run(
     Args:
         run: a RUN.
         directory: of the bundle.
-        backend: the runtime to write for.
+        backend: the runtime to write for; None for the one that the policy was found for, or else ONNX Runtime.
         precision: ``f32``, ``bf16`` or ``int8``; the last finds its scales by training images without augmentation.
-        policy: a policy file; the run's own when None.
+            None for the one that the policy was found for, or ``f32``.
+        policy: a policy file; the run's own when None. Without that, a plan for this machine that keeps no exit.
+        exits: internal classifiers to keep of those that a policy without promise uses; None for all.
         data: where the run's own data is now; None for where it was.
         static: write the unmodified backbone too.
         overwrite: replace a bundle that is there.
@@ -103,15 +112,69 @@ def export_run(
     """
     with reading(run):
         network, chosen, statistics = _read(run, policy, context)
-        images = scaling_images(own_splits(run, network, data, context=context)) if precision == INT8 else None
+        if exits is not None:
+            chosen = _with_exits(chosen, exits, network)
+        runtime = _runtime(chosen, backend, precision)
+        _say_how_planned(run, chosen, explicit=backend is not None, context=context)
+        numbers = Precision(runtime.precision) if runtime.precision != INT8 else None
+        if numbers is None:
+            numbers = precision_on(own_splits(run, network, data, context=context), INT8)
         bundle = write_bundle(
-            network, chosen, directory, backend, Origin(_trained_on(run), statistics),
-            precision=Precision(precision, images), static=static, overwrite=overwrite, progress=context.progress,
+            network, chosen, directory, runtime.backend, Origin(_trained_on(run), statistics),
+            precision=numbers, static=static, overwrite=overwrite,
+            progress=context.progress,
         )  # fmt: skip
         if chosen.promise is not None and bundle.policy.promise is None:
             about = chosen.promise.runtime or "float32"
             context.progress.say(f"The policy's promise is about {about}, and is left out")
         return bundle
+
+
+def _runtime(policy: Policy, backend: str | None, precision: str | None) -> Runtime:
+    """Return what to write for: what is asked for, else what the policy was found for."""
+    found = policy.found
+    if backend is None and found is not None and found.backend is not None:
+        return Runtime(found.backend, precision or found.precision or F32)
+    return Runtime(backend or DEFAULT_BACKEND, precision or F32)
+
+
+def _with_exits(policy: Policy, exits: Sequence[int], network: ShallowDeepNetwork) -> Policy:
+    """Return a policy that uses some of its exits alone.
+
+    Raises:
+        ConfigurationError: it uses none of that number, or something is promised of it.
+    """
+    kept = kept_exits(exits, policy.exits, cascaded=network.costs.cascaded)
+    missing = [exit_ for exit_ in kept if exit_ not in policy.in_use]
+    if missing:
+        raise ConfigurationError(
+            f"Expected exits that the policy uses, {', '.join(map(str, policy.in_use))}, got {missing[0]}"
+        )
+    promised = policy.promise is not None or (policy.abstention is not None and policy.abstention.promise is not None)
+    if promised and kept != policy.in_use:
+        numbers = ",".join(map(str, exits))
+        raise ConfigurationError(
+            "Expected a policy without a promise to leave exits out of: what is promised holds with all of them; "
+            f"calibrate --exits {numbers} promises something of these"
+        )
+    if policy.ensemble is not None and kept != policy.in_use:
+        raise ConfigurationError(
+            "Expected a policy without an ensemble to leave exits out of; calibrate --exits "
+            f"{','.join(map(str, exits))} fits one for these"
+        )
+    thresholds = (value if exit_ in kept else None for exit_, value in enumerate(policy.thresholds))
+    return replace(policy, thresholds=tuple(thresholds))
+
+
+def _say_how_planned(run: Path, policy: Policy, *, explicit: bool, context: RunContext) -> None:
+    """Tell whether the policy's exits are those of a plan for this machine."""
+    if explicit or (policy.found is not None and policy.found.planned):
+        return
+    plan = read_plan(run, str(read_manifest(run).weights["sha256"]))
+    if plan is None:
+        context.progress.say("No plan for this machine: all exits of the policy are kept. `plan` tells which pay")
+    else:
+        context.progress.say("The policy was found without the plan for this machine; `calibrate` follows it")
 
 
 def _read(
@@ -123,13 +186,23 @@ def _read(
     if len(manifest.exits) == 1:
         raise ConfigurationError(f"Expected a run with internal classifiers, {run} holds a plain backbone")
     weights = str(manifest.weights["sha256"])
-    chosen = read_policy(policy if policy is not None else run / POLICY, weights)
+    chosen = _policy(run, policy, weights, len(manifest.exits), context)
     statistics = read_statistics(run, weights)
     if statistics is None and chosen.abstention is not None and chosen.abstention.indicator == CONFUSION:
         raise ConfigurationError(
             f"Expected statistics of confusion in {run} for a policy that abstains by it; `calibrate` makes them"
         )
     return load(run, trust=context.trust), chosen, statistics
+
+
+def _policy(run: Path, path: Path | None, weights: str, exits: int, context: RunContext) -> Policy:
+    """A policy file; where the run has none, what a plan for this machine says that keeps no exit."""
+    plan = read_plan(run, weights) if path is None and not (run / POLICY).exists() else None
+    if plan is None or plan.exits:
+        return read_policy(path if path is not None else run / POLICY, weights)
+    context.progress.say(f"By the plan for this machine: the static network in {plan.name}; nothing is promised of it")
+    found = Found(Static(note=plan.sentence), backend=plan.backend, precision=plan.precision, planned=True)
+    return Policy((None,) * (exits - 1), weights=weights, found=found)
 
 
 def _trained_on(run: Path) -> dict[str, Any]:

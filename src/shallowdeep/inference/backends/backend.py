@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from shallowdeep.exits.arrays import Array
 from shallowdeep.inference.precision import Precision
+from shallowdeep.inference.runtime_record import RuntimeRecord
 from shallowdeep.inference.segments import Segment
 from shallowdeep.progress import Bar
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
 CPU_MACS_PER_BYTE = 4.0  # some 100 G/s a core beside some 50 GB/s, with margin
+GPU_MACS_PER_BYTE = 80.0  # by data sheet: an H100 does 250 T/s in TF32 and moves 3 TB/s; not measured
 PREVIOUS = "previous"  # name of a segment's input for the logits of the exit before, where it is a file with names
 
 
@@ -26,11 +28,13 @@ class Written(NamedTuple):
         segments: one for each segment; they may be the same.
         static: of the static backbone, or None.
         further: others that belong to the bundle.
+        runtime: that they were written for; None where nothing is to be recorded.
     """
 
     segments: tuple[str, ...]
     static: str | None
     further: tuple[str, ...] = ()
+    runtime: RuntimeRecord | None = None
 
 
 class Backend(Protocol):
@@ -107,5 +111,5 @@ class BackendModule(Protocol):
             precision: to compute in.
 
         Raises:
-            ConfigurationError: the runtime has no such precision, or cannot name the network.
+            ConfigurationError: the runtime has no such precision, or not on this processor, or cannot name the network.
         """

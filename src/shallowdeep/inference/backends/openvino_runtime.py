@@ -2,7 +2,7 @@
 
 With a batch of any size the runtime prepares its kernels again for every new number of survivors. So a batch is padded
 up to the next of `BUCKETS`, and samples leave it only where that reaches a smaller one. A model is compiled when its
-size is first needed.
+size is first needed, and dropped again where too many take too much memory.
 """
 
 from __future__ import annotations
@@ -11,33 +11,34 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from shallowdeep.errors import CheckpointError, one_line
 from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, Exporter
+from shallowdeep.inference.backends.openvino_models import CompiledModels, Held, check_precision, options, sized
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.openvino_graph import FEATURES, INPUT, LOGITS, PREVIOUS
-from shallowdeep.inference.precision import BF16, F32, INT8, Precision
-from shallowdeep.machine import available_cores
+from shallowdeep.inference.precision import Precision
 
 if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
+__all__ = ["BUCKETS", "POOLS", "OpenVino", "bucket_of", "exporter", "open_bundle", "open_static", "options", "sized"]
+
 POOLS = ("process",)
 BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # sizes of batch that models are compiled for
-_HINTS = {F32: "f32", BF16: "bf16", INT8: "f32"}  # of what is not quantised
-_ERRORS = (RuntimeError,)
+_COPIED = 65_536  # bytes: more are read where they are, which costs about as much as copying these
 
 Values = NDArray[Any]
 
 
-def bucket_of(samples: int) -> int:
-    """Return the smallest size of `BUCKETS` that holds so many samples; the largest for more."""
-    return next((size for size in BUCKETS if size >= samples), BUCKETS[-1])
+def bucket_of(samples: int, sizes: Sequence[int] = BUCKETS) -> int:
+    """Return the smallest of the sizes that holds so many samples; the largest for more."""
+    return next((size for size in sizes if size >= samples), sizes[-1])
 
 
 class OpenVino:
@@ -47,82 +48,129 @@ class OpenVino:
         paths: one file a segment, see `shallowdeep.inference.openvino_graph.cut`.
         threads: of the runtime; None for one a core.
         precision: ``f32``, ``bf16`` or ``int8``.
+        buckets: sizes of batch to compile for, ascending.
+        contents: see `CompiledModels`.
+
+    Attributes:
+        models: compiled so far; `CompiledModels.limit` bounds their memory.
+
+    Raises:
+        ConfigurationError: a precision that this processor cannot do.
     """
 
-    def __init__(self, paths: Sequence[Path], threads: int | None, precision: str) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        threads: int | None,
+        precision: str,
+        buckets: Sequence[int] = BUCKETS,
+        contents: Sequence[str] = (),
+    ) -> None:
         self.macs_per_byte = CPU_MACS_PER_BYTE
-        self.largest: int | None = BUCKETS[-1]
-        self._core = openvino.Core()
-        self._models = [_read(self._core, path) for path in paths]
-        self._options = options(threads, precision)
-        self._compiled: dict[tuple[int, int], Any] = {}
-        self._lock = threading.Lock()
+        self.largest: int | None = buckets[-1]
+        self.models = CompiledModels(paths, threads, precision, contents)
+        self._sizes = [bucket_of(samples, buckets) for samples in range(buckets[-1] + 1)]
         self._own = threading.local()  # requests hold a batch's tensors: each thread has its own
+        self._all: WeakValueDictionary[int, _Requests] = WeakValueDictionary()  # those of every thread
+
+    @property
+    def memory(self) -> int:
+        """Estimated bytes that the compiled segments take."""
+        return self.models.memory
 
     def rows(self, samples: int) -> int:
         """Return how many samples are computed for so many."""
-        return bucket_of(samples)
+        return self._sizes[samples]
 
     def accept(self, images: Array) -> Values:
         """Images as a contiguous float32 array on the host."""
-        return np.ascontiguousarray(to_numpy(images), dtype=np.float32)
+        return _accepted(images)
 
     def run(self, number: int, x: Values, previous: Values | None = None) -> tuple[Values, Values]:
         """Run one segment; what it returns stays as it is until the same thread runs the segment again."""
         samples = len(x)
-        size = bucket_of(samples)
+        size = self._sizes[samples]
         request = self._request(number, size)
-        request.features(x, size)
+        request.read(x, size)
         if request.previous is not None and previous is not None:
             request.previous[:samples] = previous
         request.infer()
-        return request.outputs[-1][:samples], request.outputs[0][:samples]
+        if samples == size:
+            return request.features, request.logits
+        return request.features[:samples], request.logits[:samples]
 
     def _request(self, number: int, size: int) -> _Request:
-        requests: dict[tuple[int, int], _Request] = self._own.__dict__.setdefault("requests", {})
-        if (number, size) not in requests:
-            with self._lock:
-                if (number, size) not in self._compiled:
-                    model = sized(self._models[number], size)
-                    self._compiled[number, size] = self._core.compile_model(model, "CPU", self._options)
-            requests[number, size] = _Request(self._compiled[number, size])
-        return requests[number, size]
+        try:
+            request: _Request | None = self._own.requests.get((number, size))
+        except AttributeError:
+            self._own.requests = _Requests()
+            self._all[id(self._own.requests)] = self._own.requests
+            request = None
+        if request is None:
+            held, dropped = self.models.model(number, size)
+            for requests in list(self._all.values()):  # a request keeps its model
+                for key in dropped:
+                    requests.pop(key, None)
+            request = self._own.requests[number, size] = _Request(held)
+        self.models.touch(request.held)
+        return request
+
+
+class _Requests(dict["tuple[int, int]", "_Request"]):
+    """One thread's requests, by segment and size of batch."""
 
 
 class _Request:
     """A segment at one size of batch, with the tensors it reads and writes.
 
     Args:
-        compiled: the model.
+        held: the compiled model.
 
     Attributes:
+        held: the same.
         previous: (size, C) that cascaded heads read; None where there are none.
-        outputs: logits (size, C) and, but for the last segment, features (size, ...).
+        logits: (size, C) that it writes.
+        features: (size, ...) that it writes; the last segment's are the logits.
     """
 
-    def __init__(self, compiled: Any) -> None:  # noqa: ANN401 - openvino has no types
+    def __init__(self, held: Held) -> None:
+        self.held, compiled = held, held.model
         self._request = compiled.create_infer_request()
         names = [next(iter(port.get_names() & {INPUT, FEATURES, PREVIOUS})) for port in compiled.inputs]
         self._place = next(place for place, name in enumerate(names) if name != PREVIOUS)
-        self._input: Values = self._request.get_input_tensor(self._place).data
+        own = self._request.get_input_tensor(self._place)
+        self._element = own.element_type
+        self._input: Values = own.data
         self.previous: Values | None = None
         if PREVIOUS in names:
             self.previous = self._request.get_input_tensor(names.index(PREVIOUS)).data
         ordered = sorted(range(len(compiled.outputs)), key=lambda k: LOGITS not in compiled.outputs[k].get_names())
-        self.outputs: list[Values] = [self._request.get_output_tensor(place).data for place in ordered]
-        self.infer = self._request.infer
-        self._read: Values | None = None  # the tensor that is read where it is not our own
+        outputs: list[Values] = [self._request.get_output_tensor(place).data for place in ordered]
+        self.logits, self.features = outputs[0], outputs[-1]
+        self._bound = self._input  # the array that is read
+        self._copied = self._input.nbytes <= _COPIED and INPUT in names
 
-    def features(self, x: Values, size: int) -> None:
+    def infer(self) -> None:
+        """Compute; outputs are not copied."""
+        self._request.infer(share_outputs=True)
+
+    def read(self, x: Values, size: int) -> None:
         """Let the segment read ``x`` (n, ...): where it begins a larger array, in place, else a copy."""
-        whole = _whole(x, size)
+        if x is self._bound:
+            return
+        whole = None if self._copied else _whole(x, size)
         if whole is None:
             self._input[: len(x)] = x
             whole = self._input
-        if self._read is None or whole.ctypes.data != self._read.ctypes.data:
-            element = self._request.get_input_tensor(self._place).element_type
-            self._request.set_input_tensor(self._place, openvino.Tensor(whole, list(whole.shape), element))
-            self._read = whole
+        if whole is not self._bound and whole.ctypes.data != self._bound.ctypes.data:
+            self._request.set_input_tensor(self._place, openvino.Tensor(whole, list(whole.shape), self._element))
+        self._bound = whole
+
+
+def _accepted(images: Array) -> Values:
+    """Images as a contiguous float32 array that may be written to: the runtime takes no other in place."""
+    x = np.ascontiguousarray(to_numpy(images), dtype=np.float32)
+    return x if x.flags.writeable else x.copy()
 
 
 def _whole(x: Values, size: int) -> Values | None:
@@ -135,58 +183,49 @@ def _whole(x: Values, size: int) -> Values | None:
     return base[:size] if len(base) >= size and base.flags.c_contiguous else None
 
 
-def options(threads: int | None, precision: str) -> dict[str, str]:
-    """Return the runtime's settings for one batch at a time."""
-    return {
-        "INFERENCE_PRECISION_HINT": _HINTS[precision],
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": "1",
-        "INFERENCE_NUM_THREADS": str(threads or available_cores()),
-    }
-
-
-def sized(model: Any, size: int) -> Any:  # noqa: ANN401 - openvino has no types
-    """Return a copy of a model for batches of one size."""
-    fixed = model.clone()
-    fixed.reshape({port: [size, *list(port.get_partial_shape())[1:]] for port in fixed.inputs})
-    return fixed
-
-
-def _read(core: Any, path: Path) -> Any:  # noqa: ANN401 - openvino has no types
-    try:
-        return core.read_model(path)
-    except _ERRORS as error:
-        raise CheckpointError(f"Expected a model that OpenVINO can run in {path}, got {one_line(error)}") from error
-
-
 def open_bundle(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> OpenVino:
     """The segments of a bundle."""
     del pool
-    return OpenVino([bundle.path / name for name in bundle.files], threads, bundle.precision)
+    buckets = bundle.runtime.buckets if bundle.runtime is not None and bundle.runtime.buckets else BUCKETS
+    paths = [bundle.path / name for name in bundle.files]
+    return OpenVino(paths, threads, bundle.precision, buckets, _contents(bundle, bundle.files))
 
 
 def open_static(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> Callable[[Array], Values]:
     """The static backbone: images (N, 3, H, W) to logits (N, C), compiled for each size of batch it is given."""
     del pool
-    core = openvino.Core()
-    model = _read(core, bundle.path / str(bundle.static))
-    settings, requests = options(threads, bundle.precision), dict[int, Any]()
+    name = str(bundle.static)
+    models = CompiledModels([bundle.path / name], threads, bundle.precision, _contents(bundle, [name]))
+    requests: dict[int, Any] = {}
 
     def run(images: Array) -> Values:
-        x = np.ascontiguousarray(to_numpy(images), dtype=np.float32)
+        x = _accepted(images)
         if len(x) not in requests:
-            requests[len(x)] = core.compile_model(sized(model, len(x)), "CPU", settings).create_infer_request()
-        request = requests[len(x)]
+            held, dropped = models.model(0, len(x))
+            for _, size in dropped:
+                requests.pop(size, None)
+            requests[len(x)] = held, held.model.create_infer_request()
+        held, request = requests[len(x)]
+        models.touch(held)
         request.set_input_tensor(openvino.Tensor(x, shared_memory=True))
-        request.infer()
+        request.infer(share_outputs=True)
         logits: Values = request.get_output_tensor(0).data.copy()
         return logits
 
     return run
 
 
+def _contents(bundle: Bundle, names: Sequence[str]) -> list[str]:
+    """What tells the files' contents from others, by the checksums that a bundle was read with; nothing without."""
+    pairs = [(name, str(Path(name).with_suffix(".bin"))) for name in names]
+    if any(name not in bundle.checksums for pair in pairs for name in pair):
+        return []
+    return ["".join(bundle.checksums[name] for name in pair) for pair in pairs]
+
+
 def exporter(network: ShallowDeepNetwork, precision: Precision) -> Exporter:
     """What writes one model a segment, in OpenVINO's own format."""
+    check_precision(precision.name)
     from shallowdeep.inference.openvino_export import OpenVinoExporter  # noqa: PLC0415 - it needs torch
 
-    return OpenVinoExporter(network, precision)
+    return OpenVinoExporter(network, precision, BUCKETS)

@@ -11,7 +11,12 @@ from shallowdeep.inference.backends.backend import Backend, BackendModule
 if TYPE_CHECKING:
     from shallowdeep.inference.bundle import Bundle
 
-BACKENDS = {"torch": "torch_eager", "onnxruntime": "onnx_runtime", "openvino": "openvino_runtime"}
+BACKENDS = {
+    "torch": "torch_eager",
+    "onnxruntime": "onnx_runtime",
+    "openvino": "openvino_runtime",
+    "cuda-graphs": "cuda_graphs",
+}
 
 
 def backend_module(name: str) -> BackendModule:

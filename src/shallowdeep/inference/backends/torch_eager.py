@@ -12,9 +12,10 @@ from shallowdeep.artifacts import MODEL_MANIFEST, MODEL_WEIGHTS
 from shallowdeep.checkpoint import load
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import Array
-from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, Written
+from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, GPU_MACS_PER_BYTE, Written
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.precision import Precision, f32_alone
+from shallowdeep.inference.runtime_record import RuntimeRecord
 from shallowdeep.inference.segments import Segment
 from shallowdeep.models.registry import is_trusted
 from shallowdeep.progress import Bar
@@ -23,7 +24,6 @@ from shallowdeep.sdn.saving import save
 
 NETWORK = "network"
 POOLS = ("process",)
-_GPU_MACS_PER_BYTE = 80.0  # by data sheet: an H100 does 250 T/s in TF32 and moves 3 TB/s; not measured
 
 
 class TorchEager:
@@ -38,7 +38,7 @@ class TorchEager:
         self._network = network.eval()
         self._segments = tuple(segments)
         on_cpu = next(network.parameters()).device.type == "cpu"
-        self.macs_per_byte = CPU_MACS_PER_BYTE if on_cpu else _GPU_MACS_PER_BYTE
+        self.macs_per_byte = CPU_MACS_PER_BYTE if on_cpu else GPU_MACS_PER_BYTE
         self.largest: int | None = None
 
     def rows(self, samples: int) -> int:
@@ -103,7 +103,8 @@ class NetworkExporter:
         self._network.weights = before  # the bundle's copy is not what policies are made for
         bar.advance(len(segments) + static)
         weights, manifest = f"{NETWORK}/{MODEL_WEIGHTS}", f"{NETWORK}/{MODEL_MANIFEST}"
-        return Written((weights,) * len(segments), weights, (manifest,))
+        record = RuntimeRecord("torch", str(torch.__version__))
+        return Written((weights,) * len(segments), weights, (manifest,), record)
 
 
 def exporter(network: ShallowDeepNetwork, precision: Precision) -> NetworkExporter:

@@ -1,0 +1,235 @@
+"""OpenVINO models compiled for sizes of batch: from disk where they were compiled before, few enough for the memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import openvino
+
+from shallowdeep.errors import CheckpointError, ConfigurationError, one_line
+from shallowdeep.files import sha256_of
+from shallowdeep.inference.backends.compiled_files import Kept, compiled_files, key_of
+from shallowdeep.inference.precision import BF16, F32, INT8
+from shallowdeep.instruction_set import processor_flags
+from shallowdeep.machine import available_cores
+
+MEMORY_LIMIT = 2**30  # bytes of compiled models that an engine keeps, as `estimated_bytes` has them
+MEMORY_VARIABLE = "SHALLOWDEEP_MEMORY_MB"  # another limit, in MB of 2^20 bytes
+_MIB = 2**20
+_HINTS = {F32: "f32", BF16: "bf16", INT8: "f32"}  # of what is not quantised
+_BYTES = {F32: 4, BF16: 2, INT8: 1}  # a value that is computed
+_MORE = 1.3  # what is resident over weights and values, as VGG-16 has it in each precision (docs/reference)
+_GRAPH_BYTES = 6_000  # an operation's own
+_ERRORS = (RuntimeError,)
+
+Graph = Any  # openvino.Model, which has no types
+
+
+@dataclass
+class Held:
+    """A compiled model that is kept.
+
+    Attributes:
+        model: compiled.
+        memory: estimated bytes that it takes.
+        used: when it was last used, as a count.
+    """
+
+    model: Any
+    memory: int
+    used: int = 0
+
+
+class CompiledModels:
+    """Models, each compiled for a size of batch when that is first needed.
+
+    Args:
+        paths: of the models.
+        threads: of the runtime; None for one a core.
+        precision: ``f32``, ``bf16`` or ``int8``.
+        contents: what tells each file's content from others, such as a checksum; found out where it is not given.
+        limit: bytes that compiled models may take; the least recently used ones are dropped beyond it. None for what
+            ``SHALLOWDEEP_MEMORY_MB`` says, else `MEMORY_LIMIT`.
+
+    Attributes:
+        limit: see above; may be set.
+
+    Raises:
+        ConfigurationError: a precision that this processor cannot do.
+        CheckpointError: a file that the runtime cannot read, now or when it is compiled.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        threads: int | None,
+        precision: str,
+        contents: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> None:
+        check_precision(precision)
+        self.limit = memory_limit() if limit is None else limit
+        self._core = openvino.Core()
+        self._paths, self._contents = tuple(paths), list(contents)
+        self._precision, self._options = precision, options(threads, precision)
+        self._read: dict[int, Graph] = {}
+        self._held: dict[tuple[int, int], Held] = {}
+        self._files = compiled_files("openvino")
+        self._lock = threading.Lock()
+        self._turn = 0
+
+    @property
+    def memory(self) -> int:
+        """Estimated bytes that the compiled models take."""
+        return sum(held.memory for held in list(self._held.values()))
+
+    def model(self, number: int, size: int) -> tuple[Held, list[tuple[int, int]]]:
+        """Return a model compiled for a size, and those that were dropped for it, as pairs of number and size."""
+        with self._lock:
+            dropped: list[tuple[int, int]] = []
+            if (number, size) not in self._held:
+                held = self._held[number, size] = self._compiled(number, size)
+                self.touch(held)
+                dropped = self._make_room()
+            return self._held[number, size], dropped
+
+    def touch(self, held: Held) -> None:
+        """Note that a model is used."""
+        held.used = self._turn = self._turn + 1
+
+    def _make_room(self) -> list[tuple[int, int]]:
+        """Drop least recently used models, but for the last, until the rest is within the limit."""
+        dropped: list[tuple[int, int]] = []
+        while len(self._held) > 1 and self.memory > self.limit:
+            oldest = min(self._held, key=lambda key: self._held[key].used)
+            dropped.append(oldest)
+            del self._held[oldest]
+        return dropped
+
+    def _compiled(self, number: int, size: int) -> Held:
+        key = self._key(number, size)
+        kept = self._files.read(key)
+        if kept is not None:
+            try:
+                return Held(self._core.import_model(BytesIO(kept.blob), "CPU", self._options), kept.memory)
+            except _ERRORS:  # another build of the runtime wrote it
+                self._files.drop(key)
+        graph = sized(self._graph(number), size)
+        memory = estimated_bytes(graph, self._precision)
+        try:
+            model = self._core.compile_model(graph, "CPU", self._options)
+            blob = BytesIO()
+            model.export_model(blob)
+        except _ERRORS as error:
+            raise _cannot_run(self._paths[number], error) from error
+        self._files.write(key, Kept(blob.getvalue(), memory))
+        return Held(model, memory)
+
+    def _graph(self, number: int) -> Graph:
+        if number not in self._read:
+            try:
+                self._read[number] = self._core.read_model(self._paths[number])
+            except _ERRORS as error:
+                raise _cannot_run(self._paths[number], error) from error
+        return self._read[number]
+
+    def _key(self, number: int, size: int) -> str:
+        """Everything that a compiled model depends on: content, size, settings, runtime, processor."""
+        if not self._contents:
+            self._contents = [content_of(path) for path in self._paths]
+        settings = ";".join(f"{name}={value}" for name, value in sorted(self._options.items()))
+        processor = " ".join(sorted(processor_flags()))
+        return key_of(
+            self._contents[number], str(size), settings, openvino.get_version(),
+            str(self._core.get_property("CPU", "FULL_DEVICE_NAME")), processor,
+        )  # fmt: skip
+
+
+def content_of(path: Path) -> str:
+    """Return what tells a model's files from others: a checksum of each."""
+    weights = path.with_suffix(".bin")
+    return sha256_of(path) + (sha256_of(weights) if weights.exists() else "")
+
+
+def precisions() -> tuple[str, ...]:
+    """Return the precisions that the runtime can compute in on this processor, of ``f32``, ``bf16``, ``int8``."""
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return tuple(name for name, needed in ((F32, "FP32"), (BF16, "BF16"), (INT8, "INT8")) if needed in able)
+
+
+def check_precision(precision: str) -> None:
+    """Refuse a precision that the runtime would replace by another one on this processor.
+
+    Raises:
+        ConfigurationError: naming those that it can.
+    """
+    able = precisions()
+    if precision not in able:
+        raise ConfigurationError(
+            f"Expected a precision that openvino can compute in on this processor, {' or '.join(able)}, "
+            f"got {precision!r}"
+        )
+
+
+def memory_limit() -> int:
+    """Return the bytes of compiled models that an engine may keep.
+
+    Raises:
+        ConfigurationError: ``SHALLOWDEEP_MEMORY_MB`` is no number above 0.
+    """
+    given = os.environ.get(MEMORY_VARIABLE, "").strip()
+    if not given:
+        return MEMORY_LIMIT
+    if not given.isdecimal() or not int(given):
+        raise ConfigurationError(f"Expected {MEMORY_VARIABLE} to be a whole number above 0, got {given!r}")
+    return int(given) * _MIB
+
+
+def options(threads: int | None, precision: str) -> dict[str, str]:
+    """Return the runtime's settings for one batch at a time."""
+    return {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_NUM_THREADS": str(threads or available_cores()),
+    }
+
+
+def sized(graph: Graph, size: int) -> Graph:
+    """Return a copy of a model for batches of one size."""
+    fixed = graph.clone()
+    fixed.reshape({port: [size, *list(port.get_partial_shape())[1:]] for port in fixed.inputs})
+    return fixed
+
+
+def estimated_bytes(graph: Graph, precision: str) -> int:
+    """Return about how many bytes a model takes once it is compiled: weights, values alive at once, the graph itself.
+
+    Args:
+        graph: of fixed shapes.
+        precision: that it computes in.
+    """
+    weights, alive, operations = 0, 0, 0
+    for node in graph.get_ops():
+        if node.get_type_name() == "Constant":
+            weights += int(node.get_byte_size())
+            continue
+        operations += 1
+        values = sum(prod(port.get_shape()) for port in node.outputs())
+        read = [port.get_source_output() for port in node.inputs()]
+        values += sum(prod(port.get_shape()) for port in read if port.get_node().get_type_name() != "Constant")
+        alive = max(alive, values)
+    if precision == BF16:
+        weights //= 2
+    return int(_MORE * (weights + alive * _BYTES[precision]) + operations * _GRAPH_BYTES)
+
+
+def _cannot_run(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"Expected a model that OpenVINO can run in {path}, got {one_line(error)}")
