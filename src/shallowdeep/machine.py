@@ -7,9 +7,14 @@ import platform
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+from shallowdeep.cpu_quota import cpu_quota
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""What libraries read their number of threads from, when they are loaded."""
+
 _limit: dict[str, int] = {}  # what `use_threads` was told
 
 
@@ -35,9 +40,25 @@ class Machine:
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use: what `use_threads` said, or all that the system grants."""
-    granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return _limit.get("threads", granted)
+    """Return how many cores this process may use: what `use_threads` said, or all that the system grants.
+
+    A container with a quota of processor time has as many as that is worth, rounded up, however many it sees.
+    """
+    if "threads" in _limit:
+        return _limit["threads"]
+    quota = _granted_quota()
+    return schedulable_cores() if quota is None else min(schedulable_cores(), quota)
+
+
+def schedulable_cores() -> int:
+    """Return how many cores this process may run on, whatever share of their time it gets."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _granted_quota() -> int | None:
+    """The quota of processor time, read once."""
+    return cpu_quota()
 
 
 def use_threads(count: int) -> None:
@@ -47,7 +68,7 @@ def use_threads(count: int) -> None:
         count: at least 1.
     """
     _limit["threads"] = count
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(count)))  # read by what is not loaded yet
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(count)))  # read by what is not loaded yet
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count)
 

@@ -33,6 +33,9 @@ def bench(
     batch_sizes: Annotated[str, typer.Option(help="Separated by commas.")] = "1,8,32,64,256",
     rounds: Annotated[int, typer.Option(min=1, help="Times that each of the two is timed at each batch size.")] = 15,
     threads: Annotated[int | None, typer.Option(min=1, help="Of each worker. (default: one a core)")] = None,
+    neighbour: Annotated[
+        bool, typer.Option("--neighbour", help="Time both beside a busy single-threaded process too; takes longer.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(callback=writable_place, help="Directory for bench.json and bench.png. (default: BUNDLE)"),
@@ -47,7 +50,7 @@ def bench(
     with TerminalProgress() as progress:
         comparison, files = bench_bundle(
             bundle, data=data, batch_sizes=sizes, rounds=rounds, threads=threads or available_cores(),
-            out=bundle if out is None else out, context=context(progress, threads=threads),
+            neighbour=neighbour, out=bundle if out is None else out, context=context(progress, threads=threads),
         )  # fmt: skip
     show(comparison, bench_tables(comparison), as_json=as_json)
     for path in files:
