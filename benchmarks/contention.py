@@ -1,11 +1,10 @@
 """How waiting OpenMP threads slow torch down beside other busy processes, and what shorter waits cost alone.
 
-    python benchmarks/contention.py --neighbours 0 --rounds 20
-    python benchmarks/contention.py --neighbours 1 2 --rounds 8
+    python benchmarks/contention.py [--neighbours 0 1 2] [--rounds 2] [--renew]
 
-Each setting of the OpenMP runtime runs in a process of its own; all take turns, in alternating order, beside so many
-single-threaded processes that never rest. A turn lasts about half a second. The conditions measured replace those of
-an earlier call in the file.
+Each setting runs in a process of its own; all take turns of half a second, in alternating order, beside so many
+single-threaded processes that never rest. Rounds are added to those that are in the file, so that a busy machine can be
+measured in its quiet minutes; --renew begins anew.
 """
 
 from __future__ import annotations
@@ -44,6 +43,8 @@ VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 BATCH, SIDE, SMALL_BATCH = 128, 32, 8
 SECONDS_A_TURN = 0.5
 NAME = "contention"
+
+Times = dict[str, dict[str, list[float]]]  # milliseconds a step, by work and setting
 
 
 def training() -> Callable[[], object]:
@@ -108,24 +109,29 @@ def started(setting: dict[str, str], threads: int) -> Process:
     return Process("", handle)
 
 
-def measure(processes: dict[str, Process], neighbours: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds a step of each setting beside so many busy processes, and how many times as fast as the default."""
-    times: dict[str, dict[str, list[float]]] = {work: {name: [] for name in processes} for work in WORK}
+def measure(processes: dict[str, Process], neighbours: int, rounds: int, times: Times) -> None:
+    """Add the milliseconds a step of each setting beside so many busy processes, one a round."""
     with contextlib.ExitStack() as stack:
         for _ in range(neighbours):
             stack.enter_context(busy_neighbour())
         for number in range(rounds):
-            for work, found in times.items():
+            for work in WORK:
                 for name in processes if number % 2 == 0 else reversed(processes):
-                    found[name].append(processes[name].order(work))
+                    values = times.setdefault(work, {}).setdefault(name, [])
+                    values.append(round(processes[name].order(work), 3))
+
+
+def found(times: Times) -> dict[str, Any]:
+    """Medians, and how many times as fast as the default each setting is."""
     return {
         work: {
-            "milliseconds": {name: round(statistics.median(values), 3) for name, values in found.items()},
+            "milliseconds": {name: statistics.median(values) for name, values in each.items()},
             "faster_than_default": {
-                name: paired_ratio(found[DEFAULT], values) for name, values in found.items() if name != DEFAULT
+                name: paired_ratio(each[DEFAULT], values) for name, values in each.items() if name != DEFAULT
             },
+            "rounds": each,
         }
-        for work, found in times.items()
+        for work, each in times.items()
     }
 
 
@@ -133,24 +139,26 @@ def main(arguments: Sequence[str]) -> None:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--neighbours", type=int, nargs="+", default=[0, 1, 2], help="busy processes beside")
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--renew", action="store_true", help="forget what is in the file")
     given = parser.parse_args(arguments)
-    threads = torch.get_num_threads()
     file: Path = RESULTS / f"{NAME}.json"
-    beside: dict[str, Any] = json.loads(file.read_text())["beside"] if file.exists() else {}
-    opened: dict[str, Process] = {}
-    with contextlib.ExitStack() as stack:
-        for name, setting in SETTINGS.items():  # one after the other: the settings are in the environment
-            (opened[name],) = stack.enter_context(closing([started(setting, threads)]))
+    earlier: dict[str, Any] = json.loads(file.read_text())["beside"] if file.exists() and not given.renew else {}
+    beside: dict[str, Times] = {
+        condition: {work: one["rounds"] for work, one in works.items()} for condition, works in earlier.items()
+    }
+    processes = [started(setting, torch.get_num_threads()) for setting in SETTINGS.values()]
+    with closing(processes):
         for neighbours in given.neighbours:
-            beside[f"{neighbours} busy processes"] = measure(opened, neighbours, given.rounds)
+            times = beside.setdefault(f"{neighbours} busy processes", {})
+            measure(dict(zip(SETTINGS, processes, strict=True)), neighbours, given.rounds, times)
     publish(
         NAME,
         {
             "what": "milliseconds a step beside busy single-threaded processes, by setting of the OpenMP runtime",
             "training": f"resnet20, recipe joint, batch {BATCH}, bfloat16 autocast, channels_last",
             "inference": f"resnet20, batch {SMALL_BATCH}, float32, channels_last",
-            "beside": beside,
+            "beside": {condition: found(times) for condition, times in sorted(beside.items())},
         },
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from shallowdeep.cli.main import run
+from shallowdeep.inference.backends.compiled_files import VARIABLE
 
 NETWORKS = '''
 """Networks small enough to train in a blink; a file named `delay` or `poison` in the working directory changes them."""
@@ -80,6 +81,14 @@ def write_images(root: Path, part: str, count: int, size: int = 16) -> None:
         folder = root / part / ("azure", "brick", "coral")[label]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number:03}.png")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compiled_models_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiled models are kept apart from the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("compiled")))
+        yield
 
 
 @pytest.fixture

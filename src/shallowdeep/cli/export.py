@@ -19,7 +19,9 @@ def export(
     out: Annotated[Path, typer.Option(callback=writable_place, help="Directory of the bundle, made here.")],
     backend: Annotated[
         str | None,
-        typer.Option(help="onnxruntime, openvino or torch. (default: what calibrate chose for, or onnxruntime)"),
+        typer.Option(
+            help="onnxruntime, openvino, torch or cuda-graphs. (default: what calibrate chose for, or onnxruntime)"
+        ),
     ] = None,
     precision: Annotated[
         str | None, typer.Option(help="f32; with openvino also bf16 and int8. (default: likewise, or f32)")

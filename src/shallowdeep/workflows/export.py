@@ -115,7 +115,6 @@ def export_run(
         if exits is not None:
             chosen = _with_exits(chosen, exits, network)
         runtime = _runtime(chosen, backend, precision)
-        _say_how_planned(run, chosen, explicit=backend is not None, context=context)
         numbers = Precision(runtime.precision) if runtime.precision != INT8 else None
         if numbers is None:
             numbers = precision_on(own_splits(run, network, data, context=context), INT8)
@@ -127,6 +126,7 @@ def export_run(
         if chosen.promise is not None and bundle.policy.promise is None:
             about = chosen.promise.runtime or "float32"
             context.progress.say(f"The policy's promise is about {about}, and is left out")
+        _say_how_planned(run, chosen, explicit=backend is not None, context=context)
         return bundle
 
 
