@@ -114,11 +114,11 @@ def measure(processes: dict[str, Process], neighbours: int, rounds: int, times: 
     with contextlib.ExitStack() as stack:
         for _ in range(neighbours):
             stack.enter_context(busy_neighbour())
-        for number in range(rounds):
+        for _ in range(rounds):
             for work in WORK:
-                for name in processes if number % 2 == 0 else reversed(processes):
-                    values = times.setdefault(work, {}).setdefault(name, [])
-                    values.append(round(processes[name].order(work), 3))
+                each = times.setdefault(work, {name: [] for name in processes})
+                for name in processes if len(each[DEFAULT]) % 2 == 0 else reversed(processes):
+                    each[name].append(round(processes[name].order(work), 3))
 
 
 def found(times: Times) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The command line shares the processor: short waits, and fewer threads beside others, unless the user says else."""
+"""The command line shares the processor: fewer threads beside others, unless the user says how many."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ import pytest
 from shallowdeep.cli import sharing
 from shallowdeep.cli.sharing import TorchThreads, processor_shared
 from shallowdeep.machine import THREAD_VARIABLES
-from shallowdeep.openmp import WAITING
 from shallowdeep.processor_load import Reading
 
 BEGUN = Reading(0.0, 0.0, 0.0)
-VARIABLES = (*THREAD_VARIABLES, *WAITING)
 
 
 def environment(**more: str) -> dict[str, str]:
     """The variables of this process without those looked at here."""
-    return {**{name: value for name, value in os.environ.items() if name not in VARIABLES}, **more}
+    return {**{name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES}, **more}
 
 
 def printed(program: str, **more: str) -> list[str]:
@@ -96,29 +94,27 @@ def test_a_number_of_threads_that_was_given_stands(arguments: list[str], variabl
     given = dict(variables)
     with processor_shared(arguments, given):
         assert sys.meta_path == before
-    assert given == {**variables, "GOMP_SPINCOUNT": "10000"}
+    assert given == variables
 
 
-def test_waits_are_short_unless_the_user_says_how_to_wait() -> None:
-    """And the finder is gone afterwards."""
-    before, given = list(sys.meta_path), {"OMP_WAIT_POLICY": "ACTIVE"}
+def test_the_load_is_looked_at_while_the_program_is_loaded() -> None:
+    """By a finder that is gone afterwards."""
+    before, given = list(sys.meta_path), {"PATH": "/bin"}
     with processor_shared(["train"], given):
         assert len(sys.meta_path) == len(before) + 1
-    assert given == {"OMP_WAIT_POLICY": "ACTIVE"}
+    assert given == {"PATH": "/bin"}
     assert sys.meta_path == before
 
 
-def test_the_program_sets_it_before_torch_is_there() -> None:
-    """As it is started; the library changes no variable when it is imported."""
+def test_the_program_looks_before_torch_is_there_and_the_library_never() -> None:
+    """Importing the package, its command line too, changes no variable and no finder."""
     program = """
 import os, sys
-before = dict(os.environ)
-import shallowdeep, shallowdeep.machine, shallowdeep.cli.main
-assert dict(os.environ) == before
-assert "torch" not in sys.modules
-import shallowdeep.cli.main as main
-main.main = lambda: print(os.environ["GOMP_SPINCOUNT"], "torch" in sys.modules)
+before, finders = dict(os.environ), list(sys.meta_path)
+import shallowdeep, shallowdeep.machine, shallowdeep.cli.main as main
+assert (dict(os.environ), sys.meta_path) == (before, finders)
+main.main = lambda: print(type(sys.meta_path[0]).__name__, "torch" in sys.modules)
 from shallowdeep.__main__ import main as program
 program()
 """
-    assert printed(program) == ["10000", "False"]
+    assert printed(program) == ["TorchThreads", "False"]

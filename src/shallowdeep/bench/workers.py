@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from shallowdeep.errors import ShallowDeepError
-from shallowdeep.openmp import short_waits
 
 TRIALS = 3  # rounds that choose a worker's pool
 SECONDS_A_TURN = 0.2
@@ -81,7 +80,7 @@ class PairedRatio:
 
 def start(pool: str, command: Sequence[str], threads: int) -> Process:
     """Start a worker; its first answer says that it is ready."""
-    environment = {**short_waits(os.environ), **os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     handle = subprocess.Popen(  # noqa: S603 - this very program
         [sys.executable, *command],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,

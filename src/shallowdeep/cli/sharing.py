@@ -1,4 +1,8 @@
-"""How the command line shares the processor with other work: threads that sleep soon, and fewer beside others."""
+"""How the command line shares the processor with other work: fewer threads beside others.
+
+Shorter waits of OpenMP threads (``GOMP_SPINCOUNT``, ``OMP_WAIT_POLICY``) are not set: those that cost nothing alone do
+not help beside others, and with those that help all takes 1.1 to 2 times as long alone (benchmarks/contention.py).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,6 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 from shallowdeep.machine import THREAD_VARIABLES, available_cores, schedulable_cores
-from shallowdeep.openmp import short_waits
 from shallowdeep.processor_load import Reading, busy_cores, fair_threads, reading
 from shallowdeep.progress import LOADING, first_process
 
@@ -60,16 +63,15 @@ class TorchThreads:
 
 @contextmanager
 def processor_shared(arguments: Sequence[str], environment: MutableMapping[str, str] = os.environ) -> Iterator[None]:
-    """Set, while the block runs, how the threads of libraries that are not loaded yet behave.
+    """Let torch, where it is loaded in the block, compute with as many threads as are fair.
 
-    What the user has set stands: a way to wait (`shallowdeep.openmp.WAITING`), a number of threads in the environment
-    or by ``--threads``. So does what processes that share one training were started with.
+    A number of threads that the user has set stands, in the environment or by ``--threads``. So does what processes
+    that share one training were started with.
 
     Args:
         arguments: of the command line.
         environment: variables, which are changed.
     """
-    environment.update(short_waits(environment))
     chosen = any(name in environment for name in THREAD_VARIABLES) or any(
         argument.split("=")[0] == _THREADS for argument in arguments
     )
