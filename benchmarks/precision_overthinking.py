@@ -78,8 +78,10 @@ def compared(run: Path, context: RunContext) -> dict[str, Any]:
     preds: dict[str, ExitPredictions] = {}
     for name in PRECISIONS:
         precision = Precision(name, scaling_images(splits) if name == INT8 else None)
-        exits = RuntimeExits(BundleWriter(network, "openvino", precision), context.progress)
-        with context.progress.start(f"{run.name} in {exits.name}", "images", len(splits.test)) as bar:
+        with (
+            RuntimeExits(BundleWriter(network, "openvino", precision), context.progress) as exits,
+            context.progress.start(f"{run.name} in {exits.name}", "images", len(splits.test)) as bar,
+        ):
             preds[name] = exits.predict(Batches(splits.test, splits.preprocessing, 64), bar)
     found = {
         name: per_image(pred, policy, confusion_scores(to_numpy(pred.logits), statistics))

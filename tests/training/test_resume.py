@@ -67,7 +67,7 @@ def same_weights(one: str, other: str) -> bool:
 def command(workplace: Path, out: str, *arguments: str) -> list[str]:
     """A `train` command on the tiny images, with the network that a file can slow down."""
     model = [] if "--init" in arguments else ["--model", "tiny_nets:hindered"]
-    data = ["--data", str(workplace / "images"), "--batch-size", "16"]
+    data = ["--data", str(workplace / "images"), "--batch-size", "16", "--threads", "1"]  # bits depend on their number
     return ["train", *data, *model, *arguments, "--out", out, "--resume"]
 
 

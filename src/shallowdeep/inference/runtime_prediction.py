@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from shallowdeep.progress import SILENT, Bar, Progress, SilentBar
 
 
 class RuntimeExits:
-    """A network with all its exits in a runtime, as `predict` runs it on a split.
+    """A network with all its exits in a runtime, as `predict` runs it on a split; a context manager.
 
     Args:
         writer: of the network's bundles for the runtime.
@@ -37,9 +38,15 @@ class RuntimeExits:
         self.name = runtime_name(writer.backend, writer.precision.name)
         self._costs, self._weights, self._exits = network.costs, network.weights, len(network.exits)
         every = shared_threshold(NEVER, self._exits)
-        self._folder = TemporaryDirectory()  # kept as long as this object: runtimes read files when they need them
+        self._folder = TemporaryDirectory()  # kept meanwhile: runtimes read files when they need them
         bundle = writer.write(every, Path(self._folder.name) / "bundle", static=False, progress=progress)
         self._runtime: Backend = open_segments(bundle, None, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
 
     def predict(self, batches: Iterable[tuple[Tensor, Tensor]], bar: Bar | None = None) -> ExitPredictions:
         """Return predictions of every exit, in the order given.

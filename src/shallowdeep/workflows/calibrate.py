@@ -258,13 +258,13 @@ def _in_runtime(
     """Return the predictions of a runtime; at a lower precision losses count against the float32 network's answers."""
     splits = images.used
     writer = BundleWriter(network, runtime.backend, precision_on(images.own, runtime.precision))
-    exits = RuntimeExits(writer, context.progress)
     found: dict[str, ExitPredictions] = {}
-    for name, pred in own.items():
-        part = splits.split(name)
-        with context.progress.start(f"predicting {name} in {exits.name}", "images", len(part)) as bar:
-            here = exits.predict(Batches(part, splits.preprocessing, context.batch_size), bar)
-        found[name] = here if runtime.precision == F32 else here.against(final_answers(pred))
+    with RuntimeExits(writer, context.progress) as exits:
+        for name, pred in own.items():
+            part = splits.split(name)
+            with context.progress.start(f"predicting {name} in {exits.name}", "images", len(part)) as bar:
+                here = exits.predict(Batches(part, splits.preprocessing, context.batch_size), bar)
+            found[name] = here if runtime.precision == F32 else here.against(final_answers(pred))
     return found
 
 

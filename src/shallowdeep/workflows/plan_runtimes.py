@@ -144,7 +144,9 @@ def _measured(site: Site, backend: str, precision: str) -> PlannedRuntime:
 
 def _predicted(site: Site, writer: BundleWriter) -> ExitPredictions:
     """What a runtime says of ``tune``, losses counted against the float32 network's answers."""
-    exits = RuntimeExits(writer, site.progress)
-    with site.progress.start(f"predicting tune in {exits.name}", "images", len(site.splits.tune)) as bar:
-        batches = Batches(site.splits.tune, site.splits.preprocessing, _PREDICTED)
+    batches = Batches(site.splits.tune, site.splits.preprocessing, _PREDICTED)
+    with (
+        RuntimeExits(writer, site.progress) as exits,
+        site.progress.start(f"predicting tune in {exits.name}", "images", len(site.splits.tune)) as bar,
+    ):
         return exits.predict(batches, bar).against(final_answers(site.tune))
