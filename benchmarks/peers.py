@@ -24,9 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shallowdeep.bench.comparison import workers
 from shallowdeep.bench.worker import ENGINE, STATIC, Worker, serve
-from shallowdeep.bench.workers import Process, batches_a_turn, best_pool, closing, paired_ratio, start
+from shallowdeep.bench.workers import Process, batches_a_turn, best_pool, closing, paired_ratio, side_workers, start
 from shallowdeep.documents import plain
 from shallowdeep.inference.bundle import read_bundle
 from shallowdeep.machine import this_machine
@@ -142,8 +141,8 @@ def measure(arguments: argparse.Namespace, images: Floats) -> dict[str, Any]:
         file = Path(directory) / "images.npy"
         np.save(file, images)
         sides: dict[str, list[Process]] = {
-            "shallowdeep": workers(opened, ENGINE, file, threads),
-            "onnxruntime": workers(opened, STATIC, file, threads),
+            "shallowdeep": side_workers(opened, ENGINE, file, threads),
+            "onnxruntime": side_workers(opened, STATIC, file, threads),
         }
         for kind, variants in VARIANTS.items():
             where = [str(arguments.run), str(arguments.bundle), str(threads), str(file)]

@@ -117,6 +117,7 @@ def main() -> None:
         run = str(work / "run")
         shutil.copytree(given.run, run, ignore=shutil.ignore_patterns("predictions"))
         plan = shallowdeep("plan", run, *asked, "--batch-sizes", given.batch_sizes, *trust)
+        plan["run"] = given.run.name  # not the copy's place
         best = plan["finalists"][0]["exits"] if plan["finalists"] else []
         kept = ["--exits", ",".join(map(str, best))] if best else ["--no-plan"]
         for backend, precision in RUNTIMES:

@@ -16,7 +16,7 @@ import numpy as np
 import openvino
 
 from shallowdeep.bench.worker import Worker, serve
-from shallowdeep.inference.backends.openvino_runtime import options, sized
+from shallowdeep.inference.backends.openvino_models import options, sized
 from shallowdeep.inference.bundle import read_bundle
 
 STREAMS = 2

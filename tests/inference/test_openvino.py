@@ -16,8 +16,8 @@ from torch import nn
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.exits.policy import NEVER, Policy, decide, shared_threshold
 from shallowdeep.exits.promises import Promise
-from shallowdeep.inference.backends.openvino_models import precisions
-from shallowdeep.inference.backends.openvino_runtime import BUCKETS, OpenVino, bucket_of, options, sized
+from shallowdeep.inference.backends.openvino_models import options, precisions, sized
+from shallowdeep.inference.backends.openvino_runtime import BUCKETS, OpenVino, bucket_of
 from shallowdeep.inference.bundle import Bundle, read_bundle
 from shallowdeep.inference.engine import EarlyExitEngine
 from shallowdeep.inference.export import write_bundle

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from shallowdeep.artifacts import TRAINING_STATE
+from shallowdeep.artifacts import PLACEMENT, TRAINING_STATE
 from shallowdeep.errors import CheckpointError, ConfigurationError, ShallowDeepError
 from shallowdeep.models.registry import build
 from shallowdeep.runs import placement as module
 from shallowdeep.runs.config import TrainConfig
 from shallowdeep.runs.config_checks import checked
-from shallowdeep.runs.placement import PLACEMENT, Target, place, read_placement, target_of, told, write_placement
+from shallowdeep.runs.placement import Target, place, read_placement, target_of, told, write_placement
 
 pytest.importorskip("openvino")
 

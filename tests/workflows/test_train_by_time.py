@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from shallowdeep.artifacts import TRAINING_STATE
+from shallowdeep.artifacts import PLACEMENT, TRAINING_STATE
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
 from shallowdeep.errors import TrainingError
 from shallowdeep.progress import Silent
 from shallowdeep.runs.config import TrainConfig
-from shallowdeep.runs.placement import PLACEMENT, read_placement
+from shallowdeep.runs.placement import read_placement
 from shallowdeep.workflows import train as module
 from shallowdeep.workflows.train import train_run
 

@@ -22,11 +22,10 @@ from shallowdeep.bench.workers import (
     Process,
     batches_a_turn,
     closing,
-    start,
+    side_workers,
 )
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.promises import Promise
-from shallowdeep.inference.backends.registry import backend_module
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.machine import Machine, this_machine
 from shallowdeep.progress import SILENT, Bar, Progress
@@ -35,7 +34,6 @@ BATCH_SIZES = (1, 8, 32, 64, 256)
 ROUNDS = 15
 _SEGMENT_REPEATS = 5
 _ANSWERED = 64  # images at a time, where nothing is timed
-_WORKER = ("-m", "shallowdeep.bench.worker")
 
 Integers = NDArray[np.int64]
 
@@ -141,14 +139,6 @@ class Comparison:
     neighbour: bool = False
 
 
-def workers(bundle: Bundle, side: str, images: Path, threads: int) -> list[Process]:
-    """Processes of one side of a bundle, one for each pool of its backend."""
-    return [
-        start(pool, [*_WORKER, str(bundle.path), side, pool, str(threads), str(images)], threads)
-        for pool in backend_module(bundle.backend).POOLS
-    ]
-
-
 def compare(
     bundle: Bundle,
     images: NDArray[np.float32],
@@ -193,8 +183,8 @@ def compare(
         np.save(file, images)
         progress.say(f"Starting processes of {threads} threads; both sides answer {len(images):,} images first")
         with (
-            closing(workers(bundle, ENGINE, file, threads)) as engines,
-            closing(workers(bundle, STATIC, file, threads)) as statics,
+            closing(side_workers(bundle, ENGINE, file, threads)) as engines,
+            closing(side_workers(bundle, STATIC, file, threads)) as statics,
         ):
             answers = _answers(engines[0], statics[0], len(images), progress)
             sides = _Sides(bundle, engines, statics, answers, labels)

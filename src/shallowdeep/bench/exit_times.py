@@ -6,11 +6,8 @@ Times do not depend on weights, so that a network is measured before it is train
 from __future__ import annotations
 
 import copy
-import io
-import logging
 import tempfile
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -22,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from shallowdeep.bench.operation_times import Operation, operation_times, seconds_for, seconds_until
-from shallowdeep.errors import ConversionError, one_line
 from shallowdeep.inference.onnx_export import export_module, inference_head
 from shallowdeep.inference.precision import INT8
+from shallowdeep.inference.quantisation import quantised
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.cut_points import CutPoint
@@ -165,7 +162,7 @@ def _graph(
     ports = {name: port for port in whole.outputs for name in port.get_names() & set(outputs)}
     producers = [ports[name].node.input_value(0).get_node().get_friendly_name() for name in borders]
     kept = [ports[name].node for name in outputs if name not in borders]
-    graph = _quantised(openvino.Model(kept, whole.get_parameters(), "exits"), example_input, precision)
+    graph = _in_precision(openvino.Model(kept, whole.get_parameters(), "exits"), example_input, precision)
     nodes = {node.get_friendly_name(): node for node in graph.get_ops()}
     return graph, names, [_up_to(nodes[name]) for name in producers]
 
@@ -181,22 +178,9 @@ def _up_to(node: Any) -> set[str]:  # noqa: ANN401 - openvino has no types
     return found
 
 
-def _quantised(graph: Graph, example_input: Tensor, precision: str) -> Graph:
+def _in_precision(graph: Graph, example_input: Tensor, precision: str) -> Graph:
     """Return the graph as ``int8`` runs it, with scales from random images; others as it is."""
     if precision != INT8:
         return graph
-    chatter = logging.getLogger("torch.utils.cpp_extension")  # that there is no CUDA compiler
-    level = chatter.level
-    chatter.setLevel(logging.ERROR)
-    try:
-        with redirect_stdout(io.StringIO()):  # bars
-            import nncf  # noqa: PLC0415 - of an extra
-
-            shape = (SCALING_IMAGES, *example_input.shape[1:])
-            images = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-            preset = nncf.QuantizationPreset.MIXED  # as for bundles
-            return nncf.quantize(graph, nncf.Dataset([images]), preset=preset, subset_size=1)
-    except (RuntimeError, ValueError) as error:
-        raise ConversionError(f"Expected a network that can be quantised, got {one_line(error)}") from error
-    finally:
-        chatter.setLevel(level)
+    shape = (SCALING_IMAGES, *example_input.shape[1:])
+    return quantised(graph, np.random.default_rng(0).standard_normal(shape, dtype=np.float32))

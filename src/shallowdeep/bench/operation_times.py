@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import openvino
 
-from shallowdeep.inference.backends.openvino_runtime import options, sized
+from shallowdeep.inference.backends.openvino_models import options, sized
 
 WARM_UPS = 5
 LEAST_ROUNDS, MOST_ROUNDS = 15, 200

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from shallowdeep.bench.worker import ENGINE, STATIC
-from shallowdeep.bench.workers import Process, best_pool, closing, start
-from shallowdeep.inference.backends.registry import backend_module
+from shallowdeep.bench.workers import Process, best_pool, closing, side_workers
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.plan import RuntimeTimes
 from shallowdeep.progress import Bar
@@ -18,7 +17,6 @@ from shallowdeep.progress import Bar
 ROUNDS = 5
 SECONDS_A_TURN = 0.1
 _MOST_REPEATS = 50  # in a turn
-_WORKER = ("-m", "shallowdeep.bench.worker")
 
 
 class Contender:
@@ -30,17 +28,10 @@ class Contender:
         images: file of an array (N, C, H, W).
         threads: of each process.
         stack: ends the processes.
-        every_pool: try all pools of the runtime, not only the one that is best in general.
     """
 
-    def __init__(
-        self, bundle: Bundle, side: str, images: Path, threads: int, stack: ExitStack, *, every_pool: bool = True
-    ) -> None:
-        pools = backend_module(bundle.backend).POOLS[: None if every_pool else 1]
-        self._workers = stack.enter_context(
-            closing([start(pool, [*_WORKER, str(bundle.path), side, pool, str(threads), str(images)], threads)
-                     for pool in pools])
-        )  # fmt: skip
+    def __init__(self, bundle: Bundle, side: str, images: Path, threads: int, stack: ExitStack) -> None:
+        self._workers = stack.enter_context(closing(side_workers(bundle, side, images, threads)))
 
     def at(self, size: int) -> Process:
         """The process to time at a size of batch."""
@@ -82,7 +73,10 @@ def runtime_times(
     """
     with ExitStack() as stack:
         static = Contender(whole, STATIC, images, threads, stack)
-        engines = [Contender(half, ENGINE, images, threads, stack, every_pool=False).at(sizes[0]) for half in halves]
+        engines = [
+            stack.enter_context(closing(side_workers(half, ENGINE, images, threads, every_pool=False)))[0]
+            for half in halves
+        ]
         columns = []
         for size in sizes:
             columns.append(_at_size(static.at(size), engines, size))

@@ -9,16 +9,20 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shallowdeep.errors import ShallowDeepError
+from shallowdeep.inference.backends.registry import backend_module
+from shallowdeep.inference.bundle import Bundle
 
 TRIALS = 3  # rounds that choose a worker's pool
 SECONDS_A_TURN = 0.2
 BOOTSTRAP_ROUNDS = 10_000
 _MOST_BATCHES = 200  # in a turn
+_WORKER = ("-m", "shallowdeep.bench.worker")
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,22 @@ def start(pool: str, command: Sequence[str], threads: int) -> Process:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
     return Process(pool, handle)
+
+
+def side_workers(bundle: Bundle, side: str, images: Path, threads: int, *, every_pool: bool = True) -> list[Process]:
+    """Start processes of one side of a bundle, one for each pool of threads that its backend has.
+
+    Args:
+        bundle: of which the static network is there where that is run.
+        side: ``engine`` or ``static``.
+        images: file of an array (N, C, H, W).
+        threads: of each process.
+        every_pool: False for the pool alone that is best in general.
+    """
+    return [
+        start(pool, [*_WORKER, str(bundle.path), side, pool, str(threads), str(images)], threads)
+        for pool in backend_module(bundle.backend).POOLS[: None if every_pool else 1]
+    ]
 
 
 @contextlib.contextmanager

@@ -8,20 +8,10 @@ from typing import Annotated
 
 import typer
 
-from shallowdeep.cli.options import AsJson, context, writable_place
+from shallowdeep.cli.options import AsJson, batch_sizes_in, context, writable_place
 from shallowdeep.cli.terminal import notes, show
 from shallowdeep.machine import available_cores
 from shallowdeep.progress import TerminalProgress
-
-
-def _sizes(text: str) -> list[int]:
-    try:
-        sizes = [int(part) for part in text.split(",")]
-    except ValueError:
-        sizes = []
-    if not sizes or min(sizes) < 1:
-        raise typer.BadParameter(f"Expected batch sizes such as 1,8,64, got {text!r}")
-    return sizes
 
 
 def bench(
@@ -46,7 +36,7 @@ def bench(
     from shallowdeep.report.bench_tables import bench_tables
     from shallowdeep.workflows.bench import bench_bundle
 
-    sizes = _sizes(batch_sizes)
+    sizes = batch_sizes_in(batch_sizes)
     with TerminalProgress() as progress:
         comparison, files = bench_bundle(
             bundle, data=data, batch_sizes=sizes, rounds=rounds, threads=threads or available_cores(),

@@ -3,13 +3,13 @@
 # ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
 from __future__ import annotations
 
-import functools
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from shallowdeep.cli.next_command import needs_trust, next_command
+from shallowdeep.cli.objective import typed_objective
 from shallowdeep.cli.options import (
     AsJson,
     BatchSize,
@@ -96,24 +96,15 @@ def calibrate(
     of 0.5.
     """
     from shallowdeep.artifacts import SKIPPED
-    from shallowdeep.calibration.objective import Objective
-    from shallowdeep.calibration.promisable import suggested_objective
     from shallowdeep.errors import ConfigurationError
     from shallowdeep.inference.precision import Runtime
     from shallowdeep.report.calibration_tables import calibration_tables
-    from shallowdeep.workflows.calibrate import Choice, calibrate_run, calibration_document
+    from shallowdeep.workflows.calibrate import calibrate_run, calibration_document
 
-    given = {"--threshold": threshold, "--budget": budget, "--max-accuracy-loss": max_accuracy_loss}
-    names = [name for name, value in given.items() if value is not None]
-    if len(names) > 1:
-        raise ConfigurationError(f"Expected one of {', '.join(given)}, got {' and '.join(names)}")
-    settings: dict[str, Any] = {
-        "confidence": confidence, "risk": risk, "signal": signal, "fallback": fallback,
-        "max_relative_cost": max_relative_cost, "temperatures": temperatures, "abstain": abstain,
-    }  # fmt: skip
-    objective: Objective | Choice = functools.partial(suggested_objective, **settings)
-    if names:
-        objective = Objective(threshold, budget, max_accuracy_loss, **settings)
+    objective = typed_objective(
+        threshold, budget, max_accuracy_loss, confidence=confidence, risk=risk, signal=signal, fallback=fallback,
+        max_relative_cost=max_relative_cost, temperatures=temperatures, abstain=abstain,
+    )  # fmt: skip
     if backend is None and precision != "f32":
         raise ConfigurationError(f"Expected --backend beside --precision {precision}, got none")
     runtime = None if backend is None else Runtime(backend, precision)

@@ -3,13 +3,13 @@
 # ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
 from __future__ import annotations
 
-import functools
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from shallowdeep.cli.next_command import needs_trust, next_command
+from shallowdeep.cli.objective import typed_objective
 from shallowdeep.cli.options import (
     AsJson,
     BatchSize,
@@ -56,21 +56,12 @@ def plan(
     `calibrate` and `export` follow the plan. Run it on an otherwise idle machine.
     """
     from shallowdeep.calibration.objective import Objective
-    from shallowdeep.calibration.promisable import option_of, suggested_objective
-    from shallowdeep.errors import ConfigurationError
+    from shallowdeep.calibration.promisable import option_of
     from shallowdeep.report.plan_tables import plan_tables
-    from shallowdeep.workflows.calibrate import Choice
     from shallowdeep.workflows.plan import plan_run
 
     sizes = batch_sizes_in(batch_sizes)
-    given = {"--threshold": threshold, "--budget": budget, "--max-accuracy-loss": max_accuracy_loss}
-    names = [name for name, value in given.items() if value is not None]
-    if len(names) > 1:
-        raise ConfigurationError(f"Expected one of {', '.join(given)}, got {' and '.join(names)}")
-    settings: dict[str, Any] = {"confidence": confidence, "risk": risk}
-    objective: Objective | Choice = functools.partial(suggested_objective, **settings)
-    if names:
-        objective = Objective(threshold, budget, max_accuracy_loss, **settings)
+    objective = typed_objective(threshold, budget, max_accuracy_loss, confidence=confidence, risk=risk)
     with TerminalProgress() as progress:
         run_as = context(
             progress, device=device, threads=threads, batch_size=batch_size, trust=trust,

@@ -47,6 +47,10 @@ class RuntimeRecord:
     borders: tuple[BorderRecord, ...] = ()
     buckets: tuple[int, ...] = ()
 
+    def rows(self, samples: int) -> int:
+        """Return how many samples are computed for so many: those of the next larger size, where sizes are few."""
+        return next((size for size in self.buckets if size >= samples), samples)
+
     def to_dict(self) -> dict[str, Any]:
         """As it stands in a manifest."""
         return {

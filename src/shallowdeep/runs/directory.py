@@ -20,6 +20,7 @@ from shallowdeep.artifacts import (
     METRICS,
     MODEL_MANIFEST,
     MODEL_WEIGHTS,
+    PLACEMENT,
     RESULTS,
     TRAINING_STATE,
 )
@@ -32,7 +33,7 @@ from shallowdeep.runs.data_record import read_data_record, write_data_record
 from shallowdeep.runs.init_arguments import init_arguments
 from shallowdeep.runs.paths import PATHS, located, same_place
 
-_OWN = (*RESULTS, DATA, MODEL_MANIFEST, MODEL_WEIGHTS, HISTORY, TRAINING_STATE, CACHES, EVENT_FILES)
+_OWN = (*RESULTS, DATA, MODEL_MANIFEST, MODEL_WEIGHTS, HISTORY, TRAINING_STATE, CACHES, EVENT_FILES, PLACEMENT)
 _FREE = ("workers", "tensorboard")  # settings that a run may be resumed with others of
 _SAFETENSORS_LEAVES = ".tmp??????"  # where its writer was killed
 STATES_OF_ROOM = 8  # times the weights: two states with momenta while one replaces the other, and the result

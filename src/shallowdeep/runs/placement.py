@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from shallowdeep.artifacts import TRAINING_STATE
+from shallowdeep.artifacts import PLACEMENT, TRAINING_STATE
 from shallowdeep.documents import plain, read_document, sealed
 from shallowdeep.errors import CheckpointError, ConfigurationError, UnknownNameError, not_installed
 from shallowdeep.files import write_json
@@ -34,7 +34,6 @@ from shallowdeep.sdn.placement import (
     strongest_within,
 )
 
-PLACEMENT = "placement.json"
 MACS, TIME = MEASURES = ("macs", "time")
 LARGEST_TIME = 0.03  # of the backbone's, for one head
 BATCH_SIZE = 64  # that is measured unless another is asked for: shares hardly change above it

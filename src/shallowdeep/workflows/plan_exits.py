@@ -17,7 +17,7 @@ from shallowdeep.calibration.calibrate import Search
 from shallowdeep.calibration.expected_policy import expected_policy
 from shallowdeep.exits.outcome import Outcome, outcome_of
 from shallowdeep.exits.policy import NEVER, Policy
-from shallowdeep.inference.backends.registry import backend_module
+from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.plan import RuntimeTimes, exit_sets, expected_seconds, geometric_mean
 from shallowdeep.inference.plan_record import ExitRow, Finalist, SpeedRow
 from shallowdeep.inference.plan_verdict import speed_of
@@ -120,7 +120,7 @@ def _searched(site: Site, runtime: PlannedRuntime, times: RuntimeTimes, best: Se
     """Return what each set of exits is expected to do; ``best`` are the fastest static network's seconds."""
     cascaded, sizes = site.network.costs.cascaded, site.asked.batch_sizes
     sets = list(exit_sets(site.early, cascaded=cascaded))
-    costs, rows = times.costs(sizes, cascaded=cascaded), _rows(runtime.row.backend)
+    costs, rows = times.costs(sizes, cascaded=cascaded), _rows(runtime.whole)
     found: dict[tuple[int, ...], ExitChoice] = {}
     with site.progress.start(f"searching exits in {runtime.row.name}", "sets", len(sets)) as bar:
         for kept in sets:
@@ -138,10 +138,9 @@ def _searched(site: Site, runtime: PlannedRuntime, times: RuntimeTimes, best: Se
     return list(found.values())
 
 
-def _rows(backend: str) -> Callable[[int], int]:
-    """Return how many images a runtime computes for so many."""
-    rows: Callable[[int], int] = getattr(backend_module(backend), "bucket_of", int)
-    return rows
+def _rows(bundle: Bundle) -> Callable[[int], int]:
+    """Return how many images a bundle computes for so many."""
+    return int if bundle.runtime is None else bundle.runtime.rows
 
 
 def best_of(choices: Sequence[ExitChoice]) -> list[ExitChoice]:

@@ -19,15 +19,13 @@ from numpy.typing import NDArray
 
 from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, Exporter
-from shallowdeep.inference.backends.openvino_models import CompiledModels, Held, check_precision, options, sized
+from shallowdeep.inference.backends.openvino_models import CompiledModels, Held, check_precision
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.openvino_graph import FEATURES, INPUT, LOGITS, PREVIOUS
 from shallowdeep.inference.precision import Precision
 
 if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
-
-__all__ = ["BUCKETS", "POOLS", "OpenVino", "bucket_of", "exporter", "open_bundle", "open_static", "options", "sized"]
 
 POOLS = ("process",)
 BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # sizes of batch that models are compiled for
