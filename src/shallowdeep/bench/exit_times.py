@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from shallowdeep.bench.operation_times import Operation, operation_times, seconds_for, seconds_until
 from shallowdeep.inference.onnx_export import export_module, inference_head
+from shallowdeep.inference.openvino_core import core
 from shallowdeep.inference.precision import INT8
 from shallowdeep.inference.quantisation import quantised
 from shallowdeep.runtime import evaluating
@@ -158,7 +159,7 @@ def _graph(
     with evaluating(module), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "backbone.onnx"
         export_module(module, [example_input[:1].repeat(2, 1, 1, 1)], path, outputs)
-        whole = openvino.Core().read_model(path)
+        whole = core().read_model(path)
     ports = {name: port for port in whole.outputs for name in port.get_names() & set(outputs)}
     producers = [ports[name].node.input_value(0).get_node().get_friendly_name() for name in borders]
     kept = [ports[name].node for name in outputs if name not in borders]

@@ -15,6 +15,7 @@ import numpy as np
 import openvino
 
 from shallowdeep.inference.backends.openvino_models import options, sized
+from shallowdeep.inference.openvino_core import core
 
 WARM_UPS = 5
 LEAST_ROUNDS, MOST_ROUNDS = 15, 200
@@ -71,7 +72,7 @@ def operation_times(graph: Graph, precision: str, batch_size: int, threads: int 
         batch_size: n.
         threads: of the runtime; None for one a core.
     """
-    compiled = openvino.Core().compile_model(
+    compiled = core().compile_model(
         sized(graph, batch_size), "CPU", {**options(threads, precision), "PERF_COUNT": "YES"}
     )
     request = compiled.create_infer_request()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from shallowdeep.artifacts import STATIC_GRAPH
 from shallowdeep.inference.backends.backend import Written
 from shallowdeep.inference.onnx_export import example_input, export_module, inference_head
+from shallowdeep.inference.openvino_core import core
 from shallowdeep.inference.openvino_graph import BF16, F32, LOGITS, Border, border_of, cut
 from shallowdeep.inference.precision import INT8, Precision
 from shallowdeep.inference.quantisation import quantised
@@ -115,7 +116,7 @@ class OpenVinoExporter:
         with evaluating(self._network), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "graph.onnx"
             export_module(module, [example_input(self._network)], path, outputs)
-            return openvino.Core().read_model(path)
+            return core().read_model(path)
 
     def _borders(self, exits: Sequence[int]) -> list[Border]:
         """How what lies behind each of some exits is passed."""

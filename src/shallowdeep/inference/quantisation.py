@@ -9,10 +9,10 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from shallowdeep.errors import ConversionError, one_line
+from shallowdeep.inference.openvino_core import beside_other_cores, core
 from shallowdeep.inference.precision import Judged
 
 MOST_LOST = 0.005  # of the mean accuracy of all outputs, on ``tune``, before layers go back to floating point
@@ -33,7 +33,8 @@ def quantised(graph: Graph, images: NDArray[np.float32], judged: Judged | None =
     Raises:
         ConversionError: it cannot be quantised.
     """
-    with redirect_stdout(io.StringIO()), _quiet("torch.utils.cpp_extension", "nncf"):  # bars; that there is no CUDA
+    quiet = _quiet("torch.utils.cpp_extension", "nncf")  # that there is no CUDA
+    with beside_other_cores(), redirect_stdout(io.StringIO()), quiet:  # bars
         import nncf  # noqa: PLC0415 - of an extra
 
         data = nncf.Dataset([np.ascontiguousarray(batch) for batch in _batches(images)])
@@ -57,7 +58,7 @@ def quantised(graph: Graph, images: NDArray[np.float32], judged: Judged | None =
 
 def accuracy(graph: Graph, judged: Judged) -> float:
     """Return the share of right answers, a mean over all outputs of a graph."""
-    compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return _validated(compiled, zip(_batches(judged.images), _batches(judged.labels), strict=True))[0]
 
 

@@ -16,6 +16,7 @@ import openvino
 from shallowdeep.errors import CheckpointError, ConfigurationError, one_line
 from shallowdeep.files import sha256_of
 from shallowdeep.inference.backends.compiled_files import Kept, compiled_files, key_of
+from shallowdeep.inference.openvino_core import core
 from shallowdeep.inference.precision import BF16, F32, INT8
 from shallowdeep.instruction_set import processor_flags
 from shallowdeep.machine import available_cores
@@ -76,7 +77,6 @@ class CompiledModels:
     ) -> None:
         check_precision(precision)
         self.limit = memory_limit() if limit is None else limit
-        self._core = openvino.Core()
         self._paths, self._contents = tuple(paths), list(contents)
         self._precision, self._options = precision, options(threads, precision)
         self._read: dict[int, Graph] = {}
@@ -118,13 +118,13 @@ class CompiledModels:
         kept = self._files.read(key)
         if kept is not None:
             try:
-                return Held(self._core.import_model(BytesIO(kept.blob), "CPU", self._options), kept.memory)
+                return Held(core().import_model(BytesIO(kept.blob), "CPU", self._options), kept.memory)
             except _ERRORS:  # another build of the runtime wrote it
                 self._files.drop(key)
         graph = sized(self._graph(number), size)
         memory = estimated_bytes(graph, self._precision)
         try:
-            model = self._core.compile_model(graph, "CPU", self._options)
+            model = core().compile_model(graph, "CPU", self._options)
             blob = BytesIO()
             model.export_model(blob)
         except _ERRORS as error:
@@ -135,7 +135,7 @@ class CompiledModels:
     def _graph(self, number: int) -> Graph:
         if number not in self._read:
             try:
-                self._read[number] = self._core.read_model(self._paths[number])
+                self._read[number] = core().read_model(self._paths[number])
             except _ERRORS as error:
                 raise _cannot_run(self._paths[number], error) from error
         return self._read[number]
@@ -148,7 +148,7 @@ class CompiledModels:
         processor = " ".join(sorted(processor_flags()))
         return key_of(
             self._contents[number], str(size), settings, openvino.get_version(),
-            str(self._core.get_property("CPU", "FULL_DEVICE_NAME")), processor,
+            str(core().get_property("CPU", "FULL_DEVICE_NAME")), processor,
         )  # fmt: skip
 
 
@@ -160,7 +160,7 @@ def content_of(path: Path) -> str:
 
 def precisions() -> tuple[str, ...]:
     """Return the precisions that the runtime can compute in on this processor, of ``f32``, ``bf16``, ``int8``."""
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return tuple(name for name, needed in ((F32, "FP32"), (BF16, "BF16"), (INT8, "INT8")) if needed in able)
 
 
