@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from shallowdeep.artifacts import CONFIG, MODEL_MANIFEST
+from shallowdeep.artifacts import BUNDLE_MANIFEST, CONFIG, MODEL_MANIFEST
 from shallowdeep.context import RunContext
 from shallowdeep.errors import CheckpointError, ConfigurationError
 from shallowdeep.files import require_writable
@@ -64,6 +64,13 @@ def saved_run(path: Path | None) -> Path | None:
     """
     if path is not None and not (path / MODEL_MANIFEST).exists() and not (path / CONFIG).exists():
         raise CheckpointError(f"Expected a saved network with {MODEL_MANIFEST} in {path}, found none")
+    return path
+
+
+def run_or_bundle(path: Path) -> Path:
+    """Refuse what holds neither a network nor a bundle, before anything slow is imported, as a typer callback."""
+    if not (path / BUNDLE_MANIFEST).exists():
+        saved_run(path)
     return path
 
 

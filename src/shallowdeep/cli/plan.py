@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from shallowdeep.artifacts import BUNDLE_MANIFEST
 from shallowdeep.cli.next_command import needs_trust, next_command
 from shallowdeep.cli.objective import typed_objective
 from shallowdeep.cli.options import (
@@ -19,14 +20,23 @@ from shallowdeep.cli.options import (
     Trust,
     batch_sizes_in,
     context,
-    saved_run,
+    run_or_bundle,
 )
 from shallowdeep.cli.terminal import notes, show
+from shallowdeep.errors import ConfigurationError
+from shallowdeep.machine import available_cores
 from shallowdeep.progress import TerminalProgress
 
 
 def plan(
-    run: Annotated[Path, typer.Argument(callback=saved_run, help="Directory of a run with internal classifiers.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            callback=run_or_bundle,
+            help="Directory of a run with internal classifiers, or a bundle, whose own policy and runtime are timed.",
+            metavar="RUN|BUNDLE",
+        ),
+    ],
     *,
     batch_sizes: Annotated[str, typer.Option(help="Images in a batch, as they will be served.")] = "1,8,64",
     threshold: Annotated[float | None, typer.Option(help="As in calibrate: the paper's rule.")] = None,
@@ -39,7 +49,10 @@ def plan(
     renew: Annotated[bool, typer.Option("--renew", help="Measure again, though a plan like this is there.")] = False,
     data: Annotated[
         str | None,
-        typer.Option(help="As in calibrate: held-out images of yours, CLASS/*; or where the run's own data is now."),
+        typer.Option(
+            help="As in calibrate: held-out images of yours, CLASS/*; or where the run's own data is now. "
+            "Of a bundle: labelled images to time on."
+        ),
     ] = None,
     held_out: Annotated[
         str | None, typer.Option(help="As in calibrate: held-out images, where --data says where the run's own is.")
@@ -61,6 +74,10 @@ def plan(
     from shallowdeep.workflows.plan import plan_run
 
     sizes = batch_sizes_in(batch_sizes)
+    if (run / BUNDLE_MANIFEST).exists():
+        _refuse_choices(threshold, budget, max_accuracy_loss, held_out)
+        _plan_of_bundle(run, sizes, data, threads, as_json=as_json)
+        return
     objective = typed_objective(threshold, budget, max_accuracy_loss, confidence=confidence, risk=risk)
     with TerminalProgress() as progress:
         run_as = context(
@@ -79,3 +96,22 @@ def plan(
     asked = option_of(Objective(**found.setting["objective"])).split()
     command = next_command("calibrate", run, *asked, trust=needs_trust(run))
     notes().print(f"Next: {command}  (follows this plan)", soft_wrap=True)
+
+
+def _refuse_choices(*chosen: float | str | None) -> None:
+    """Refuse what a bundle's policy has settled."""
+    if any(value is not None for value in chosen):
+        raise ConfigurationError(
+            "Expected a bundle without --threshold, --budget, --max-accuracy-loss and --held-out, since its policy is "
+            "timed as it is; plan a run to choose another"
+        )
+
+
+def _plan_of_bundle(path: Path, sizes: list[int], data: str | None, threads: int | None, *, as_json: bool) -> None:
+    """Time a bundle as it is, and say what to serve."""
+    from shallowdeep.report.plan_tables import plan_tables
+    from shallowdeep.workflows.plan_bundle import plan_bundle
+
+    with TerminalProgress() as progress:
+        found = plan_bundle(path, batch_sizes=sizes, data=data, threads=threads or available_cores(), progress=progress)
+    show(found, plan_tables(found), as_json=as_json)

@@ -15,6 +15,8 @@ from shallowdeep.report.tables import plain_table
 def plan_tables(plan: Plan) -> RenderableType:
     """Return static networks, exits, what was timed, and what to deploy."""
     sizes: Sequence[int] = plan.setting["batch_sizes"]
+    images = plan.setting.get("images")  # of a bundle's plan
+    right = "right on tune" if images is None else f"right on {images}"
     batches = [f"batch {size}" for size in sizes]
     statics = [
         (
@@ -23,9 +25,7 @@ def plan_tables(plan: Plan) -> RenderableType:
         )
         for row in plan.statics
     ]  # fmt: skip
-    parts: list[RenderableType] = [
-        plain_table("Static network, ms a batch", ["runtime", *batches, "right on tune", ""], statics)
-    ]
+    parts: list[RenderableType] = [plain_table("Static network, ms a batch", ["runtime", *batches, right, ""], statics)]
     if plan.exit_rows:
         rows = [
             (
@@ -37,7 +37,7 @@ def plan_tables(plan: Plan) -> RenderableType:
         title = "Each exit: % of the static network's time up to it + its head and cut"
         parts.append(plain_table(title, ["runtime", "exit", *batches], rows))
     if plan.finalists:
-        columns = ["runtime", "exits", "cost", "right on tune", *batches]
+        columns = ["runtime", "exits", "cost", right, *batches]
         title = "Timed: times as fast as the fastest static network"
         parts.append(plain_table(title, columns, [_finalist(one) for one in plan.finalists]))
     parts += [Text(reason) for reason in plan.notes]
