@@ -108,10 +108,40 @@ class PooledReduction(nn.Module):
         return self.mix * summary[:, 0] + (1 - self.mix) * summary[:, 1]
 
 
-class ConvReduction(nn.Module):
-    """3x3 stride-2 convolutions, each with BatchNorm and ReLU, then a `PooledReduction`; a stronger, dearer head.
+class ConvolvedReduction(nn.Module):
+    """Convolutions, then a reduction of their map. It is no function of pooled maps, so it trains through the trunk.
 
-    It is no function of pooled maps, so it trains through the frozen trunk.
+    Attributes:
+        convolutions: of the map, in turn.
+        pooling: of what they give.
+        shrink: side of the windows averaged before; 1 for none.
+        channels_last: the map comes as (N, H, W, C), else (N, C, H, W).
+        features: F that come out.
+    """
+
+    cacheable = False
+    convolutions: nn.Sequential
+    pooling: FeatureReduction
+    shrink: int
+    channels_last: bool
+    features: int
+
+    def summarise(self, x: Tensor) -> Tensor:
+        """The map itself as (N, C, H, W)."""
+        return x.permute(0, 3, 1, 2) if self.channels_last else x
+
+    def combine(self, summary: Tensor) -> Tensor:
+        """Convolved and pooled, (N, F)."""
+        return self.pooling.combine(self.pooling.summarise(self.convolved(summary)))
+
+    def convolved(self, summary: Tensor) -> Tensor:
+        """The map after the convolutions, which is then pooled."""
+        maps: Tensor = self.convolutions(summary if self.shrink == 1 else F.avg_pool2d(summary, self.shrink))
+        return maps
+
+
+class ConvReduction(ConvolvedReduction):
+    """3x3 stride-2 convolutions, each with BatchNorm and ReLU, then a `PooledReduction`; a stronger, dearer head.
 
     Args:
         channels: C.
@@ -123,7 +153,7 @@ class ConvReduction(nn.Module):
         channels_last: the map comes as (N, H, W, C), else (N, C, H, W).
     """
 
-    cacheable = False
+    pooling: PooledReduction
 
     def __init__(
         self,
@@ -147,19 +177,6 @@ class ConvReduction(nn.Module):
         self.convolutions = nn.Sequential(*layers)
         self.pooling = PooledReduction(widths[-1], height, width, side)
         self.features = self.pooling.features
-
-    def summarise(self, x: Tensor) -> Tensor:
-        """The map itself as (N, C, H, W)."""
-        return x.permute(0, 3, 1, 2) if self.channels_last else x
-
-    def combine(self, summary: Tensor) -> Tensor:
-        """Convolved and pooled, (N, F)."""
-        return self.pooling.combine(self.pooling.summarise(self.convolved(summary)))
-
-    def convolved(self, summary: Tensor) -> Tensor:
-        """The map after the convolutions, which is then pooled."""
-        maps: Tensor = self.convolutions(summary if self.shrink == 1 else F.avg_pool2d(summary, self.shrink))
-        return maps
 
 
 def deep_convolutions(

@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shallowdeep.sdn.feature_reduction import window
+from shallowdeep.sdn.feature_reduction import ConvolvedReduction, window
 
 
 class MeanReduction(nn.Module):
@@ -44,11 +44,10 @@ class MeanReduction(nn.Module):
         return summary[:, 0]
 
 
-class StridedReduction(nn.Module):
+class StridedReduction(ConvolvedReduction):
     """Convolutions with a stride, each with BatchNorm and ReLU, then means over windows.
 
     Next to `shallowdeep.sdn.feature_reduction.ConvReduction` it has four operations less, since it mixes no maxima in.
-    It is no function of pooled maps, so it trains through the frozen trunk.
 
     Args:
         channels: C.
@@ -60,8 +59,6 @@ class StridedReduction(nn.Module):
         shrink: side of the windows averaged before, to begin with a smaller map; 1 for none.
         channels_last: the map comes as (N, H, W, C), else (N, C, H, W).
     """
-
-    cacheable = False
 
     def __init__(
         self,
@@ -88,12 +85,3 @@ class StridedReduction(nn.Module):
         self.convolutions = nn.Sequential(*layers)
         self.pooling = MeanReduction(widths[-1], height, width, side)
         self.features = self.pooling.features
-
-    def summarise(self, x: Tensor) -> Tensor:
-        """The map itself as (N, C, H, W)."""
-        return x.permute(0, 3, 1, 2) if self.channels_last else x
-
-    def combine(self, summary: Tensor) -> Tensor:
-        """Convolved and pooled, (N, F)."""
-        maps = summary if self.shrink == 1 else F.avg_pool2d(summary, self.shrink)
-        return self.pooling.combine(self.pooling.summarise(self.convolutions(maps)))
