@@ -1,8 +1,9 @@
 """OpenVINO's one core of a process, and signals beside others (no torch).
 
-Each core sets an alternate stack for signals on the thread that first uses its CPU. When cores end in another order
-than the reverse of their making, the stack in force is one that was freed, and the next signal with a handler in
-Python, such as Ctrl-C, ends the process (seen with OpenVINO 2026.4). So there is one core, and it does not end.
+Each core sets an alternate stack for signals on the thread that first uses its CPU (openvino pull request 11894, for
+AMX). When cores end in another order than the reverse of their making, the stack in force is one that was freed, and
+the next signal with a handler in Python, such as Ctrl-C, ends the process (seen with OpenVINO 2026.4). So there is one
+core, and it does not end.
 """
 
 from __future__ import annotations
