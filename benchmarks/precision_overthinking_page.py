@@ -21,9 +21,9 @@ SHARES = (  # what `precision_overthinking` compares, as the table names it
     ("relative cost", "mean cost of the policy, % of the backbone"),
 )
 RESCUES = (
-    ("of those broken at the final exit", "right by the policy", "of images that this breaks at the end: policy right"),
+    ("of those broken at the final exit", "right by the policy", "of those that this breaks at the end: policy right"),
     ("of those broken at the final exit", "right at some exit before", "... some earlier exit right"),
-    ("of those wrong at the final exit in both", "right by the policy", "of images wrong at the end in both: policy right"),
+    ("of those wrong at the final exit in both", "right by the policy", "of those wrong at the end in both, likewise"),
 )  # fmt: skip
 
 
