@@ -46,14 +46,14 @@ def test_the_next_process_compiles_nothing(bundle: Bundle, tmp_path: Path, monke
     """Engine and static network alike; answers are the same to the last bit."""
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     sizes = compiled_at(monkeypatch)
-    x = images(5).numpy()
+    x = images(9).numpy()
 
     def answered() -> bytes:
         engine = EarlyExitEngine(bundle, threads=1)
         return bytes(engine(x).confidences.tobytes() + open_static(bundle, 1)(x).tobytes())
 
     first = answered()
-    assert sizes == [8, 8, 8, 8, 5]
+    assert sizes == [10, 10, 10, 10, 9]
     assert answered() == first
     assert len(sizes) == 5
     monkeypatch.setenv(VARIABLE, "off")
@@ -122,6 +122,39 @@ def test_the_least_recently_used_goes_first(bundle: Bundle) -> None:
     assert dropped[0] == (0, 2)
 
 
+def test_a_larger_size_will_do_where_memory_is_short(bundle: Bundle) -> None:
+    """One up to twice as large, of the same segment; where there is room, or none is near, the size itself."""
+    models = CompiledModels([bundle.path / name for name in bundle.files], 1, "f32")
+    models.model(0, 8), models.model(1, 6)
+    assert models.nearest(0, 5) == 5
+    models.limit = models.memory
+    assert [models.nearest(0, size) for size in (8, 5, 4, 3, 9)] == [8, 8, 8, 3, 9]
+    assert [models.nearest(1, size) for size in (5, 8)] == [6, 8]
+    x = images(5).numpy()
+    opened, free = (open_bundle(bundle, 1) for _ in range(2))
+    opened.run(0, images(8).numpy())
+    opened.models.limit = 1
+    for given, wanted in zip(opened.run(0, x), free.run(0, x), strict=True):
+        assert np.allclose(given, wanted, atol=1e-5)
+    assert list(opened.models._held) == [(0, 8)]
+
+
+def test_warmed_up_nothing_is_compiled(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every segment at every size that batches of so many may come to."""
+    monkeypatch.setenv(VARIABLE, "off")
+    sizes = compiled_at(monkeypatch)
+    engine = EarlyExitEngine(bundle, threads=1)
+    engine.warm_up(11)
+    assert sorted(sizes) == sorted(4 * [*range(1, 9), 10, 12])
+    for count in range(1, 12):
+        engine(images(count).numpy())
+    assert len(sizes) == 40
+    engine.warm_up(3)
+    assert len(sizes) == 40
+    with pytest.raises(ConfigurationError, match="at least 1 to warm up for, got 0"):
+        engine.warm_up(0)
+
+
 def test_more_samples_and_weights_take_more_memory(bundle: Bundle) -> None:
     """The estimate grows with the batch, by the values alive at once: 8 maps in and out, and 3 of the image."""
     models = CompiledModels([bundle.path / bundle.files[0]], 1, "f32")
@@ -161,7 +194,7 @@ def test_contents_are_those_of_the_manifest(bundle: Bundle) -> None:
     """What a bundle was read with saves a second look at its files, and is the same."""
     opened = open_bundle(bundle, 1)
     assert opened.models._contents == [content_of(bundle.path / name) for name in bundle.files]
-    assert opened.rows(3) == 4
+    assert opened.rows(9) == 10
     assert opened.largest == BUCKETS[-1]
 
 

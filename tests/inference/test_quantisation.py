@@ -34,6 +34,7 @@ class OneHugeChannel(nn.Module):
 
 def test_layers_that_lose_accuracy_stay_in_floating_point(tmp_path: Path) -> None:
     """Where they are judged; else all are quantised, whatever it costs."""
+    from shallowdeep.inference.openvino_core import core  # noqa: PLC0415 - needs openvino
     from shallowdeep.inference.quantisation import MOST_LOST, accuracy, quantised  # noqa: PLC0415 - needs openvino
 
     torch.manual_seed(0)
@@ -44,7 +45,7 @@ def test_layers_that_lose_accuracy_stay_in_floating_point(tmp_path: Path) -> Non
     with torch.no_grad():
         labels = network(torch.from_numpy(images)).argmax(1).numpy()
     export_module(network, [torch.from_numpy(images[:2])], tmp_path / "n.onnx", ["logits"])
-    graph, judged = openvino.Core().read_model(tmp_path / "n.onnx"), Judged(images, labels)
+    graph, judged = core().read_model(tmp_path / "n.onnx"), Judged(images, labels)
     assert accuracy(graph, judged) == 1
     assert accuracy(quantised(graph, images[:64]), judged) < 0.9
     careful = quantised(graph, images[:64], judged)

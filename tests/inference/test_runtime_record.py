@@ -81,7 +81,7 @@ def test_bundles_without_a_record_are_read(bundle: Bundle) -> None:
     """Those that were written before there was one."""
     read = read_bundle(altered(bundle))
     assert read.runtime is None
-    assert open_bundle(read, 1).rows(5) == 8
+    assert open_bundle(read, 1).rows(9) == 10
 
 
 def test_recorded_sizes_of_batch_are_compiled_for(bundle: Bundle) -> None:

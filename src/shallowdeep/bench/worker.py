@@ -66,6 +66,7 @@ class Worker:
         self.call: Callable[[Floats], Any] = lambda x: x
         self.engine: EarlyExitEngine | None = None
         self.opened = 0
+        self.warm = 0
 
     def open(self, bundle: Bundle, side: str, pool: str) -> None:
         """Open one side of the bundle."""
@@ -81,7 +82,10 @@ class Worker:
         return np.ascontiguousarray(self.images[places])
 
     def time(self, first: int, size: int, batches: int) -> float:
-        """Seconds for so many batches; making them is not counted, nor is one before them to warm up."""
+        """Seconds for so many batches; making them is not counted, nor is what is compiled, nor a batch before them."""
+        if self.engine is not None and size > self.warm:
+            self.engine.warm_up(size)
+            self.warm = size
         inputs = [self.batch(first + number * size, size) for number in range(batches)]
         self.call(inputs[0])
         started = time.perf_counter()

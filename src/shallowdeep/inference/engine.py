@@ -206,6 +206,29 @@ class EarlyExitEngine:
         parts = [batch[start : start + largest] for start in range(0, len(batch), largest)]
         return joined([self._answer(part, probabilities=probabilities) for part in parts])
 
+    def warm_up(self, batch_size: int) -> None:
+        """Prepare for batches of up to so many, so that no answer waits for a model to be compiled.
+
+        Runtimes that compile for a few sizes of batch (`openvino`, `cuda-graphs`) compile every segment for each of
+        those that survivors of such a batch may need; others run one batch.
+
+        Args:
+            batch_size: largest that will come.
+
+        Raises:
+            ConfigurationError: below 1.
+        """
+        if batch_size < 1:
+            raise ConfigurationError(f"Expected a batch size of at least 1 to warm up for, got {batch_size}")
+        largest = self.backend.largest
+        sizes = {batch_size}
+        if largest is not None:
+            sizes = {self.backend.rows(count) for count in range(1, min(batch_size, largest) + 1)}
+        for size in sorted(sizes, reverse=True):
+            x, logits = self.backend.accept(np.zeros((size, *self._shape), np.float32)), None
+            for number in range(len(self.segments)):
+                x, logits = self.backend.run(number, x, logits)
+
     def _answer(self, images: Array, *, probabilities: bool) -> Answers:
         """Answer a batch that runs together."""
         x = self.backend.accept(images)

@@ -92,9 +92,7 @@ class OpenVinoExporter:
 
     def _record(self, borders: Sequence[Border]) -> RuntimeRecord:
         """What a bundle says of the runtime."""
-        passed = tuple(
-            BorderRecord(border.exit, border.element, "NHWC" if border.blocked else "as computed") for border in borders
-        )
+        passed = tuple(BorderRecord(border.exit, border.element, border.layout) for border in borders)
         return RuntimeRecord("openvino", openvino.__version__.split("-")[0], passed, self._buckets)
 
     @cached_property

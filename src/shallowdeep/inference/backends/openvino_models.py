@@ -100,6 +100,16 @@ class CompiledModels:
                 dropped = self._make_room()
             return self._held[number, size], dropped
 
+    def nearest(self, number: int, size: int) -> int:
+        """Return the size to run at: the one asked for, unless there is no room for it and a larger one will do.
+
+        A larger one will do up to twice the size: padding costs less than dropping what the next batch needs.
+        """
+        held = {(name, wide): one.memory for (name, wide), one in list(self._held.items())}
+        if (number, size) in held or sum(held.values()) + max(held.values(), default=0) <= self.limit:
+            return size
+        return min((wide for name, wide in held if name == number and size < wide <= 2 * size), default=size)
+
     def touch(self, held: Held) -> None:
         """Note that a model is used."""
         held.used = self._turn = self._turn + 1

@@ -2,7 +2,7 @@
 
 With a batch of any size the runtime prepares its kernels again for every new number of survivors. So a batch is padded
 up to the next of `BUCKETS`, and samples leave it only where that reaches a smaller one. A model is compiled when its
-size is first needed, and dropped again where too many take too much memory.
+size is first needed. Where too many take too much memory, a batch is padded further, or those long unused are dropped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
 POOLS = ("process",)
-BUCKETS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # sizes of batch that models are compiled for
+BUCKETS = (*range(1, 9), 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
+# sizes of batch that models are compiled for: less than a fifth of what is computed is padding
 _COPIED = 65_536  # bytes: more are read where they are, which costs about as much as copying these
 
 Values = NDArray[Any]
@@ -89,6 +90,7 @@ class OpenVino:
         samples = len(x)
         size = self._sizes[samples]
         request = self._request(number, size)
+        size = request.size
         request.read(x, size)
         if request.previous is not None and previous is not None:
             request.previous[:samples] = previous
@@ -105,11 +107,14 @@ class OpenVino:
             self._all[id(self._own.requests)] = self._own.requests
             request = None
         if request is None:
+            nearest = self.models.nearest(number, size)
+            if nearest != size:
+                return self._request(number, nearest)
             held, dropped = self.models.model(number, size)
             for requests in list(self._all.values()):  # a request keeps its model
                 for key in dropped:
                     requests.pop(key, None)
-            request = self._own.requests[number, size] = _Request(held)
+            request = self._own.requests[number, size] = _Request(held, size)
         self.models.touch(request.held)
         return request
 
@@ -123,16 +128,18 @@ class _Request:
 
     Args:
         held: the compiled model.
+        size: of its batches.
 
     Attributes:
-        held: the same.
+        held: see above.
+        size: likewise.
         previous: (size, C) that cascaded heads read; None where there are none.
         logits: (size, C) that it writes.
         features: (size, ...) that it writes; the last segment's are the logits.
     """
 
-    def __init__(self, held: Held) -> None:
-        self.held, compiled = held, held.model
+    def __init__(self, held: Held, size: int) -> None:
+        self.held, self.size, compiled = held, size, held.model
         self._request = compiled.create_infer_request()
         names = [next(iter(port.get_names() & {INPUT, FEATURES, PREVIOUS})) for port in compiled.inputs]
         self._place = next(place for place, name in enumerate(names) if name != PREVIOUS)
