@@ -65,6 +65,7 @@ def test_what_a_policy_settles_is_refused(made_run: Path, workplace: Path, shell
     status, _, errors = shell("plan", "b", "--budget", 0.5)
     assert (status, errors.count("\n")) == (2, 1)
     assert "policy is timed as it is" in errors.replace("\n", " ")
+    assert shell("plan", "b", "--renew")[0] == 2
     status, _, errors = shell("plan", "images")
     assert status == 2
     assert "Expected a saved network" in errors

@@ -3,8 +3,9 @@
 # ruff: noqa: PLC0415 - torch is imported when a command runs, so that --help answers at once
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +24,9 @@ from shallowdeep.cli.options import (
 )
 from shallowdeep.cli.terminal import note_skipped, notes, show
 from shallowdeep.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    from shallowdeep.calibration.calibration_report import CalibrationReport
 
 
 def calibrate(
@@ -95,7 +99,6 @@ def calibrate(
     Without any of these, the strictest promise of 1, 2, 3 or 5 points that there are images enough for; else a budget
     of 0.5.
     """
-    from shallowdeep.artifacts import SKIPPED
     from shallowdeep.errors import ConfigurationError
     from shallowdeep.inference.precision import Runtime
     from shallowdeep.report.calibration_tables import calibration_tables
@@ -123,6 +126,13 @@ def calibrate(
             follow_plan=not no_plan, context=run_as,
         )  # fmt: skip
     show(calibration_document(report), calibration_tables(report), as_json=as_json)
+    _tell(report, files, run)
+
+
+def _tell(report: CalibrationReport, files: Sequence[Path], run: Path) -> None:
+    """What stands beside the tables, on standard error: images, notes, files written, and what to do next."""
+    from shallowdeep.artifacts import SKIPPED
+
     sizes = f"{report.tune.samples:,} and {report.certify.samples:,}"
     notes().print(f"tune and certify: {sizes} images of {report.calibrated_on}", soft_wrap=True)
     for note in report.notes:

@@ -75,7 +75,11 @@ def plan(
 
     sizes = batch_sizes_in(batch_sizes)
     if (run / BUNDLE_MANIFEST).exists():
-        _refuse_choices(threshold, budget, max_accuracy_loss, held_out)
+        if renew or {threshold, budget, max_accuracy_loss, held_out} != {None}:
+            raise ConfigurationError(
+                "Expected a bundle without --threshold, --budget, --max-accuracy-loss, --held-out and --renew, since "
+                "its policy is timed as it is; plan a run to choose another"
+            )
         _plan_of_bundle(run, sizes, data, threads, as_json=as_json)
         return
     objective = typed_objective(threshold, budget, max_accuracy_loss, confidence=confidence, risk=risk)
@@ -96,15 +100,6 @@ def plan(
     asked = option_of(Objective(**found.setting["objective"])).split()
     command = next_command("calibrate", run, *asked, trust=needs_trust(run))
     notes().print(f"Next: {command}  (follows this plan)", soft_wrap=True)
-
-
-def _refuse_choices(*chosen: float | str | None) -> None:
-    """Refuse what a bundle's policy has settled."""
-    if any(value is not None for value in chosen):
-        raise ConfigurationError(
-            "Expected a bundle without --threshold, --budget, --max-accuracy-loss and --held-out, since its policy is "
-            "timed as it is; plan a run to choose another"
-        )
 
 
 def _plan_of_bundle(path: Path, sizes: list[int], data: str | None, threads: int | None, *, as_json: bool) -> None:

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import openvino
+
 
 @cache
 def core() -> Any:  # noqa: ANN401 - openvino.Core, which has no types
     """Return the core, its CPU loaded."""
-    import openvino  # noqa: PLC0415 - of an extra
-
     found = openvino.Core()
     found.get_property("CPU", "FULL_DEVICE_NAME")
     return found

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
 POOLS = ("process",)
+# Sizes of batch that models are compiled for: less than a fifth of what is computed is padding.
 BUCKETS = (*range(1, 9), 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
-# sizes of batch that models are compiled for: less than a fifth of what is computed is padding
 _COPIED = 65_536  # bytes: more are read where they are, which costs about as much as copying these
 
 Values = NDArray[Any]
@@ -88,8 +88,7 @@ class OpenVino:
     def run(self, number: int, x: Values, previous: Values | None = None) -> tuple[Values, Values]:
         """Run one segment; what it returns stays as it is until the same thread runs the segment again."""
         samples = len(x)
-        size = self._sizes[samples]
-        request = self._request(number, size)
+        request = self._request(number, self._sizes[samples])
         size = request.size
         request.read(x, size)
         if request.previous is not None and previous is not None:
