@@ -66,3 +66,23 @@ def test_a_signal_after_quantising(tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     write_bundle(tiny(), shared_threshold(NEVER, 4), tmp_path / "all", "openvino")
     assert signalled(QUANTISED, tmp_path / "all" / STATIC_GRAPH) == (0, "heard\n")
+
+
+SENDING = """
+import multiprocessing, threading
+started = []
+for kind in (threading.Thread, multiprocessing.Process):
+    kind.start = lambda self: started.append(self)
+import shallowdeep.inference.openvino_core
+from shallowdeep.inference.telemetry import without_telemetry
+with without_telemetry():
+    import nncf
+print(started, sys.modules.get("openvino_telemetry"))
+"""
+
+
+def test_no_usage_data() -> None:
+    """Importing OpenVINO and NNCF starts no thread or process that sends any."""
+    pytest.importorskip("nncf")
+    done = subprocess.run([sys.executable, "-c", f"import sys{SENDING}"], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] None\n"

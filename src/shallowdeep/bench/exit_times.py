@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import torch
 from torch import Tensor, nn
 
 from shallowdeep.bench.operation_times import Operation, operation_times, seconds_for, seconds_until
 from shallowdeep.inference.onnx_export import export_module, inference_head
-from shallowdeep.inference.openvino_core import core
+from shallowdeep.inference.openvino_core import core, openvino
 from shallowdeep.inference.precision import INT8
 from shallowdeep.inference.quantisation import quantised
 from shallowdeep.runtime import evaluating

@@ -46,5 +46,5 @@ def busy_neighbour() -> Iterator[subprocess.Popen[str]]:
                 f"{handle.returncode})"
             )
     finally:
-        handle.kill()
-        handle.communicate()
+        with handle:
+            handle.kill()

@@ -12,10 +12,9 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import openvino
 
 from shallowdeep.inference.backends.openvino_models import options, sized
-from shallowdeep.inference.openvino_core import core
+from shallowdeep.inference.openvino_core import core, openvino
 
 WARM_UPS = 5
 LEAST_ROUNDS, MOST_ROUNDS = 15, 200

@@ -117,8 +117,8 @@ def closing(processes: list[Process]) -> Iterator[list[Process]]:
         yield processes
     finally:
         for process in processes:
-            process.handle.kill()
-            process.handle.communicate()
+            with process.handle:  # its pipes are closed, not read to their end: a child of it may hold them open
+                process.handle.kill()
 
 
 def batches_a_turn(processes: Sequence[Process], size: int) -> int:

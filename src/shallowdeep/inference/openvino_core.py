@@ -1,4 +1,4 @@
-"""OpenVINO's one core of a process, and signals beside others (no torch).
+"""OpenVINO, imported here alone; its one core of a process, and signals beside others (no torch).
 
 Each core sets an alternate stack for signals on the thread that first uses its CPU (openvino pull request 11894, for
 AMX). When cores end in another order than the reverse of their making, the stack in force is one that was freed, and
@@ -15,7 +15,12 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-import openvino
+from shallowdeep.inference.telemetry import without_telemetry
+
+with without_telemetry():
+    import openvino
+
+__all__ = ["beside_other_cores", "core", "openvino"]
 
 
 @cache

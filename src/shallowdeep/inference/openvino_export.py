@@ -11,14 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import openvino
 import torch
 from torch import Tensor, nn
 
 from shallowdeep.artifacts import STATIC_GRAPH
 from shallowdeep.inference.backends.backend import Written
 from shallowdeep.inference.onnx_export import example_input, export_module, inference_head
-from shallowdeep.inference.openvino_core import core
+from shallowdeep.inference.openvino_core import core, openvino
 from shallowdeep.inference.openvino_graph import BF16, F32, LOGITS, Border, border_of, cut
 from shallowdeep.inference.precision import INT8, Precision
 from shallowdeep.inference.quantisation import quantised

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import openvino
-from openvino import opset13 as ops
-from openvino.preprocess import PrePostProcessor
 
+from shallowdeep.inference.openvino_core import openvino
+
+ops, PrePostProcessor = openvino.opset13, openvino.preprocess.PrePostProcessor
 INPUT, FEATURES, PREVIOUS, LOGITS = "x", "features", "previous", "logits"
 U8, BF16, F32 = "u8", "bf16", "f32"
 _LEVELS = 256

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from shallowdeep.errors import ConversionError, one_line
 from shallowdeep.inference.openvino_core import beside_other_cores, core
 from shallowdeep.inference.precision import Judged
+from shallowdeep.inference.telemetry import without_telemetry
 
 MOST_LOST = 0.005  # of the mean accuracy of all outputs, on ``tune``, before layers go back to floating point
 _BATCH = 32  # images at a time
@@ -35,7 +36,8 @@ def quantised(graph: Graph, images: NDArray[np.float32], judged: Judged | None =
     """
     quiet = _quiet("torch.utils.cpp_extension", "nncf")  # that there is no CUDA
     with beside_other_cores(), redirect_stdout(io.StringIO()), quiet:  # bars
-        import nncf  # noqa: PLC0415 - of an extra
+        with without_telemetry():
+            import nncf  # noqa: PLC0415 - of an extra
 
         data = nncf.Dataset([np.ascontiguousarray(batch) for batch in _batches(images)])
         settings = {"preset": nncf.QuantizationPreset.MIXED, "subset_size": -(-len(images) // _BATCH)}

@@ -11,12 +11,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import openvino
-
 from shallowdeep.errors import CheckpointError, ConfigurationError, one_line
 from shallowdeep.files import sha256_of
 from shallowdeep.inference.backends.compiled_files import Kept, compiled_files, key_of
-from shallowdeep.inference.openvino_core import core
+from shallowdeep.inference.openvino_core import core, openvino
 from shallowdeep.inference.precision import BF16, F32, INT8
 from shallowdeep.instruction_set import processor_flags
 from shallowdeep.machine import available_cores

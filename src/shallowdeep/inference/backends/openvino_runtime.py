@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, Exporter
 from shallowdeep.inference.backends.openvino_models import CompiledModels, Held, check_precision
 from shallowdeep.inference.bundle import Bundle
+from shallowdeep.inference.openvino_core import openvino
 from shallowdeep.inference.openvino_graph import FEATURES, INPUT, LOGITS, PREVIOUS
 from shallowdeep.inference.precision import Precision
 
