@@ -45,7 +45,9 @@ def verdict(static: StaticRow, finalists: Sequence[Finalist], sizes: Sequence[in
             f"{runtime_name(finalist.backend, finalist.precision)} {'are' if len(finalist.exits) > 1 else 'is'} "
             f"{speed.speedup:.2f} times as fast (plan --batch-sizes {speed.batch_size})"
         )
-        return Verdict(STATIC, f"For all these batch sizes together {keep}; {alone}.")
+        return Verdict(
+            STATIC, f"Do not convert this one for all these batch sizes together: {keep}; {reason}; but {alone}."
+        )
     return Verdict(
         STATIC,
         f"Do not convert this one here: {keep}. The best exits found, {named(best.exits)}, are {_speeds(best.speeds)} "

@@ -38,7 +38,7 @@ def plan_tables(plan: Plan) -> RenderableType:
         parts.append(plain_table(title, ["runtime", "exit", *batches], rows))
     if plan.finalists:
         columns = ["runtime", "exits", "cost", right, *batches]
-        title = "Timed: times as fast as the fastest static network"
+        title = "Timed: times as fast as the fastest static network [95 % interval]"
         parts.append(plain_table(title, columns, [_finalist(one) for one in plan.finalists]))
     parts += [Text(reason) for reason in plan.notes]
     parts.append(Text(plan.sentence, style="bold"))
@@ -46,7 +46,7 @@ def plan_tables(plan: Plan) -> RenderableType:
 
 
 def _finalist(one: Finalist) -> tuple[object, ...]:
-    speeds = (f"{speed.speedup:.2f} ({speed.low:.2f} ... {speed.high:.2f})" for speed in one.speeds)
+    speeds = (f"{speed.speedup:.2f} [{speed.low:.2f}, {speed.high:.2f}]" for speed in one.speeds)
     exits = ", ".join(map(str, one.exits))
     return (
         runtime_name(one.backend, one.precision), exits, f"{one.relative_cost:.3f}", f"{100 * one.accuracy:.1f} %",
