@@ -3,7 +3,8 @@
     python benchmarks/precision_overthinking.py results/overthinking/precision.json RUN [RUN ...]
 
 Each RUN has a policy (`calibrate`), which is applied as it is at every precision. Everything is counted on its test
-split, and every difference from float32 is paired by image, with a 95 % bootstrap interval over images.
+split. Every difference from float32 is paired by image, with a 95 % bootstrap interval over images; shares of some
+images have exact binomial intervals, since some are of few.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from shallowdeep.analysis.bootstrap import weights
 from shallowdeep.analysis.confusion_levels import confusion_scores
@@ -37,6 +39,7 @@ from shallowdeep.runs.splits import own_splits, scaling_images
 
 RESAMPLES = 2000
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 def per_image(pred: ExitPredictions, policy: Policy, confusion: Floats) -> dict[str, NDArray[Any]]:
@@ -57,17 +60,21 @@ def per_image(pred: ExitPredictions, policy: Policy, confusion: Floats) -> dict[
     }  # fmt: skip
 
 
-def with_interval(values: Floats, given: NDArray[Any] | None = None) -> dict[str, Any]:
-    """The mean of ``values`` over images, or over those ``given``, and its 95 % bootstrap interval."""
-    where = np.ones(len(values)) if given is None else given.astype(float)
-    if not where.any():
+def difference(values: Floats, base: Floats) -> dict[str, Any]:
+    """The mean of ``values - base`` over images, (N,) each, and its 95 % bootstrap interval."""
+    apart = values - base
+    draws = np.concatenate([block @ apart / len(apart) for block in weights(len(apart), RESAMPLES)])
+    return {"mean": float(apart.mean()), "interval": np.quantile(draws, [0.025, 0.975]).tolist()}
+
+
+def share(which: Flags, given: Flags | None = None) -> dict[str, Any]:
+    """The share of ``which`` among all images, or among those ``given``, (N,) each, and its exact 95 % interval."""
+    counted = which if given is None else which[given]
+    if not len(counted):
         return {"mean": None, "interval": None, "images": 0}
-    draws = np.concatenate([
-        (block @ (values * where)) / np.maximum(block @ where, 1)
-        for block in weights(len(values), RESAMPLES)
-    ])  # fmt: skip
-    mean = float((values * where).sum() / where.sum())
-    return {"mean": mean, "interval": np.quantile(draws, [0.025, 0.975]).tolist(), "images": int(where.sum())}
+    found = binomtest(int(counted.sum()), len(counted))
+    interval = found.proportion_ci(0.95)
+    return {"mean": found.statistic, "interval": [interval.low, interval.high], "images": len(counted)}
 
 
 def compared(run: Path, context: RunContext) -> dict[str, Any]:
@@ -93,23 +100,23 @@ def compared(run: Path, context: RunContext) -> dict[str, Any]:
         document[name] = {
             what: {
                 "mean": float(np.mean(values)),
-                "minus f32": with_interval(values.astype(float) - base[what].astype(float)),
+                "minus f32": difference(values.astype(float), base[what].astype(float)),
             }
             for what, values in mine.items()
         }
         here, there = (outcome_of(policy, one) for one in (pred, f32))
-        document[name]["another exit than in f32"] = with_interval((here.exits != there.exits).astype(float))
-        document[name]["another final answer than in f32"] = with_interval(
-            (to_numpy(pred.logits)[-1].argmax(-1) != to_numpy(f32.logits)[-1].argmax(-1)).astype(float)
+        document[name]["another exit than in f32"] = share(here.exits != there.exits)
+        document[name]["another final answer than in f32"] = share(
+            to_numpy(pred.logits)[-1].argmax(-1) != to_numpy(f32.logits)[-1].argmax(-1)
         )
         broken = base["right at the final exit"] & ~mine["right at the final exit"]
         document[name]["of those broken at the final exit"] = {
-            "right by the policy": with_interval(mine["right by the policy"].astype(float), broken),
-            "right at some exit before": with_interval(mine["wasteful"].astype(float), broken),
+            "right by the policy": share(mine["right by the policy"], broken),
+            "right at some exit before": share(mine["wasteful"], broken),
         }
         same = ~base["right at the final exit"] & ~mine["right at the final exit"]
         document[name]["of those wrong at the final exit in both"] = {
-            "right by the policy": with_interval(mine["right by the policy"].astype(float), same),
+            "right by the policy": share(mine["right by the policy"], same),
         }
     return {"images": f32.samples, "policy": plain(policy.thresholds), "precisions": document}
 

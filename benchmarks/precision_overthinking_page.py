@@ -1,6 +1,6 @@
-"""Tables of results/overthinking/precision.md, from the file of `benchmarks/precision_overthinking.py`, in Markdown.
+"""The page results/overthinking/precision.md from the file of `benchmarks/precision_overthinking.py`, in Markdown.
 
-python benchmarks/precision_overthinking_page.py results/overthinking/precision.json
+python benchmarks/precision_overthinking_page.py results/overthinking/precision.json > results/overthinking/precision.md
 """
 
 from __future__ import annotations
@@ -25,6 +25,16 @@ RESCUES = (
     ("of those broken at the final exit", "right at some exit before", "... some earlier exit right"),
     ("of those wrong at the final exit in both", "right by the policy", "of those wrong at the end in both, likewise"),
 )  # fmt: skip
+
+
+HEADER = """# Overthinking at lower precision
+
+By `python benchmarks/precision_overthinking.py results/overthinking/precision.json {runs}`,
+in OpenVINO (int8: NNCF), {cpu} with {cores} cores, {date}. Each run's policy (`calibrate RUN --max-accuracy-loss 0.01
+--no-plan`, in float32) is applied as it is at every precision; test split. Differences are paired by image, with 95 %
+bootstrap intervals over images ({resamples:,} resamples); shares of some images have exact binomial intervals.
+What follows from it: docs/concepts/precision.md.
+"""
 
 
 def percent(value: float) -> str:
@@ -72,11 +82,14 @@ def rows(found: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    """Print the tables of all runs."""
+    """Print the page."""
     document: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
+    machine, runs = document["machine"], " ".join(f"runs/{name}" for name in document["runs"])
+    facts = {key: machine[key] for key in ("cpu", "cores", "date")}
+    print(HEADER.format(runs=runs, resamples=document["resamples"], **facts))
     for name, found in document["runs"].items():
         thresholds = ", ".join("off" if value is None else f"{value:.3f}" for value in found["policy"])
-        print(f"### {name}\n\n{found['images']:,} images; thresholds of the policy: {thresholds}.\n")
+        print(f"## {name}\n\n{found['images']:,} images; thresholds of the policy: {thresholds}.\n")
         print("\n".join(rows(found)), end="\n\n")
 
 
