@@ -6,7 +6,10 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from shallowdeep.bench.workers import closing, start
+from shallowdeep.errors import ShallowDeepError
 
 FORKING = """
 import json, os, pathlib, sys, time
@@ -30,3 +33,18 @@ def test_the_end_of_a_worker_does_not_wait_for_a_child_of_it(tmp_path: Path) -> 
     assert not ended.exists()
     os.kill(child, signal.SIGKILL)
     assert process.handle.returncode == -signal.SIGKILL
+
+
+def test_a_worker_that_died_is_told() -> None:
+    """Also where an order could not be written to it any more."""
+    program = "import json; print(json.dumps(True), flush=True); input()"
+    with pytest.raises(ShallowDeepError, match=r"got its end \(status -9\)"):
+        order_of_a_dead_worker(program)
+
+
+def order_of_a_dead_worker(program: str) -> None:
+    """Give an order to a worker that was killed."""
+    with closing([start("", ["-c", program], 1)]) as (process,):
+        process.handle.kill()
+        process.handle.wait()
+        process.order("time")

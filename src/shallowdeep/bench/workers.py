@@ -117,7 +117,8 @@ def closing(processes: list[Process]) -> Iterator[list[Process]]:
         yield processes
     finally:
         for process in processes:
-            with process.handle:  # its pipes are closed, not read to their end: a child of it may hold them open
+            # Its pipes are closed, not read to their end, since a child of it may hold them open.
+            with contextlib.suppress(BrokenPipeError), process.handle:  # an order may be left in them
                 process.handle.kill()
 
 

@@ -142,11 +142,8 @@ def _tell(report: CalibrationReport, files: Sequence[Path], run: Path) -> None:
         notes().print(f"Written: {path}", soft_wrap=True)
     found = report.policy.found
     unpromised = found is not None and found.rule.method == "max-accuracy-loss" and report.promise is None
-    if not unpromised:
-        command = next_command("export", run, "--out", "BUNDLE", trust=needs_trust(run))
-        notes().print(f"Next: {command}", soft_wrap=True)
+    if unpromised:
+        following = "a larger --max-accuracy-loss, more held-out images (calibrate --data FOLDER), or longer training"
     else:
-        notes().print(
-            "Next: a larger --max-accuracy-loss, more held-out images (calibrate --data FOLDER), or longer training",
-            soft_wrap=True,
-        )
+        following = next_command("export", run, "--out", "BUNDLE", trust=needs_trust(run))
+    notes().print(f"Next: {following}", soft_wrap=True)
