@@ -150,7 +150,7 @@ def test_plain_binary_columns_and_missing_bytes(tmp_path: Path) -> None:
         ([0, -1, 1], None, r"got -1 at row 1 of train\.parquet"),
         ([0, None, 1], ["a", "b"], r"Expected a label, got none at row 1 of train\.parquet"),
         ([0, 0, 0], None, r"Expected at least 2 classes, got 1"),
-        (["a", "b", "c"], None, r"Expected integers in column label of train\.parquet, got string"),
+        ([0.0, 1.0, 2.0], None, r"Expected integers or names in column label of train\.parquet, got double"),
     ],
 )
 def test_bad_labels_are_named(tmp_path: Path, labels: list[Any], names: list[str] | None, message: str) -> None:
@@ -181,7 +181,9 @@ def test_files_that_are_no_dataset_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Expected image and label columns in train\.parquet, got x, label"):
         open_source(tmp_path, encoded_memory=MEMORY)
     pq.write_table(pa.table({"image": [1.5], "label": [0]}), tmp_path / "train.parquet")
-    with pytest.raises(DataError, match=r"Expected encoded images in column image of train\.parquet, got double"):
+    with pytest.raises(
+        DataError, match=r"Expected encoded images or file names in column image of train\.parquet, got double"
+    ):
         open_source(tmp_path, encoded_memory=MEMORY)
     write_parquet(tmp_path / "train.parquet", [0, 1])
     write_parquet(tmp_path / "train-1.parquet", [0, 1], image="img")
@@ -197,7 +199,122 @@ def test_files_that_are_no_dataset_are_refused(tmp_path: Path) -> None:
         open_source(tmp_path, encoded_memory=MEMORY)
 
 
+def test_labels_may_be_names(tmp_path: Path) -> None:
+    """Text, or a dictionary of it as pandas writes categories; the alphabet numbers them."""
+    write_parquet(tmp_path / "train-0.parquet", ["dog", "cat", "emu"])
+    write_parquet(tmp_path / "test-0.parquet", ["emu", "dog"])
+    source = open_source(tmp_path, encoded_memory=MEMORY)
+    assert (source.classes, source.train.labels.tolist()) == (("cat", "dog", "emu"), [1, 0, 2])
+    assert source.test is not None
+    assert source.test.labels.tolist() == [2, 1]
+    table = pq.read_table(tmp_path / "train-0.parquet")
+    table = table.set_column(0, "label", table.column("label").dictionary_encode())
+    pq.write_table(table, tmp_path / "train-0.parquet")
+    assert open_source(tmp_path, encoded_memory=MEMORY).train.labels.tolist() == [1, 0, 2]
+    write_parquet(tmp_path / "test-0.parquet", ["emu", "yak"])
+    with pytest.raises(DataError, match=r"one of the classes cat, dog, emu, got 'yak' at row 1 of test-0\.parquet"):
+        open_source(tmp_path, encoded_memory=MEMORY)
+
+
+@pytest.mark.parametrize("hidden", [[-1, -1], [None, None], "no column"])
+def test_hidden_test_labels_give_way_to_the_validation_part(tmp_path: Path, hidden: list[int | None] | str) -> None:
+    """As challenges ship them; without a validation part images are held out."""
+    write_parquet(tmp_path / "train-0.parquet", [0, 1], names=["a", "b"])
+    if isinstance(hidden, str):
+        pq.write_table(pa.table({"image": [png(1)]}), tmp_path / "test-0.parquet")
+    else:
+        write_parquet(tmp_path / "test-0.parquet", hidden, names=["a", "b"])
+    source = open_source(tmp_path, encoded_memory=MEMORY)
+    assert source.test is None
+    assert source.notes == (
+        "The labels of the test part are hidden: images to test on are held out of the training part",
+    )
+    write_parquet(tmp_path / "validation-0.parquet", [1, 0, 1], names=["a", "b"])
+    source = open_source(tmp_path, encoded_memory=MEMORY)
+    assert source.test is not None
+    assert source.test.labels.tolist() == [1, 0, 1]
+    assert source.notes == ("The labels of the test part are hidden: the validation part is tested on",)
+
+
+@pytest.mark.parametrize("kind", ["struct", "text"])
+def test_parquet_files_may_name_image_files(tmp_path: Path, kind: str) -> None:
+    """Beside the Parquet file, under the root, or anywhere; a file that is not there is a bad image."""
+    write_images(tmp_path / "data" / "images", [1, 2])
+    write_images(tmp_path / "others", [3])
+    names = ["images/0.png", "images/1.png", "others/0.png", str(tmp_path / "others" / "0.png"), "images/9.png"]
+    column = [{"bytes": None, "path": name} for name in names] if kind == "struct" else names
+    image = pa.array(column, pa.struct({"bytes": pa.binary(), "path": pa.string()}) if kind == "struct" else None)
+    table = pa.table({"image" if kind == "struct" else "file_name": image, "label": [0, 1, 0, 1, 0]})
+    pq.write_table(table, tmp_path / "data" / "train-0.parquet")
+    images = open_source(tmp_path, encoded_memory=MEMORY).train.images
+    assert [int(images.decode(place, 6)[0, 0, 0]) for place in range(4)] == [1, 2, 3, 3]
+    with pytest.raises(BadImageError, match=r"images/9\.png \(No such file"):
+        images.decode(4, 6)
+
+
 # Image folders
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("Training", "Testing"), ("TRAIN", "TEST"), ("Train", "Validation"), ("training", "valid"), ("train", "dev")],
+)
+def test_parts_have_many_names(tmp_path: Path, train: str, test: str) -> None:
+    """In any case; they are no classes."""
+    for part, shades_ in ((train, [1, 2]), (test, [3])):
+        for name in ("a", "b"):
+            write_images(tmp_path / part / name, shades_)
+    source = open_source(tmp_path, encoded_memory=MEMORY)
+    assert (source.classes, source.notes) == (("a", "b"), ())
+    assert source.test is not None
+    assert (len(source.train.labels), len(source.test.labels)) == (4, 2)
+
+
+def test_two_folders_for_one_part_are_refused(tmp_path: Path) -> None:
+    """Which of them is meant?"""
+    for folder in ("train/a", "train/b", "Training/a"):
+        write_images(tmp_path / folder, [1])
+    with pytest.raises(DataError, match=r"Expected one folder for the train part, got .*Training and .*train"):
+        open_source(tmp_path, encoded_memory=MEMORY)
+
+
+def test_links_in_a_circle_and_to_the_same_file_count_once(tmp_path: Path) -> None:
+    """A class may be a link itself."""
+    write_images(tmp_path / "elsewhere" / "cats", [1, 2])
+    write_images(tmp_path / "data" / "train" / "dog", [3])
+    (tmp_path / "data" / "train" / "cat").symlink_to(tmp_path / "elsewhere" / "cats")
+    (tmp_path / "data" / "train" / "dog" / "up").symlink_to("../..")
+    (tmp_path / "data" / "train" / "dog" / "same.png").symlink_to("0.png")
+    (tmp_path / "elsewhere" / "cats" / "again").symlink_to(".")
+    source = open_source(tmp_path / "data", encoded_memory=MEMORY)
+    assert (source.classes, source.train.labels.tolist()) == (("cat", "dog"), [0, 0, 1])
+
+
+def test_what_systems_leave_in_folders_is_ignored(tmp_path: Path) -> None:
+    """`__MACOSX` of a ZIP file, and a class folder without images, which is told."""
+    for folder in ("train/a", "train/b", "train/__MACOSX", "__MACOSX/train/a"):
+        write_images(tmp_path / folder, [1])
+    (tmp_path / "train" / "c").mkdir()
+    (tmp_path / "test" / "c").mkdir(parents=True)
+    write_images(tmp_path / "test" / "a", [1])
+    source = open_source(tmp_path, encoded_memory=MEMORY)
+    assert source.classes == ("a", "b")
+    assert source.notes == (f"No images in {tmp_path}/train/c: left out",)
+
+
+def test_test_images_in_no_class(tmp_path: Path) -> None:
+    """All of them: their labels are hidden. Some: they are left out."""
+    for folder in ("train/a", "train/b"):
+        write_images(tmp_path / folder, [1, 2])
+    write_images(tmp_path / "test", [3, 4])
+    source = open_source(tmp_path, encoded_memory=MEMORY)
+    assert source.test is None
+    assert source.notes[0].startswith("The labels of the test part are hidden")
+    write_images(tmp_path / "test" / "b", [5])
+    source = open_source(tmp_path, encoded_memory=MEMORY)
+    assert source.test is not None
+    assert source.test.labels.tolist() == [1]
+    assert source.notes == (f"2 images lie in {tmp_path}/test and in no class: left out",)
 
 
 def test_an_image_folder_with_a_test_part(tmp_path: Path) -> None:

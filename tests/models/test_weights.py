@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from torch import Tensor, nn
 
 from shallowdeep.errors import ModelError, WeightsMismatchError
-from shallowdeep.models.weights import load_weights, read_state_dict
+from shallowdeep.models.weights import last_layer, load_weights, match_weights, read_state_dict
 
 
 class Foreign:
@@ -49,19 +51,173 @@ def test_weights_survive_the_file(name: str, tmp_path: Path) -> None:
     assert equal(copy_of(fresh), saved)
 
 
-@pytest.mark.parametrize("key", ["state_dict", "model"])
-def test_training_scripts_wrappings_are_taken_off(key: str, tmp_path: Path) -> None:
-    """Weights inside a checkpoint of a data-parallel training are found."""
+@pytest.mark.parametrize("key", ["state_dict", "model", "net", "ema", "anything_else"])
+def test_weights_inside_what_a_training_saves_are_found(key: str, tmp_path: Path) -> None:
+    """A usual key is taken, or the only one that holds named tensors; optimisers number theirs."""
     saved = copy_of(network())
-    torch.save({"epoch": 3, key: {f"module.{name}": t for name, t in saved.items()}}, tmp_path / "w.pth")
+    optimizer = torch.optim.SGD(network().parameters(), lr=0.1, momentum=0.9).state_dict()
+    settings = argparse.Namespace(lr=0.1, best=np.float64(93.1))
+    content = {"epoch": 3, key: saved, "optimizer": optimizer, "args": settings, "best": np.float32(1)}
+    torch.save(content, tmp_path / "w.pth")
     assert equal(read_state_dict(tmp_path / "w.pth"), saved)
 
 
-def test_a_prefix_that_not_all_names_have_stays(tmp_path: Path) -> None:
-    """A network may have a child called `module`."""
-    saved = {"module.weight": torch.ones(1), "head.weight": torch.ones(1)}
-    torch.save(saved, tmp_path / "w.pth")
-    assert list(read_state_dict(tmp_path / "w.pth")) == list(saved)
+def test_weights_come_before_their_average(tmp_path: Path) -> None:
+    """Where a file holds both, the averaged ones stay."""
+    saved = copy_of(network())
+    torch.save({"ema": copy_of(network()), "state_dict": {"model": saved}}, tmp_path / "w.pth")
+    assert equal(read_state_dict(tmp_path / "w.pth"), saved)
+
+
+@pytest.mark.parametrize("name", ["model_best.pth.tar", "last.ckpt", "pytorch_model.bin", "W.PT", "W.SAFETENSORS"])
+def test_weights_have_many_file_names(name: str, tmp_path: Path) -> None:
+    """What people call such files, in any case."""
+    saved = copy_of(network())
+    (save_file if name.endswith("SAFETENSORS") else torch.save)(saved, tmp_path / name)
+    assert equal(read_state_dict(tmp_path / name), saved)
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "told"),
+    [
+        (("module.",), "module."),
+        (("_orig_mod.",), "_orig_mod."),
+        (("model.",), "model."),
+        (("backbone.",), "backbone."),
+        (("net.encoder.",), "net.encoder."),
+        (("module.", "_orig_mod.", "model."), "_orig_mod., module., model."),
+        (("model.", "_orig_mod."), "_orig_mod., model."),
+    ],
+)
+def test_what_wrappers_add_to_names_is_taken_off(prefixes: tuple[str, ...], told: str) -> None:
+    """In any order, and told."""
+    saved, fresh = copy_of(network()), network()
+    loaded = load_weights(fresh, {"".join(prefixes) + name: t for name, t in saved.items()}, "a test")
+    assert equal(copy_of(fresh), saved)
+    assert str(loaded) == f"taken off: {told}"
+
+
+def test_wrappers_in_the_middle_of_names_are_taken_off() -> None:
+    """The features of VGG in DataParallel, its head not, as PyTorch's ImageNet example saves it."""
+    saved, fresh = copy_of(network()), network()
+    names = {name: f"0.module.{name[2:]}" if name.startswith("0.") else name for name in saved}
+    load_weights(fresh, {names[name]: tensor for name, tensor in saved.items()}, "a test")
+    assert equal(copy_of(fresh), saved)
+
+
+def test_a_network_may_have_a_child_called_module() -> None:
+    """Then its names stay."""
+
+    class Wrapping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module, self.head = nn.Linear(2, 2), nn.Linear(2, 2)
+
+    saved, fresh = copy_of(Wrapping()), Wrapping()
+    assert str(load_weights(fresh, saved, "a test")) == ""
+    assert equal(copy_of(fresh), saved)
+
+
+def test_names_outside_the_prefix_are_told() -> None:
+    """The weights of a loss beside those of the network, as Lightning saves them."""
+    saved, fresh = copy_of(network()), network()
+    given = {"criterion.weight": torch.ones(2), "n_averaged": torch.tensor(3)}
+    loaded = load_weights(fresh, given | {f"model.{name}": t for name, t in saved.items()}, "a test")
+    assert (loaded.stripped, loaded.ignored) == (("model.",), ("criterion.weight",))
+
+
+def test_a_prefix_does_not_hide_what_is_missing() -> None:
+    """Weights of a trunk alone are no weights of the network."""
+    given = {f"model.{name}": t for name, t in copy_of(network()).items() if not name.startswith("2.")}
+    with pytest.raises(WeightsMismatchError, match=r"missing 2\.weight, 2\.bias$"):
+        load_weights(network(), given, "a test")
+
+
+def test_counters_of_batches_may_be_missing() -> None:
+    """Older files have none, and torch takes them so."""
+    saved, fresh = copy_of(network()), network()
+    del saved["1.num_batches_tracked"]
+    assert str(load_weights(fresh, saved, "a test")) == ""
+    assert torch.equal(fresh.get_parameter("0.weight"), saved["0.weight"])
+
+
+class Tied(nn.Module):
+    """Two names for one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+        self.b.weight = self.a.weight
+
+
+def test_one_of_two_tied_tensors_is_enough(tmp_path: Path) -> None:
+    """Safetensors leaves the other out; and what a file leaves out as equal reaches a network that ties nothing."""
+    saved, fresh = Tied(), Tied()
+    save_model(saved, str(tmp_path / "tied.safetensors"))
+    load_weights(fresh, read_state_dict(tmp_path / "tied.safetensors"), "a test")
+    assert torch.equal(fresh.b.weight, saved.a.weight)
+    loose = Tied()
+    loose.b = nn.Linear(3, 3, bias=False)
+    load_weights(loose, read_state_dict(tmp_path / "tied.safetensors"), "a test")
+    assert torch.equal(loose.b.weight, saved.a.weight)
+    assert torch.equal(loose.a.weight, saved.a.weight)
+
+
+def test_tied_tensors_of_different_values_are_refused() -> None:
+    """Torch would take the last without a word."""
+    with pytest.raises(WeightsMismatchError, match=r"b\.weight, with which it is tied"):
+        load_weights(Tied(), {"a.weight": torch.ones(3, 3), "b.weight": torch.zeros(3, 3)}, "a test")
+
+
+def test_auxiliary_heads_may_be_missing_or_too_many() -> None:
+    """GoogLeNet's, which training alone needs."""
+    saved = copy_of(network())
+    loaded = load_weights(network(), saved | {"aux1.fc.weight": torch.ones(1)}, "a test")
+    assert loaded.ignored == ("aux1.fc.weight",)
+    fresh = network()
+    fresh.add_module("AuxLogits", nn.Linear(2, 2))
+    assert load_weights(fresh, saved, "a test").new == ("AuxLogits.weight", "AuxLogits.bias")
+
+
+@pytest.mark.parametrize("head", [(7, 4), None])
+def test_a_new_head_keeps_its_initial_values(head: tuple[int, int] | None) -> None:
+    """The file's is for other classes, or is not there."""
+    fresh = network()
+    given, before = copy_of(network()), copy_of(fresh)
+    del given["2.weight"], given["2.bias"]
+    if head is not None:
+        given |= {"2.weight": torch.ones(head), "2.bias": torch.ones(head[0])}
+    assert last_layer(fresh, 2) == "2"
+    loaded = load_weights(fresh, given, "a test", new=last_layer(fresh, 2))
+    assert loaded.new == ("2.bias", "2.weight")
+    assert torch.equal(fresh.get_parameter("2.weight"), before["2.weight"])
+    assert torch.equal(fresh.get_parameter("0.weight"), given["0.weight"])
+
+
+def test_extra_state_of_modules_is_loaded() -> None:
+    """It need not be a tensor."""
+
+    class Counting(nn.Linear):
+        seen = 0
+
+        def get_extra_state(self) -> dict[str, int]:
+            return {"seen": self.seen}
+
+        def set_extra_state(self, state: dict[str, int]) -> None:
+            self.seen = state["seen"]
+
+    saved, fresh = Counting(2, 2), Counting(2, 2)
+    saved.seen = 5
+    load_weights(fresh, saved.state_dict(), "a test")
+    assert fresh.seen == 5
+
+
+def test_matching_changes_nothing() -> None:
+    """It says what would become of the names."""
+    fresh = network()
+    before = copy_of(fresh)
+    assert match_weights(fresh, copy_of(network()), "a test").tensors.keys() == before.keys()
+    assert equal(copy_of(fresh), before)
 
 
 def test_pickled_objects_are_refused_without_running(tmp_path: Path) -> None:

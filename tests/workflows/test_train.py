@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from tests.made_run import TRUSTING
 from tests.recorder import Recorder
 
 from shallowdeep.artifacts import CONFIG
 from shallowdeep.context import RunContext
-from shallowdeep.errors import ConfigurationError, OutputError, UnknownNameError
+from shallowdeep.errors import ConfigurationError, OutputError, UnknownNameError, WeightsMismatchError
 from shallowdeep.files import exclusive, reading
+from shallowdeep.models.registry import build
+from shallowdeep.models.weights import last_layer
 from shallowdeep.runs.config import TrainConfig, read_config
+from shallowdeep.runs.config_checks import checked
 from shallowdeep.workflows.train import train_run
 
 SETTINGS = TrainConfig(data="images", model="tiny_nets:plain", recipe="backbone", epochs=1, batch_size=16)
@@ -51,6 +56,47 @@ def test_few_steps_from_random_weights_are_warned_of(workplace: Path) -> None:
     progress.said.clear()
     train_run(replace(SETTINGS, model="", recipe="ic-only", init="start"), workplace / "heads", context=context)
     assert not [message for message in progress.said if "random weights" in message]
+
+
+def test_what_was_left_out_and_images_in_two_splits_are_told(workplace: Path) -> None:
+    """Before anything is trained."""
+    progress = Recorder()
+    context = RunContext(trust=True, progress=progress)
+    (workplace / "images" / "train" / "empty").mkdir()
+    one = next((workplace / "images" / "test").rglob("*.png"))
+    train = workplace / "images" / "train" / one.parent.name
+    for image in train.iterdir():
+        (one.parent / f"again-{image.name}").write_bytes(image.read_bytes())
+    train_run(SETTINGS, workplace / "run", context=context)
+    told = [message for message in progress.said if "left out" in message or "measured with" in message]
+    assert told[0] == f"No images in {workplace}/images/train/empty: left out"
+    assert re.match(r"Trained on and measured with: \d+ of test \(such as .*/again-.*\.png\)", told[1])
+
+
+def test_weights_of_other_classes_begin_with_a_new_head(workplace: Path) -> None:
+    """What was not taken as it stands in the file is told; without the option the message names it."""
+    torch.manual_seed(0)
+    other = build("tiny_nets:plain", num_classes=7, image_size=32)
+    names = {f"module.{name}": tensor for name, tensor in other.state_dict().items()}
+    torch.save({"state_dict": names}, workplace / "theirs.pth.tar")
+    settings = replace(SETTINGS, weights="theirs.pth.tar")
+    with pytest.raises(WeightsMismatchError, match=r"All but \S+ fits: --new-head starts that layer anew"):
+        train_run(settings, workplace / "run", context=TRUSTING)
+    progress = Recorder()
+    settings = replace(settings, new_head=True, learning_rate=1e-9)
+    trained = train_run(settings, workplace / "run", context=RunContext(trust=True, progress=progress))
+    head = last_layer(other, 7)
+    assert f"Weights in theirs.pth.tar: taken off: module.; new: {head}.bias, {head}.weight" in progress.said
+    first = next(iter(other.state_dict()))
+    assert torch.allclose(trained.network.backbone.state_dict()[first], other.state_dict()[first], atol=1e-6)
+
+
+def test_a_new_head_wants_weights_and_is_no_trained_network() -> None:
+    """Two refusals, in one line each."""
+    with pytest.raises(ConfigurationError, match="Expected --weights beside --new-head, got none"):
+        checked(replace(SETTINGS, new_head=True))
+    with pytest.raises(ConfigurationError, match="got one whose last layer is new"):
+        checked(replace(SETTINGS, new_head=True, weights="w.pth", recipe="ic-only"))
 
 
 def test_a_refusal_leaves_no_directory(workplace: Path) -> None:

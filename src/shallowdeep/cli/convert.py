@@ -46,7 +46,7 @@ def convert(
     ],
     data: Annotated[str, typer.Option(help="Dataset name, folder of Parquet files, or image folder.")],
     out: Annotated[Path, typer.Option(callback=writable_place, help="Directory of the bundle, made here.")],
-    weights: Annotated[Path, typer.Option(help="State dict of the network (.safetensors, .pth).")],
+    weights: Annotated[Path, typer.Option(help="State dict of the network (.safetensors, .pth, .ckpt, .bin ...).")],
     run: Annotated[
         Path | None, typer.Option(callback=writable_place, help="Directory of the run behind it. (default: OUT-run)")
     ] = None,

@@ -57,7 +57,12 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of splits, weights, order, augmentation. (default: 0)")] = None,
     init: Annotated[Path | None, typer.Option(help="Run whose backbone is taken over.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="State dict for the backbone (.safetensors, .pth).")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="State dict for the backbone (.safetensors, .pth, .ckpt, .bin ...).")
+    ] = None,
+    new_head: Annotated[
+        bool | None, typer.Option("--new-head", help="Its last layer starts anew: for weights of other classes.")
+    ] = None,
     pretrained: Annotated[
         bool | None, typer.Option("--pretrained", help="Published weights (torchvision:, timm:).")
     ] = None,
@@ -185,7 +190,7 @@ def train(
     given: dict[str, Any] = {
         "data": data, "model": model, "recipe": recipe, "preset": preset, "epochs": epochs, "seed": seed,
         "init": None if init is None else str(init), "weights": None if weights is None else str(weights),
-        "pretrained": pretrained, "train_backbone": train_backbone, "image_size": image_size,
+        "new_head": new_head, "pretrained": pretrained, "train_backbone": train_backbone, "image_size": image_size,
         "mean": None if mean is None else three_numbers(mean), "std": None if std is None else three_numbers(std),
         "preprocessing": preprocessing, "interpolation": interpolation, "resize": resize, "crop_share": crop_share,
         "alpha": alpha, "orientation": orientation, "exact_resize": exact_resize, "channel_order": channel_order,

@@ -98,17 +98,33 @@ def image_extensions() -> frozenset[str]:
     return frozenset(extension for extension, kind in known.items() if kind in Image.OPEN)
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Return the image files under a folder, sub-folders included, sorted."""
-    found = []
+def image_files(folder: Path, *, deep: bool = True) -> list[Path]:
+    """Return the image files in a folder, those of its sub-folders included where ``deep``, sorted.
+
+    Links are followed, but not to a folder that they lie in, and no file or folder is met twice.
+    """
+    found: dict[str, Path] = {}
+    met = {os.path.realpath(folder)}
     for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [entry for entry in folders if not entry.startswith(".")]
-        found += [
-            Path(parent, entry)
-            for entry in files
-            if not entry.startswith(".") and Path(entry).suffix.lower() in image_extensions()
-        ]
-    return sorted(found)
+        place = os.path.realpath(parent)
+        inside = {entry: os.path.realpath(Path(parent, entry)) for entry in sorted(folders) if not is_hidden(entry)}
+        folders[:] = [entry for entry, real in inside.items() if deep and real not in met and not _holds(real, place)]
+        met.update(inside.values())
+        for entry in sorted(files):
+            path = Path(parent, entry)
+            if not is_hidden(entry) and path.suffix.lower() in image_extensions():
+                found.setdefault(os.path.realpath(path) if path.is_symlink() else f"{place}{os.sep}{entry}", path)
+    return sorted(found.values())
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is none of the user's own: hidden, or what systems put beside images."""
+    return name.startswith(".") or name in {"__MACOSX", "@eaDir", "$RECYCLE.BIN"}
+
+
+def _holds(folder: str, place: str) -> bool:
+    """Whether a folder is another, or above it."""
+    return os.path.commonpath([folder, place]) == folder
 
 
 def fit_image(image: Image.Image, size: int, rules: ImageRules = DEFAULT_RULES) -> NDArray[np.uint8]:

@@ -57,6 +57,7 @@ class DataSplits:
         all_images: the test part where the dataset has one, else every image; for networks that never saw it.
         augmentation: name of the preset that suits it, see `shallowdeep.data.augmentation`.
         fingerprints: of its splits and of its images.
+        notes: what its source left out or read otherwise than one may think; a sentence each.
     """
 
     name: str
@@ -70,6 +71,7 @@ class DataSplits:
     all_images: ImageSplit
     augmentation: str
     fingerprints: Fingerprints
+    notes: tuple[str, ...] = ()
 
     @property
     def cut_from(self) -> int | None:
@@ -179,6 +181,7 @@ def load_dataset(
         all_images=build("all"),
         augmentation=source.augmentation,
         fingerprints=Fingerprints(_fingerprint(cuts), _images_fingerprint(source)),
+        notes=source.notes,
     )
 
 

@@ -1,142 +1,189 @@
-"""Weights: read from a file without running code, and put into a network whole or not at all."""
+"""Weights into a network, whole or not at all; names matched, and what was stripped, ignored or new told."""
 
 from __future__ import annotations
 
-import pickle
-import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from shallowdeep.errors import ModelError, WeightsMismatchError, one_line
+from shallowdeep.errors import WeightsMismatchError
+from shallowdeep.models.weights_file import read_state_dict
 
-TORCH_SUFFIXES = frozenset({".pth", ".pt"})
-WRAPPING_KEYS = ("state_dict", "model_state_dict", "model")
-"""Where training scripts put the weights inside what they save."""
+__all__ = ["LoadedWeights", "last_layer", "load_weights", "match_weights", "read_state_dict"]
 
-WRAPPING_PREFIX = "module."
-"""What DataParallel and DistributedDataParallel put before every name."""
+WRAPPERS = frozenset({"module", "_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"})
+"""What DataParallel, `torch.compile` and others put into names, before them or in their middle."""
 
-NAMES_TOLD = 3
+_AUXILIARY = re.compile(r"(^|\.)aux\w*\.", re.IGNORECASE)  # heads that training alone needs
+_COUNTERS = ("num_batches_tracked", "n_averaged")  # torch does without the first, and no network has the second
+_TOLD = 3
 
 
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Returns the tensors in a weights file, on the CPU.
+@dataclass(frozen=True)
+class LoadedWeights:
+    """What became of a file's names.
 
-    A `.safetensors` file is taken as it is. A `.pth` or `.pt` file is read with `weights_only=True`, so that no code in
-    it runs; weights inside `{"state_dict": ...}` or `{"model": ...}` are taken out, and a prefix `module.` that every
-    name has is taken off.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Name to tensor, in the file's order and dtypes.
-
-    Raises:
-        ModelError: no such file, another kind of file, a damaged one, one that `weights_only` refuses, or one that
-            holds something else than tensors.
+    Attributes:
+        tensors: what the network gets, under its own names.
+        stripped: what was taken off the file's names, such as ``module.``.
+        ignored: names in the file that the network does without.
+        new: names of the network that keep their initial values.
     """
-    path = Path(path)
-    if path.suffix not in {".safetensors", *TORCH_SUFFIXES}:
-        raise ModelError(f"Expected a .safetensors, .pth or .pt file, got {str(path)!r}")
-    if not path.is_file():
-        raise ModelError(f"Expected a weights file, got {str(path)!r}, which does not exist")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"Expected {str(path)!r} to be a safetensors file, got {one_line(error)}") from error
-    return _state_dict(_load_torch(path), path)
+
+    tensors: Mapping[str, Any]
+    stripped: tuple[str, ...]
+    ignored: tuple[str, ...]
+    new: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """One line; "" where every name was as it should be."""
+        parts = (("taken off", self.stripped), ("ignored", self.ignored), ("new", self.new))
+        return "; ".join(f"{what}: {_first(names)}" for what, names in parts if names)
 
 
-def load_weights(module: nn.Module, state_dict: Mapping[str, Tensor], source: str) -> None:
+def load_weights(module: nn.Module, state_dict: Mapping[str, Any], source: str, *, new: str = "") -> LoadedWeights:
     """Copies weights into a network, all of them or none.
 
     Args:
         module: changed in place; keeps its dtypes and devices, so half-precision files load into a float32 network.
-        state_dict: a tensor of the right shape for every parameter and buffer of the network, and nothing else.
+        state_dict: as for `match_weights`.
+        source: as for `match_weights`.
+        new: as for `match_weights`.
+
+    Raises:
+        WeightsMismatchError: as for `match_weights`. The network is then as before.
+    """
+    matched = match_weights(module, state_dict, source, new=new)
+    module.load_state_dict({**module.state_dict(), **matched.tensors})
+    return matched
+
+
+def match_weights(module: nn.Module, state_dict: Mapping[str, Any], source: str, *, new: str = "") -> LoadedWeights:
+    """Returns which tensor of a file is which of a network; the network stays as it is.
+
+    Names may carry what wrappers and training frameworks add. Missing may be counters of batches, as in old files, one
+    of two tied tensors, and auxiliary heads; too many may be auxiliary heads.
+
+    Args:
+        module: the network.
+        state_dict: a tensor of the right shape for every other parameter and buffer.
         source: where the weights are from, for the message.
+        new: path of a layer that keeps its initial values, whatever the file says; "" for none.
 
     Raises:
         WeightsMismatchError: names that are missing or too many, other shapes, or integers for floats or the reverse;
-            the first few are named. The network is then as before.
+            the first few are named.
     """
-    expected: dict[str, Tensor] = module.state_dict()
-    missing = [name for name in expected if name not in state_dict]
-    unexpected = [name for name in state_dict if name not in expected]
+    expected: dict[str, Any] = module.state_dict()
+    given, stripped, outside = _renamed(state_dict, expected)
+    given |= {name: given[twin] for name, twin in _tied(expected) if name not in given and twin in given}
+    begun = {name for name in expected if new and name.startswith(f"{new}.")}
+    missing = [name for name in expected if name not in given and name not in begun and not name.endswith(_COUNTERS)]
+    unexpected = [name for name in given if name not in expected and not name.endswith(_COUNTERS)]
+    taken = {name: given[name] for name in expected if name in given and name not in begun}
     different = [
-        f"{name}: expected {_form(tensor, state_dict[name])}, got {_form(state_dict[name], tensor)}"
-        for name, tensor in expected.items()
-        if name in state_dict and not _fits(tensor, state_dict[name])
+        f"{name}: expected {_form(expected[name], value)}, got {_form(value, expected[name])}"
+        for name, value in taken.items()
+        if not _fits(expected[name], value)
     ]
-    found = [
+    different += [
+        f"{name}: expected the values of {twin}, with which it is tied, got others"
+        for name, twin in _tied(expected)
+        if name in taken and twin in taken and not different and not torch.equal(taken[name], taken[twin])
+    ]
+    unused = [name for name in unexpected if _AUXILIARY.search(name)]
+    untrained = [name for name in missing if _AUXILIARY.search(name)]
+    found = "; ".join(
         f"{kind} {_first(names)}"
-        for kind, names in (("missing", missing), ("unexpected", unexpected), ("different", different))
-        if names
-    ]
-    if found:
-        raise WeightsMismatchError(
-            f"Expected weights of {type(module).__name__} in {source}, got a mismatch: {'; '.join(found)}"
+        for kind, names in (
+            ("missing", _without(missing, untrained)),
+            ("unexpected", _without(unexpected, unused)),
+            ("different", different),
         )
-    module.load_state_dict(dict(state_dict))
+        if names
+    )
+    if found:
+        raise WeightsMismatchError(f"Expected weights of {type(module).__name__} in {source}, got a mismatch: {found}")
+    return LoadedWeights(taken, stripped, (*outside, *unused), (*sorted(begun), *untrained))
 
 
-def _load_torch(path: Path) -> object:
-    """Returns what a `.pth` file holds, as far as it can be read without running code."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle protocols: the file is read or refused either way
-            content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"Expected {str(path)!r} to hold tensors only, but weights_only=True refused it ({_refusal(error)}); "
-            "if you trust the file, save its state_dict again as .safetensors"
-        ) from error
-    except Exception as error:
-        raise ModelError(f"Expected {str(path)!r} to be a PyTorch file, got {one_line(error)}") from error
-    return content
+def last_layer(module: nn.Module, num_classes: int) -> str:
+    """Returns the path of a classifier's last layer: the last of its layers with C outputs; "" for none."""
+    paths = [
+        path
+        for path, layer in module.named_modules()
+        if isinstance(weight := getattr(layer, "weight", None), Tensor)
+        and weight.dim() > 1
+        and weight.shape[0] == num_classes
+    ]
+    return paths[-1] if paths else ""
 
 
-def _refusal(error: Exception) -> str:
-    """Returns the sentence of PyTorch's long message that names what was refused."""
-    lines = str(error).splitlines()
-    named = [line.strip() for line in lines if "GLOBAL" in line or "Unsupported" in line]
-    return (named or lines or [type(error).__name__])[0].split(". ")[0].removeprefix("WeightsUnpickler error: ")
+def _renamed(
+    given: Mapping[str, Any], expected: Mapping[str, Any]
+) -> tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]:
+    """Returns tensors under the names of a network, what was taken off them, and the names that do not carry it.
+
+    Wrappers' pieces go where the network has none of them, then the beginning under which most of its names are found,
+    if that is more than half of them.
+    """
+    pieces = set().union(*(name.split(".") for name in expected)) if expected else set()
+    wrappers = WRAPPERS - pieces
+    plain = {".".join(piece for piece in name.split(".") if piece not in wrappers): name for name in given}
+    if len(plain) < len(given):  # two names fell together
+        plain, wrappers = {name: name for name in given}, frozenset()
+    stripped = [f"{piece}." for piece in sorted(wrappers) if any(piece in name.split(".") for name in given)]
+    found = Counter(before for name in plain for before, rest in _cuts(name) if rest in expected)
+    best = max(found, key=lambda before: (found[before], -len(before)), default="")
+    if 2 * found[best] <= len(expected):
+        best = ""
+    tensors = {name.removeprefix(best): given[full] for name, full in plain.items() if name.startswith(best)}
+    outside = [full for name, full in plain.items() if not name.startswith(best) and not name.endswith(_COUNTERS)]
+    return tensors, tuple(stripped + [best] * bool(best)), tuple(outside)
 
 
-def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
-    """Returns the tensors in what a `.pth` file holds, unwrapped."""
-    for key in WRAPPING_KEYS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not content:
-        raise ModelError(f"Expected {str(path)!r} to hold named tensors, got {type(content).__name__}")
-    for name, tensor in content.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise ModelError(
-                f"Expected {str(path)!r} to hold named tensors, got {type(tensor).__name__} under {name!r}"
-            )
-    if all(name.startswith(WRAPPING_PREFIX) for name in content):
-        return {name.removeprefix(WRAPPING_PREFIX): tensor for name, tensor in content.items()}
-    return dict(content)
+def _cuts(name: str) -> Iterator[tuple[str, str]]:
+    """Yields every way to cut a dotted name in two: ("", "a.b"), ("a.", "b")."""
+    pieces = name.split(".")
+    for place in range(len(pieces)):
+        yield "".join(f"{piece}." for piece in pieces[:place]), ".".join(pieces[place:])
 
 
-def _fits(expected: Tensor, got: Tensor) -> bool:
+def _tied(expected: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields both orders of every two names that stand for one tensor."""
+    places: dict[tuple[Any, ...], list[str]] = {}
+    for name, tensor in expected.items():
+        if isinstance(tensor, Tensor) and tensor.numel():
+            places.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride()), []).append(name)
+    for names in places.values():
+        yield from ((one, other) for one in names for other in names if one != other)
+
+
+def _fits(expected: Any, got: Any) -> bool:  # noqa: ANN401 - a tensor, or a module's extra state
     """Whether one tensor can be copied into another without losing what it means."""
+    if not isinstance(expected, Tensor) or not isinstance(got, Tensor):
+        return isinstance(expected, Tensor) == isinstance(got, Tensor)
     return expected.shape == got.shape and expected.is_floating_point() == got.is_floating_point()
 
 
-def _form(tensor: Tensor, other: Tensor) -> str:
+def _form(value: Any, other: Any) -> str:  # noqa: ANN401 - a tensor, or a module's extra state
     """Returns a tensor's shape, or its dtype where the shapes agree."""
-    return str(tensor.dtype).removeprefix("torch.") if tensor.shape == other.shape else str(tuple(tensor.shape))
+    if not isinstance(value, Tensor) or not isinstance(other, Tensor):
+        return type(value).__name__
+    return str(value.dtype).removeprefix("torch.") if value.shape == other.shape else str(tuple(value.shape))
+
+
+def _without(names: Sequence[str], excused: Sequence[str]) -> list[str]:
+    """Returns the names that are not excused."""
+    return [name for name in names if name not in excused]
 
 
 def _first(names: Sequence[str]) -> str:
     """Returns the first few names, and how many more there are."""
-    more = len(names) - NAMES_TOLD
-    return ", ".join(names[:NAMES_TOLD]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - _TOLD
+    return ", ".join(names[:_TOLD]) + (f" and {more} more" if more > 0 else "")

@@ -48,6 +48,7 @@ class TrainConfig:
         seed: of splits, initial weights, order and augmentation.
         init: RUN whose backbone is taken over, or "".
         weights: state-dict file for the backbone, or "".
+        new_head: leave the last layer of ``weights`` out: it starts anew, for the classes of the data.
         pretrained: take torchvision's or timm's published weights.
         train_backbone: let ``ic-only`` train the backbone first, as the recipe ``backbone`` with the same preset would.
         mean: of channels scaled to [0, 1], in the network's order; empty to measure it, or for what the network's
@@ -110,6 +111,7 @@ class TrainConfig:
     seed: int = 0
     init: str = ""
     weights: str = ""
+    new_head: bool = False
     pretrained: bool = False
     train_backbone: bool = False
     mean: tuple[float, ...] = ()

@@ -110,14 +110,17 @@ def _check_together(config: TrainConfig) -> None:
     starts = [name for name in ("init", "weights", "pretrained") if getattr(config, name)]
     if len(starts) > 1:
         raise ConfigurationError(f"Expected one source of weights, got --{' and --'.join(starts)}")
+    if config.new_head and not config.weights:
+        raise ConfigurationError("Expected --weights beside --new-head, got none")
     if not config.model:
         raise ConfigurationError("Expected a model by --model, or a RUN by --init, got neither")
     if config.train_backbone and not RECIPES[config.recipe].needs_trained_backbone:
         raise ConfigurationError(f"Expected the recipe 'ic-only' beside --train-backbone, got {config.recipe!r}")
     if bool(config.mean) != bool(config.std) or len(config.mean) not in {0, 3} or len(config.std) not in {0, 3}:
         raise ConfigurationError("Expected three numbers for --mean and three for --std, or neither")
-    if RECIPES[config.recipe].needs_trained_backbone and not (config.init or config.weights or config.train_backbone):
-        untrained = "one whose last layer is new" if config.pretrained else "an untrained one"
+    trained = config.init or (config.weights and not config.new_head) or config.train_backbone
+    if RECIPES[config.recipe].needs_trained_backbone and not trained:
+        untrained = "one whose last layer is new" if config.pretrained or config.new_head else "an untrained one"
         raise ConfigurationError(
             "Expected --init RUN or --weights FILE for the recipe 'ic-only', which leaves the backbone as it is, "
             f"got {untrained}; give one, or --train-backbone"

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from shallowdeep.artifacts import MODEL_MANIFEST
+from shallowdeep.artifacts import MODEL_MANIFEST, MODEL_WEIGHTS
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError, ModelError, WeightsMismatchError, one_line
 from shallowdeep.models.initialization import DataInitialised, initialize_from
 from shallowdeep.models.registry import build, published_input, resolve
-from shallowdeep.models.weights import load_weights, read_state_dict
+from shallowdeep.models.weights import LoadedWeights, last_layer, load_weights, match_weights, read_state_dict
 from shallowdeep.progress import SILENT, Progress
 from shallowdeep.runs.config import BackdoorAttack, TrainConfig
 from shallowdeep.runs.placement import Placement, place
@@ -61,11 +63,12 @@ def phases_of(config: TrainConfig) -> list[Phase]:
         ConfigurationError: too few epochs for two phases, or an optimiser where there is no choice.
         UnknownNameError: the optimiser is unknown.
     """
+    partly = config.pretrained or config.new_head
     trained = Start.TRAINED if config.init or config.weights else Start.FRESH
     choices = Choices(
         model=config.model, preset=config.preset, epochs=config.epochs, optimizer=config.optimizer,
         learning_rate=config.learning_rate, batch_size=config.batch_size,
-        start=Start.PRETRAINED if config.pretrained else trained, backbone_first=config.train_backbone,
+        start=Start.PRETRAINED if partly else trained, backbone_first=config.train_backbone,
         views=config.views, equilibrium=config.equilibrium, exit_weight=config.exit_weight,
         distillation=config.distillation, temperature=config.distillation_temperature,
     )  # fmt: skip
@@ -131,7 +134,12 @@ def prepare_placement(
 
 
 def prepare_network(
-    config: TrainConfig, data: DataSplits, *, trust: bool = False, placement: Placement | None = None
+    config: TrainConfig,
+    data: DataSplits,
+    *,
+    trust: bool = False,
+    placement: Placement | None = None,
+    progress: Progress = SILENT,
 ) -> ShallowDeepNetwork:
     """The network to be trained, with its starting weights, preprocessing and classes.
 
@@ -140,6 +148,7 @@ def prepare_network(
         data: as `prepare_data` gives it.
         trust: allow ``config.init`` to name code to run.
         placement: of its exits, where measured times decide; None to place by MACs.
+        progress: told which names of a weights file were not taken as they are.
 
     Raises:
         ConfigurationError: the RUN to start from has other classes.
@@ -148,7 +157,7 @@ def prepare_network(
     """
     seed_everything(config.seed)
     size, count = data.preprocessing.size, len(data.classes)
-    backbone = _backbone(config, data, trust=trust)
+    backbone = _backbone(config, data, trust=trust, progress=progress)
     example = torch.zeros(1, 3, size, size)
     _check_logits(backbone, example, count)
     kind, count_of_kind = (DEEP, config.deep_heads) if config.deep_heads else (CONV, config.conv_heads)
@@ -166,7 +175,7 @@ def prepare_network(
     return network
 
 
-def _backbone(config: TrainConfig, data: DataSplits, *, trust: bool) -> nn.Module:
+def _backbone(config: TrainConfig, data: DataSplits, *, trust: bool, progress: Progress = SILENT) -> nn.Module:
     """The backbone with its starting weights, in train mode."""
     count = len(data.classes)
     if config.init:
@@ -176,7 +185,9 @@ def _backbone(config: TrainConfig, data: DataSplits, *, trust: bool) -> nn.Modul
     size = data.preprocessing.size
     backbone = build(config.model, num_classes=count, image_size=size, pretrained=config.pretrained)
     if config.weights:
-        _load_given(backbone, Path(config.weights))
+        told = str(_load_given(backbone, Path(config.weights), count, new_head=config.new_head))
+        if told:
+            progress.say(f"Weights in {Path(config.weights).name}: {told}")
     elif not config.pretrained and any(isinstance(module, DataInitialised) for module in backbone.modules()):
         step = math.ceil(len(data.train) / INITIALISATION_IMAGES)
         images, _ = data.train.fetch(torch.arange(0, len(data.train), step))
@@ -184,20 +195,37 @@ def _backbone(config: TrainConfig, data: DataSplits, *, trust: bool) -> nn.Modul
     return backbone
 
 
-def _load_given(backbone: nn.Module, path: Path) -> None:
+def _load_given(backbone: nn.Module, path: Path, num_classes: int, *, new_head: bool) -> LoadedWeights:
     """Put the state dict in a file into the backbone.
 
     Raises:
-        WeightsMismatchError: it does not fit; told apart where it is a run's, whose names are those of all exits.
+        ModelError: the file is a run's, which knows more than weights; or the last layer is to be new, and cannot be
+            told.
+        WeightsMismatchError: it does not fit; told apart where all but the last layer does.
     """
+    if path.name == MODEL_WEIGHTS and (path.parent / MODEL_MANIFEST).exists():
+        raise ModelError(
+            f"Expected weights of a backbone in {path}, got those of a run: `train --init {path.parent}` takes its "
+            "backbone, with its preprocessing"
+        )
+    state_dict, head = read_state_dict(path), last_layer(backbone, num_classes)
+    if new_head and not head:
+        raise ModelError(f"Expected a layer with {num_classes} outputs in {type(backbone).__name__}, got none")
     try:
-        load_weights(backbone, read_state_dict(path), str(path))
+        return load_weights(backbone, state_dict, str(path), new=head if new_head else "")
     except WeightsMismatchError as error:
-        if not (path.parent / MODEL_MANIFEST).exists():
+        if new_head or not head or not _fits_but(backbone, state_dict, head):
             raise
-        raise WeightsMismatchError(
-            f"{error}. {path.parent} is a run: `train --init {path.parent}` takes its backbone"
-        ) from error
+        raise WeightsMismatchError(f"{error}. All but {head} fits: --new-head starts that layer anew") from error
+
+
+def _fits_but(backbone: nn.Module, state_dict: Mapping[str, Any], head: str) -> bool:
+    """Whether weights fit all of a backbone but its last layer."""
+    try:
+        match_weights(backbone, state_dict, "", new=head)
+    except WeightsMismatchError:
+        return False
+    return True
 
 
 def check_classes(expected: tuple[str, ...], run: str, got: tuple[str, ...], data: str) -> None:

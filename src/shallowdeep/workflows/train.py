@@ -15,6 +15,7 @@ from shallowdeep.calibration.promisable import promisable
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
 from shallowdeep.data.load import DataSplits, Fingerprints
+from shallowdeep.data.repeated import repeated_images
 from shallowdeep.files import exclusive, reading
 from shallowdeep.progress import first_process
 from shallowdeep.runs.config import TrainConfig, read_config, write_config
@@ -194,7 +195,7 @@ def _train_alone(
         data = _checked_data(config, directory, standing, context)
         examine(data)
         placement = _placement(config, data, directory, standing, context)
-        network = prepare_network(config, data, trust=context.trust, placement=placement)
+        network = prepare_network(config, data, trust=context.trust, placement=placement, progress=context.progress)
     reached = None
     if config.expect_accuracy and standing is Standing.FRESH:
         reached = require_accuracy(config, network.to(accelerator.device), data, context)
@@ -236,6 +237,9 @@ def _checked_data(config: TrainConfig, directory: Path, standing: Standing, cont
         check_record(Path(config.init))
         if _same_data(config, Path(config.init), data.fingerprints):
             check_data(Path(config.init), data.fingerprints, shown(config.data))
+    if standing is Standing.FRESH:
+        for line in filter(None, (*data.notes, repeated_images(data))):
+            context.progress.say(line)
     return data
 
 

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from shallowdeep.data.stores import ImageStore
 from shallowdeep.errors import DataError
 
-_MINIMUM_CLASSES = 2
+HIDDEN = -1
+"""The label of images whose class a dataset keeps to itself."""
+
+LEAST_CLASSES = 2
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Source:
         test: the source's own test part, if it has one.
         augmentation: the preset that suits it.
         calibration: what tune and certify are cut from, where the source has a part for it.
+        notes: what was left out of it, or read otherwise than its user may think; a sentence each.
 
     Raises:
         DataError: if there are fewer than two classes, no images, or a label outside the classes.
@@ -48,11 +52,12 @@ class Source:
     test: Part | None
     augmentation: str = "standard"
     calibration: Part | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.classes) < _MINIMUM_CLASSES:
+        if len(self.classes) < LEAST_CLASSES:
             raise DataError(
-                f"Expected at least {_MINIMUM_CLASSES} classes, got {len(self.classes)} in {self.name}"
+                f"Expected at least {LEAST_CLASSES} classes, got {len(self.classes)} in {self.name}"
                 + (f" ({self.classes[0]})" if self.classes else "")
             )
         named = (("training", self.train), ("test", self.test), ("calibration", self.calibration))
