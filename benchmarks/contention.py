@@ -16,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -102,11 +103,12 @@ def serve() -> None:
 def started(setting: dict[str, str], threads: int) -> Process:
     """A process with this setting and no other."""
     kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    messages = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
     handle = subprocess.Popen(
         [sys.executable, __file__, "serve"], env={**kept, "OMP_NUM_THREADS": str(threads), **setting},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages, text=True,
     )  # fmt: skip
-    return Process("", handle)
+    return Process("", handle, messages)
 
 
 def measure(processes: dict[str, Process], neighbours: int, rounds: int, times: Times) -> None:

@@ -36,7 +36,7 @@ from shallowdeep.calibration.objective import Objective
 from shallowdeep.calibration.risk import ACCURACY_GAP
 from shallowdeep.checkpoint import load
 from shallowdeep.data.splits import stratified_split
-from shallowdeep.errors import ConfigurationError, OutputError
+from shallowdeep.errors import ConfigurationError, DataError, OutputError
 from shallowdeep.exits.abstention import CONFUSION
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.confusion import ConfusionStatistics
@@ -378,8 +378,8 @@ def export(
         policy: made for it; exits it switches off are not written.
         directory: of the bundle, made here, whole or not at all.
         backend: the runtime, ``onnxruntime``, ``openvino`` or ``torch``.
-        precision: ``f32``; with ``openvino`` also ``bf16`` and ``int8``. Promises of the policy, which were made for
-            ``f32``, are left out under the others.
+        precision: ``f32``; with ``openvino`` also ``bf16`` and ``int8``. What is promised
+            of the policy is left out where it was certified on other outputs.
         calibration_data: of ``int8``: (images, labels) or images, normalised, without augmentation, of the training
             data; the first 256 are taken.
         statistics: of confusion on training data, so that engines can report it z-scored.
@@ -405,18 +405,28 @@ def export(
         raise ConfigurationError("Expected statistics of confusion for a policy that abstains by it, got none")
     on_cpu = all(parameter.device.type == "cpu" for parameter in network.parameters())
     exported = network if on_cpu else copy.deepcopy(network).cpu()
-    images = None if calibration_data is None else _first_images(calibration_data)
+    images = None if calibration_data is None else _first_images(calibration_data, network.input_shape)
     return write_bundle(
         exported, policy, Path(directory), backend, Origin(confusion=statistics),
         precision=Precision(precision, images), static=static, overwrite=overwrite,
     )  # fmt: skip
 
 
-def _first_images(batches: Iterable[Any]) -> NDArray[np.float32]:
-    """Return the first images (n, C, H, W) of batches (images, labels), or of images alone."""
+def _first_images(batches: Iterable[Any], shape: tuple[int, ...] | None) -> NDArray[np.float32]:
+    """Return the first images (n, C, H, W) of batches (images, labels), or of images alone.
+
+    Raises:
+        DataError: images of another shape, not in floating point, or with values that are not finite.
+    """
     found: list[NDArray[np.float32]] = []
     for batch in batches:
-        found.append(to_numpy(batch[0] if isinstance(batch, (tuple, list)) else batch))
+        images = to_numpy(batch[0] if isinstance(batch, (tuple, list)) else batch)
+        if shape is not None and images.shape[1:] != shape:
+            raise DataError(f"Expected calibration_data of shape (N, {', '.join(map(str, shape))}), got {images.shape}")
+        if not np.issubdtype(images.dtype, np.floating) or not np.isfinite(images).all():
+            what = f"dtype {images.dtype}" if not np.issubdtype(images.dtype, np.floating) else "values that are not"
+            raise DataError(f"Expected calibration_data of finite, normalised images in floating point, got {what}")
+        found.append(images.astype(np.float32))
         if sum(map(len, found)) >= SCALING_IMAGES:
             break
     return np.concatenate(found)[:SCALING_IMAGES] if found else np.zeros((0,), np.float32)

@@ -42,6 +42,15 @@ def test_a_worker_that_died_is_told() -> None:
         order_of_a_dead_worker(program)
 
 
+def test_a_worker_may_write_many_messages() -> None:
+    """Nobody reads them while it works; the last one is told if it dies."""
+    program = "import json, sys; sys.stderr.write('warning\\n' * 50_000); print(json.dumps(True), flush=True); input()"
+    with closing([start("", ["-c", program], 1)]) as (process,):
+        process.handle.kill()
+        with pytest.raises(ShallowDeepError, match=r"got its end .*: warning"):
+            process.order("time")
+
+
 def order_of_a_dead_worker(program: str) -> None:
     """Give an order to a worker that was killed."""
     with closing([start("", ["-c", program], 1)]) as (process,):

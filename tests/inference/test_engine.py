@@ -279,6 +279,14 @@ def test_openvino_agrees_with_all_exits_then_policy(
     check_kind(in_openvino, policy, count, seed, kind)
 
 
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_network_in_memory_runs_in_other_runtimes(network: ShallowDeepNetwork, backend: str) -> None:
+    """At several sizes of batch: what the runtime reads later is still there."""
+    engine = EarlyExitEngine.from_network(network, shared_threshold(0.7, 4), backend=backend, threads=1)
+    for count in (1, 7, 64):
+        check(engine, network, images(count))
+
+
 def check_kind(exported: Exported, policy: Policy, count: int, seed: int, kind: str) -> None:
     """Compare a kind of bundle with the reference, under a policy made to fit."""
     network, bundle = exported[kind]

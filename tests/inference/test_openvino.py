@@ -9,7 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.inference.test_engine import images, plain, residual, tiny
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.inference.test_engine import (
+    BATCHES,
+    NEAR,
+    clear,
+    images,
+    plain,
+    policies,
+    residual,
+    statistics_of,
+    tiny,
+    unhurried,
+    weighted,
+)
 from torch import nn
 
 from shallowdeep.errors import ConfigurationError, UnknownNameError
@@ -97,20 +111,37 @@ def test_all_convolutions_of_a_quantised_network_are_8_bit(build: Callable[[], n
     assert set(computed) <= {"u8", "i8"}
 
 
-def test_the_engine_agrees_with_all_exits_then_policy(bundle: Bundle, network: ShallowDeepNetwork) -> None:
+@unhurried
+@given(policy=policies, count=st.sampled_from(BATCHES), seed=st.integers(0, 20))
+def test_the_engine_agrees_with_all_exits_then_policy(
+    bundle: Bundle, network: ShallowDeepNetwork, policy: Policy, count: int, seed: int
+) -> None:
     """Whatever leaves when, at every size of batch: labels and exits are those of the same segments on all images."""
-    x = images(64, 3).numpy()
-    logits = all_exits(bundle, x)
-    policy = shared_threshold(0.8, 4)
-    expected = decide(policy, logits, network.costs)
-    engine = EarlyExitEngine(bundle, policy, threads=1)
-    assert len(set(expected.exits.tolist())) > 2
-    for size in (1, 5, 24, 64):
-        parts = [engine(x[start : start + size]) for start in range(0, 64, size)]
-        same = np.concatenate([part.exits for part in parts]) == expected.exits
-        assert same.mean() > 0.95  # kernels of other sizes round otherwise
-        labels = np.concatenate([part.labels for part in parts])
-        assert (labels == expected.labels)[same].all()
+    x = images(count, seed).numpy()
+    policy = weighted(policy, seed)
+    engine = EarlyExitEngine(bundle, policy, threads=1, confusion=statistics_of(network))
+    got = engine(x)
+    if not count:
+        assert len(got.labels) == 0
+        return
+    logits = np.concatenate([all_exits(bundle, x[start : start + 256]) for start in range(0, count, 256)], axis=1)
+    expected, steady = decide(policy, logits, network.costs), clear(policy, logits)
+    for name in ("exits", "labels", "answered_by", "forced"):
+        assert np.array_equal(getattr(got, name)[steady], getattr(expected, name)[steady]), name
+    assert got.confidences[steady] == pytest.approx(expected.confidences[steady], abs=NEAR)
+
+
+def test_the_cut_graph_is_the_whole_graph(network: ShallowDeepNetwork, tmp_path: Path) -> None:
+    """Quantised whole, then cut: the static network of a bundle without cuts gives the last segment's logits."""
+    x = images(64, 5).numpy()
+    precision = Precision("int8", images(64, 7).numpy())
+    cut = write_bundle(network, EVERY, tmp_path / "cut", "openvino", precision=precision, static=False)
+    whole = write_bundle(
+        network, Policy((None,) * 3), tmp_path / "whole", "openvino", precision=precision, static=False
+    )
+    assert len(whole.files) == 1
+    borders = all_exits(cut, x)[-1]
+    assert np.abs(borders - all_exits(whole, x)[-1]).max() < 1e-4 * np.abs(borders).max()
 
 
 def test_answers_are_near_those_of_float32(bundle: Bundle, network: ShallowDeepNetwork) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from tests.inference.test_engine import images, tiny
 
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.policy import NEVER, shared_threshold
-from shallowdeep.inference.backends import openvino_models
+from shallowdeep.inference.backends import compiled_files, openvino_models
 from shallowdeep.inference.backends.compiled_files import VARIABLE, Kept
 from shallowdeep.inference.backends.openvino_models import MEMORY_LIMIT, CompiledModels, content_of, memory_limit
 from shallowdeep.inference.backends.openvino_runtime import BUCKETS, OpenVino, open_bundle, open_static
@@ -105,10 +106,45 @@ def test_memory_is_bounded_and_answers_stay(bundle: Bundle, monkeypatch: pytest.
             expected, wanted = free.run(number, expected)
             given_, logits = tight.run(number, given_)
             assert np.array_equal(logits, wanted)
-            assert len(tight.models._held) == 1 == len(tight._own.requests)
+            assert len(tight.models._held) == len(tight._own.requests) <= 1
     assert len(free.models._held) == 12 == len(free._own.requests)
     assert 0 < tight.memory < free.memory < 50e6
     assert free.memory == sum(held.memory for held in free.models._held.values())
+
+
+def test_batches_too_large_for_the_memory_are_split(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the segments of one batch do not fit together, the next batch would compile them all again."""
+    monkeypatch.setenv(VARIABLE, "off")
+    free, tight = (EarlyExitEngine(bundle, threads=1) for _ in range(2))
+    x = images(256).numpy()
+    expected = free(x)
+    tight.backend.models.limit = free.backend.memory * 9 // 10  # type: ignore[attr-defined]  # OpenVINO's
+    assert np.allclose(tight(x).confidences, expected.confidences, atol=1e-5)
+    assert tight.backend.largest == 128
+    sizes = compiled_at(monkeypatch)
+    for _ in range(2):
+        assert np.array_equal(tight(x).labels, expected.labels)
+    assert sizes == 4 * [128]
+    again = EarlyExitEngine(bundle, threads=1)
+    again.backend.models.limit = free.backend.memory * 9 // 10  # type: ignore[attr-defined]
+    again.warm_up(256)
+    assert again.backend.largest == 128
+
+
+def test_the_callers_images_are_not_kept(bundle: Bundle) -> None:
+    """They are read in place, and let go with the answer."""
+    opened, x = open_bundle(bundle, 1), images(224).numpy()
+    gone = weakref.ref(x)
+    opened.run(0, x)
+    del x
+    assert gone() is None
+
+
+def test_large_weights_are_not_written_to_memory_for_nothing(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model too large for the disk's share is compiled alone."""
+    monkeypatch.setattr(compiled_files, "LARGEST", 100)
+    monkeypatch.setattr(openvino_models, "BytesIO", None)
+    assert CompiledModels([bundle.path / bundle.files[0]], 1, "f32").model(0, 1)[0].memory > 100
 
 
 def test_the_least_recently_used_goes_first(bundle: Bundle) -> None:

@@ -28,7 +28,7 @@ MANY = replace(
     accuracy_loss_interval=(-0.12, 0.002), relative_cost=0.4, exit_shares=(0.5, 0.25, 0.25),
 )  # fmt: skip
 FOUND = Comparison(
-    bundle="bundle", data="cifar10", backend="onnxruntime", model="resnet56", images=2048, rounds=15,
+    bundle="bundle", data="cifar10", backend="openvino", precision="int8", model="resnet56", images=2048, rounds=15,
     machine=Machine("AMD EPYC", 2, 2, "3.11.7", "2026-11-27"), batches=(ONE, MANY),
     peak_memory=PeakMemory(1, 1, 1, 1, 1.06), promise=None, warnings=("Speed-up at a loss of 3.52 points",),
 )  # fmt: skip

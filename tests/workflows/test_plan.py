@@ -14,10 +14,12 @@ from shallowdeep.artifacts import MODEL_MANIFEST, POLICY
 from shallowdeep.calibration.objective import Objective
 from shallowdeep.checkpoint import load
 from shallowdeep.context import RunContext
-from shallowdeep.errors import CheckpointError, ConfigurationError
+from shallowdeep.errors import CheckpointError, ConfigurationError, ConversionError
+from shallowdeep.exits.abstention import Abstention
 from shallowdeep.exits.costs import CostModel
 from shallowdeep.exits.policy_file import read_policy, write_policy
-from shallowdeep.exits.promises import Promise
+from shallowdeep.exits.promises import AnswersPromise, Promise
+from shallowdeep.inference.backends.openvino_models import precisions
 from shallowdeep.inference.plan_record import EXITS, STATIC, Plan, StaticRow
 from shallowdeep.runs import plan_file
 from shallowdeep.runs.plan_file import plan_path, read_plan, write_plan
@@ -59,6 +61,70 @@ def test_runs_are_measured_once(made_run: Path, monkeypatch: pytest.MonkeyPatch)
     assert read_plan(made_run, load(made_run, trust=True).weights) == found
     again, nothing = plan_run(made_run, ASKED, batch_sizes=(1, 2), context=TRUSTING)
     assert (again, nothing) == (found, None)
+
+
+def test_a_runtime_that_cannot_take_the_network_is_left_out(made_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are planned for."""
+    measured = plan_runtimes._measured
+
+    def failing(site: plan_runtimes.Site, backend: str, precision: str) -> plan_runtimes.PlannedRuntime:
+        if backend == "openvino":
+            raise ConversionError("Expected a network that OpenVINO can take, got another")
+        return measured(site, backend, precision)
+
+    monkeypatch.setattr(plan_runtimes, "RUNTIMES", (("openvino", "f32"), ("onnxruntime", "f32")))
+    monkeypatch.setattr(plan_runtimes, "_measured", failing)
+    for module in (plan_runtimes, plan_exits):
+        monkeypatch.setattr(module, "available_cores", lambda: 1)
+    found, _ = plan_run(made_run, ASKED, batch_sizes=(1,), context=TRUSTING)
+    assert [row.backend for row in found.statics] == ["onnxruntime"]
+    assert any("that OpenVINO can take, got another" in note for note in found.notes)
+
+
+def test_a_damaged_plan_is_renewed(made_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As its message says."""
+    plan_for(made_run, EXITS, (1,))
+    plan_path(made_run).write_text("{")
+    with pytest.raises(CheckpointError):
+        plan_run(made_run, ASKED, batch_sizes=(1,), context=TRUSTING)
+    monkeypatch.setattr(plan_runtimes, "RUNTIMES", (("onnxruntime", "f32"),))
+    for module in (plan_runtimes, plan_exits):
+        monkeypatch.setattr(module, "available_cores", lambda: 1)
+    assert plan_run(made_run, ASKED, batch_sizes=(1,), renew=True, context=TRUSTING)[1] == plan_path(made_run)
+
+
+def test_a_plan_made_otherwise_is_told(made_run: Path) -> None:
+    """Another objective, other images, other versions: it is followed, and that is said."""
+    plan_for(made_run, EXITS, (1,))
+    recorder = Recorder()
+    calibrate_run(made_run, ASKED, follow_plan=True, context=RunContext(trust=True, progress=recorder))
+    told = (
+        "That plan was made for another objective, other images, other versions of the runtimes; `plan` makes another"
+    )
+    assert told in recorder.said
+
+
+def test_promises_that_are_left_out_are_told(made_run: Path, workplace: Path) -> None:
+    """Those of answers too; and a policy by another machine's plan is told."""
+    pytest.importorskip("openvino")
+    calibrate_run(made_run, ASKED, context=TRUSTING)
+    known = read_policy(made_run / POLICY, load(made_run, trust=True).weights)
+    promise = AnswersPromise("s", 0.1, 0.95, 30, 0.9, 0.02, "t", 0.01)
+    withholding = Abstention("confidence", 0.5, promise)
+    assert known.found is not None
+    by_plan = replace(known.found, backend="openvino", precision="f32", planned=True)
+    write_policy(replace(known, abstention=withholding, found=by_plan), made_run / POLICY)
+    recorder = Recorder()
+    context = RunContext(trust=True, progress=recorder)
+    kept = export_run(made_run, workplace / "b", context=context)
+    assert kept.policy.abstention is not None
+    assert kept.policy.abstention.promise == promise
+    assert recorder.said == ["The policy follows a plan, but none for this machine: `plan` tells what pays here"]
+    if "bf16" in precisions():
+        lost = export_run(made_run, workplace / "c", precision="bf16", context=context)
+        assert lost.policy.abstention is not None
+        assert lost.policy.abstention.promise is None
+        assert "The policy's promise is left out: it is about float32" in recorder.said
 
 
 def test_calibration_follows_the_plan(made_run: Path) -> None:

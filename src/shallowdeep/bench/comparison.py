@@ -113,6 +113,7 @@ class Comparison:
         bundle: its path.
         data: name of the dataset that the images are from.
         backend: that runs both sides.
+        precision: that both compute in.
         model: name of the network.
         images: how many were to choose from.
         rounds: of turns, for each batch size.
@@ -128,6 +129,7 @@ class Comparison:
     bundle: str
     data: str
     backend: str
+    precision: str
     model: str
     images: int
     rounds: int
@@ -200,6 +202,7 @@ def compare(
         bundle=str(bundle.path),
         data=data,
         backend=bundle.backend,
+        precision=bundle.precision,
         model=bundle.model,
         images=len(images),
         rounds=rounds,

@@ -7,10 +7,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -32,10 +33,12 @@ class Process:
     Attributes:
         pool: its setting of threads.
         handle: the process.
+        messages: file of what it writes to standard error; a pipe that nobody reads would hold it up.
     """
 
     pool: str
     handle: subprocess.Popen[str]
+    messages: IO[bytes]
 
     def order(self, do: str, **arguments: int) -> Any:  # noqa: ANN401 - whatever the order returns
         """Have something done, and wait for the answer.
@@ -59,8 +62,8 @@ class Process:
         line = self.handle.stdout.readline() if self.handle.stdout is not None else ""
         if not line:
             self.handle.wait()
-            problem = self.handle.stderr.read() if self.handle.stderr is not None else ""
-            last = (problem.strip().splitlines() or ["no message"])[-1]
+            self.messages.seek(0)
+            last = (self.messages.read().decode(errors="replace").strip().splitlines() or ["no message"])[-1]
             raise ShallowDeepError(
                 f"Expected a worker to answer, got its end (status {self.handle.returncode}): {last}"
             )
@@ -85,11 +88,12 @@ class PairedRatio:
 def start(pool: str, command: Sequence[str], threads: int) -> Process:
     """Start a worker; its first answer says that it is ready."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    messages = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
     handle = subprocess.Popen(  # noqa: S603 - this very program
         [sys.executable, *command],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages, text=True, env=environment,
     )  # fmt: skip
-    return Process(pool, handle)
+    return Process(pool, handle, messages)
 
 
 def side_workers(bundle: Bundle, side: str, images: Path, threads: int, *, every_pool: bool = True) -> list[Process]:
@@ -118,7 +122,7 @@ def closing(processes: list[Process]) -> Iterator[list[Process]]:
     finally:
         for process in processes:
             # Its pipes are closed, not read to their end, since a child of it may hold them open.
-            with contextlib.suppress(BrokenPipeError), process.handle:  # an order may be left in them
+            with process.messages, contextlib.suppress(BrokenPipeError), process.handle:  # an order may be left in them
                 process.handle.kill()
 
 

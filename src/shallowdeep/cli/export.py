@@ -38,6 +38,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write what runs elsewhere: one file per stage, the policy, class names, preprocessing, checksums."""
+    from shallowdeep.inference.promise_here import promises_of
     from shallowdeep.report.tables import plain_table
     from shallowdeep.workflows.export import export_run, summary_of
 
@@ -54,7 +55,7 @@ def export(
     ]
     title = f"{exported.model}, {exported.backend}, {exported.precision}"
     show(exported, plain_table(title, ["call", "file", "MiB", "exit", "cost"], rows), as_json=as_json)
-    if exported.precision != "f32" and bundle.policy.promise is None:
+    if exported.precision != "f32" and not promises_of(bundle.policy) and bundle.withdrawn is None:
         notes().print(
             f"Nothing is promised at {exported.precision}: shallowdeep calibrate {run} --backend {exported.backend} "
             f"--precision {exported.precision} promises something", soft_wrap=True,

@@ -95,6 +95,6 @@ def _readable(results: FilePredictions) -> RenderableType:
     if withheld:
         parts.append(f"Abstained from {withheld:,}: labels in brackets are too doubtful to be used")
     images = "1 image" if len(answers) == 1 else f"{len(answers):,} images"
-    promised = "nothing is promised of accuracy" if results.promise is None else "with a promise on accuracy"
+    promised = "nothing is promised" if results.promise is None else "with a promise"
     parts.append(f"{images} at a mean relative cost of {cost:.3f} in {results.runtime}, {promised}")
     return Group(*parts)

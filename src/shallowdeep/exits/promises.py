@@ -26,6 +26,7 @@ class Promise:
         runtime: whose outputs it was tested on, such as ``openvino int8``; "" for float32, whose outputs are alike in
             every runtime.
         instructions: of the processor that it was tested on, such as ``avx512_vnni``; "" where any do.
+        versions: of the packages that made what was tested, such as ``openvino 2026.1.0, nncf 3.0.0``; "" where any do.
     """
 
     sentence: str
@@ -38,6 +39,7 @@ class Promise:
     p_value: float
     runtime: str = ""
     instructions: str = ""
+    versions: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class AnswersPromise:
         p_value: of "more are wrong".
         runtime: whose outputs it was tested on, as in `Promise`.
         instructions: of the processor that it was tested on, as in `Promise`.
+        versions: of the packages that made what was tested, as in `Promise`.
     """
 
     sentence: str
@@ -67,3 +70,4 @@ class AnswersPromise:
     p_value: float
     runtime: str = ""
     instructions: str = ""
+    versions: str = ""

@@ -48,6 +48,7 @@ class Opened:
         classes: their names, where they are known.
         name: what errors call it.
         confusion: statistics that a bundle brings, or None.
+        directory: that lasts as long as the engine; None for none.
     """
 
     backend: Backend
@@ -59,6 +60,7 @@ class Opened:
     classes: tuple[str, ...]
     name: str
     confusion: ConfusionStatistics | None = None
+    directory: tempfile.TemporaryDirectory[str] | None = None
 
 
 class EarlyExitEngine:
@@ -112,6 +114,7 @@ class EarlyExitEngine:
         self.policy: Policy = opened.policy
         self.segments: tuple[Segment, ...] = opened.segments
         self.backend: Backend = opened.backend
+        self._directory = opened.directory
         self._shape, self._macs = opened.shape, opened.backbone_macs
         self._preprocessing, self._classes, self._name = opened.preprocessing, opened.classes, opened.name
         by_confusion = self.policy.abstention is not None and self.policy.abstention.indicator == CONFUSION
@@ -171,7 +174,7 @@ class EarlyExitEngine:
         Args:
             network: run where it is on ``torch``, on a copy elsewhere.
             policy: for it.
-            backend: ``torch`` or ``onnxruntime``.
+            backend: ``torch``, ``onnxruntime`` or ``openvino``.
             threads: of the runtime; None for one a core.
             confusion: see the class.
 
@@ -203,8 +206,12 @@ class EarlyExitEngine:
         largest = self.backend.largest
         if largest is None or len(batch) <= largest:
             return self._answer(batch, probabilities=probabilities)
-        parts = [batch[start : start + largest] for start in range(0, len(batch), largest)]
-        return joined([self._answer(part, probabilities=probabilities) for part in parts])
+        parts, start = [], 0
+        while start < len(batch):
+            part = batch[start : start + (self.backend.largest or len(batch))]  # it may fall on the way
+            parts.append(self._answer(part, probabilities=probabilities))
+            start += len(part)
+        return joined(parts)
 
     def warm_up(self, batch_size: int) -> None:
         """Prepare for batches of up to so many, so that no answer waits for a model to be compiled.
@@ -225,6 +232,8 @@ class EarlyExitEngine:
         if largest is not None:
             sizes = {self.backend.rows(count) for count in range(1, min(batch_size, largest) + 1)}
         for size in sorted(sizes, reverse=True):
+            if self.backend.largest is not None and size > self.backend.largest:
+                continue  # it fell on the way
             x, logits = self.backend.accept(np.zeros((size, *self._shape), np.float32)), None
             for number in range(len(self.segments)):
                 x, logits = self.backend.run(number, x, logits)
@@ -320,9 +329,9 @@ def _open_network(
     backend_module(backend)  # refused before anything is written
     from shallowdeep.inference.export import write_bundle
 
-    with tempfile.TemporaryDirectory() as directory:
-        bundle = write_bundle(copy.deepcopy(network).cpu(), policy, Path(directory) / "bundle", backend, static=False)
-        return replace(_open_bundle(bundle, None, backend, threads, pool), name="the network")
+    directory = tempfile.TemporaryDirectory()  # runtimes read from it when they compile for another size of batch
+    bundle = write_bundle(copy.deepcopy(network).cpu(), policy, Path(directory.name) / "bundle", backend, static=False)
+    return replace(_open_bundle(bundle, None, backend, threads, pool), name="the network", directory=directory)
 
 
 def _within(policy: Policy, bundle: Bundle) -> Policy:

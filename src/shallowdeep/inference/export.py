@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from shallowdeep.errors import OutputError
 from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
-from shallowdeep.exits.promises import AnswersPromise, Promise
 from shallowdeep.files import cannot_write, workshop
 from shallowdeep.inference.backends.registry import backend_module, missing
 from shallowdeep.inference.bundle import Bundle, check_weights, is_bundle, read_bundle, write_manifest
-from shallowdeep.inference.precision import F32, Precision, runtime_name
+from shallowdeep.inference.precision import Precision
+from shallowdeep.inference.promise_here import with_promises_for
 from shallowdeep.inference.segments import plan_segments
 from shallowdeep.progress import SILENT, Progress
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -57,7 +57,7 @@ def write_bundle(
         directory: of the bundle, made here.
         backend: the runtime to write for.
         origin: where the network comes from.
-        precision: to compute in. A promise that was made for other outputs, see `holds_for`, is left out.
+        precision: to compute in. A promise that was made for other outputs, see `why_not_for`, is left out.
         static: write the unmodified backbone too, for `bench`.
         overwrite: replace a bundle that is there.
         progress: told how many of the files are written, and that they are checked.
@@ -106,7 +106,7 @@ class BundleWriter:
         network = self.network
         check_free(directory, overwrite=overwrite)
         check_weights(policy, network.weights, "the network")
-        policy = _with_promises_that_hold(policy, self.backend, self.precision.name)
+        policy = with_promises_for(policy, self.backend, self.precision.name)
         segments = plan_segments(policy, network.costs)
         work = progress.start("exporting", "steps", len(segments) + static + 1)
         try:
@@ -132,21 +132,6 @@ class BundleWriter:
             raise missing(self.backend, error) from error
         except OSError as error:
             raise cannot_write(directory, error) from error
-
-
-def _with_promises_that_hold(policy: Policy, backend: str, precision: str) -> Policy:
-    """Return the policy without promises that are about other outputs."""
-    abstention = policy.abstention
-    if abstention is not None and not holds_for(abstention.promise, backend, precision):
-        abstention = replace(abstention, promise=None)
-    promise = policy.promise if holds_for(policy.promise, backend, precision) else None
-    return replace(policy, promise=promise, abstention=abstention)
-
-
-def holds_for(promise: Promise | AnswersPromise | None, backend: str, precision: str) -> bool:
-    """Return whether a promise is about what a runtime computes: its own outputs, or float32's, which are alike."""
-    made_for = "" if promise is None else promise.runtime
-    return made_for == ("" if precision == F32 else runtime_name(backend, precision))
 
 
 def check_free(directory: Path, *, overwrite: bool) -> None:

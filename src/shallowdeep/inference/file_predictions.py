@@ -21,6 +21,7 @@ from shallowdeep.inference.bundle import Bundle, preprocessing_of
 from shallowdeep.inference.engine import EarlyExitEngine
 from shallowdeep.inference.image_input import Pixels, decode_source, network_input
 from shallowdeep.inference.precision import runtime_name
+from shallowdeep.inference.promise_here import promises_of
 from shallowdeep.machine import available_cores
 from shallowdeep.progress import SILENT, Progress
 
@@ -94,7 +95,7 @@ class FilePredictions:
         failed: the other files.
         mean_relative_cost: of the predictions; None where there are none.
         runtime: that answered, with its precision where that is not float32.
-        promise: what the bundle's policy promises of its accuracy, a sentence; None for nothing.
+        promise: what the bundle's policy promises, of its accuracy or of the answers that it gives; None for nothing.
         withdrawn: why what it promised does not hold on this processor; None where nothing was withdrawn.
     """
 
@@ -182,7 +183,7 @@ def predict_files(
                 answers.extend(_answers(found, names, classes, most_probable(told, to_numpy(found.labels), top), shown))
             bar.advance(len(batch))
     mean = sum(answer.relative_cost for answer in answers) / len(answers) if answers else None
-    promise = None if bundle.policy.promise is None else bundle.policy.promise.sentence
+    promise = " ".join(promise.sentence for promise in promises_of(bundle.policy)) or None
     runtime = runtime_name(bundle.backend, bundle.precision)
     return FilePredictions(
         str(bundle.path), classes, tuple(answers), tuple(failed), mean, runtime, promise, bundle.withdrawn

@@ -9,6 +9,7 @@ from shallowdeep.bench.comparison import BatchTiming, Comparison
 from shallowdeep.bench.loss_warning import DISAGREEMENT
 from shallowdeep.bench.workers import PairedRatio
 from shallowdeep.exits.promises import Promise, points
+from shallowdeep.inference.precision import runtime_name
 from shallowdeep.report.tables import plain_table
 
 _SPEED = ["batch", "static ms", "engine ms", "speed-up [95 %]", "accuracy %", "static's", "points lost [95 %]"]
@@ -34,7 +35,7 @@ def bench_tables(comparison: Comparison) -> RenderableType:
         comparison: of engine and static network.
     """
     batches, machine, ratio = comparison.batches, comparison.machine, comparison.peak_memory.ratio
-    title = f"{comparison.model} on {comparison.data}, {comparison.backend}"
+    title = f"{comparison.model} on {comparison.data}, {runtime_name(comparison.backend, comparison.precision)}"
     labelled = all(batch.accuracy is not None for batch in batches)
     at_hand = f"{comparison.images:,} images at hand, {comparison.rounds} rounds"
     lines = [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shallowdeep.artifacts import PLANS
+from shallowdeep.calibration.objective import Objective
 from shallowdeep.documents import plain, read_document, sealed
 from shallowdeep.errors import CheckpointError
 from shallowdeep.files import write_json
@@ -81,6 +82,19 @@ def read_plan(run: Path, weights: str) -> Plan | None:
             f"Expected a complete plan in {path}, got one that lacks or garbles: {error}; plan --renew makes another"
         ) from error
     return plan if known == weights else None
+
+
+def differences(plan: Plan, objective: Objective, data: str) -> list[str]:
+    """Return what a plan for these weights and this machine was made for otherwise, in words.
+
+    Args:
+        plan: as it was read.
+        objective: what is asked for now.
+        data: fingerprint of what is planned and calibrated on now.
+    """
+    now = {"objective": plain(objective), "data": data, "versions": runtime_versions()}
+    words = {"objective": "another objective", "data": "other images", "versions": "other versions of the runtimes"}
+    return [words[name] for name, value in now.items() if plain(plan.setting.get(name)) != value]
 
 
 def same_setting(plan: Plan, setting: Mapping[str, Any]) -> bool:

@@ -47,7 +47,7 @@ from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import measured_statistics
 from shallowdeep.runs.data_record import is_own
 from shallowdeep.runs.origins import origins
-from shallowdeep.runs.plan_file import read_plan
+from shallowdeep.runs.plan_file import differences, read_plan
 from shallowdeep.runs.skipped_images import each_once, skipped_names, write_skipped
 from shallowdeep.runs.splits import own_splits, precision_on, predict_split, read_splits
 from shallowdeep.runtime import pick_device
@@ -149,6 +149,11 @@ def _calibrated(
         objective = objective(len(splits.certify), float(network.costs[0]))
         context.progress.say(f"For {len(splits.certify):,} certify images: {option_of(objective)}")
     check_sizes(objective, len(splits.certify), None if held_out else splits.cut_from)
+    if where.plan is not None:
+        now = splits.fingerprints.splits if held_out is None else held_out.fingerprint
+        otherwise = differences(where.plan, objective, now)
+        if otherwise:
+            context.progress.say(f"That plan was made for {', '.join(otherwise)}; `plan` makes another")
     network.to(pick_device(context.device))
     predictions = {name: predict_split(network, splits.split(name), splits.preprocessing, context) for name in SPLITS}
     statistics = measured_statistics(run, network, splits, weights=network.weights, context=context)
@@ -160,7 +165,7 @@ def _calibrated(
     )
     policy = _for_runtime(_on_data(calibration.policy, splits, held_out), where)
     if where.runtime is not None:
-        policy = promised_here(policy, where.runtime.precision)
+        policy = promised_here(policy, where.runtime.backend, where.runtime.precision)
     outcomes = {
         name: replace(
             summarize(policy, pred),

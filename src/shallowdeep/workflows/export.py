@@ -21,6 +21,7 @@ from shallowdeep.files import reading
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.export import Origin, write_bundle
 from shallowdeep.inference.precision import F32, INT8, Precision, Runtime
+from shallowdeep.inference.promise_here import promises_of, why_not_for
 from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import read_statistics
 from shallowdeep.runs.data_record import check_record
@@ -123,9 +124,10 @@ def export_run(
             precision=numbers, static=static, overwrite=overwrite,
             progress=context.progress,
         )  # fmt: skip
-        if chosen.promise is not None and bundle.policy.promise is None:
-            about = chosen.promise.runtime or "float32"
-            context.progress.say(f"The policy's promise is about {about}, and is left out")
+        lost = [why_not_for(promise, bundle.backend, bundle.precision) for promise in promises_of(chosen)]
+        told = [bundle.withdrawn, *(f"The policy's promise is left out: {why}" for why in lost if why)]
+        for line in filter(None, told):
+            context.progress.say(line)
         _say_how_planned(run, chosen, explicit=backend is not None, context=context)
         return bundle
 
@@ -168,10 +170,15 @@ def _with_exits(policy: Policy, exits: Sequence[int], network: ShallowDeepNetwor
 
 def _say_how_planned(run: Path, policy: Policy, *, explicit: bool, context: RunContext) -> None:
     """Tell whether the policy's exits are those of a plan for this machine."""
-    if explicit or (policy.found is not None and policy.found.planned):
+    if explicit:
         return
     plan = read_plan(run, str(read_manifest(run).weights["sha256"]))
-    if plan is None:
+    if policy.found is not None and policy.found.planned:
+        if plan is None:
+            context.progress.say("The policy follows a plan, but none for this machine: `plan` tells what pays here")
+        elif not set(policy.in_use[:-1]) <= set(plan.exits):
+            context.progress.say("The plan for this machine keeps other exits than the policy; `calibrate` follows it")
+    elif plan is None:
         context.progress.say("No plan for this machine: all exits of the policy are kept. `plan` tells which pay")
     else:
         context.progress.say("The policy was found without the plan for this machine; `calibrate` follows it")

@@ -77,8 +77,8 @@ def plan_run(
             "batch_sizes": list(sizes), "objective": plain(objective),
             "data": splits.fingerprints.splits if theirs is None else theirs.fingerprint,
         }  # fmt: skip
-        known = read_plan(run, network.weights)
-        if known is not None and same_setting(known, setting) and not renew:
+        known = None if renew else read_plan(run, network.weights)
+        if known is not None and same_setting(known, setting):
             return known, None
         network.to(pick_device(context.device))
         tune = predict_split(network, splits.tune, splits.preprocessing, context)

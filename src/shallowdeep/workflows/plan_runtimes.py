@@ -14,7 +14,7 @@ from shallowdeep.bench.worker import STATIC
 from shallowdeep.calibration.objective import Objective
 from shallowdeep.data.batches import Batches
 from shallowdeep.data.load import DataSplits
-from shallowdeep.errors import ConfigurationError
+from shallowdeep.errors import ConfigurationError, ShallowDeepError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.outcome import final_answers
 from shallowdeep.exits.policy import Policy
@@ -119,7 +119,7 @@ def runtimes_there(site: Site) -> tuple[list[PlannedRuntime], list[str]]:
         site.progress.say(f"Static network in {name}")
         try:
             found.append(_measured(site, backend, precision))
-        except ConfigurationError as error:
+        except ShallowDeepError as error:  # it cannot run here, or cannot take this network
             left_out.append(f"{name} is left out. {error}")
     if not any(runtime.row.allowed for runtime in found):
         raise ConfigurationError(f"Expected a runtime to plan for, found none: {' '.join(left_out)}")

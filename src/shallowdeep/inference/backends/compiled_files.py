@@ -62,9 +62,13 @@ class CompiledFiles:
             os.utime(path)  # used last
         return Kept(bytes(rest[_COUNT:]), int.from_bytes(rest[:_COUNT], "little"))
 
+    def takes(self, count: int) -> bool:
+        """Whether a model of so many bytes would be kept."""
+        return self._directory is not None and 0 < count <= min(LARGEST, self._limit)
+
     def write(self, key: str, kept: Kept) -> None:
         """Keep a model, if it is small enough and the directory can be written."""
-        if self._directory is None or not 0 < len(kept.blob) <= min(LARGEST, self._limit):
+        if self._directory is None or not self.takes(len(kept.blob)):
             return
         rest = kept.memory.to_bytes(_COUNT, "little") + kept.blob
         temporary = self._directory / f".{key}.{secrets.token_hex(4)}{_SUFFIX}"

@@ -59,6 +59,7 @@ class CompiledModels:
 
     Attributes:
         limit: see above; may be set.
+        crowded: whether a model was dropped that the batch under way had used: the next one would compile it again.
 
     Raises:
         ConfigurationError: a precision that this processor cannot do.
@@ -75,6 +76,7 @@ class CompiledModels:
     ) -> None:
         check_precision(precision)
         self.limit = memory_limit() if limit is None else limit
+        self.crowded = False
         self._paths, self._contents = tuple(paths), list(contents)
         self._precision, self._options = precision, options(threads, precision)
         self._read: dict[int, Graph] = {}
@@ -91,12 +93,11 @@ class CompiledModels:
     def model(self, number: int, size: int) -> tuple[Held, list[tuple[int, int]]]:
         """Return a model compiled for a size, and those that were dropped for it, as pairs of number and size."""
         with self._lock:
-            dropped: list[tuple[int, int]] = []
             if (number, size) not in self._held:
-                held = self._held[number, size] = self._compiled(number, size)
-                self.touch(held)
-                dropped = self._make_room()
-            return self._held[number, size], dropped
+                self._held[number, size] = self._compiled(number, size)
+            held = self._held[number, size]
+            self.touch(held)
+            return held, self._make_room()
 
     def nearest(self, number: int, size: int) -> int:
         """Return the size to run at: the one asked for, unless there is no room for it and a larger one will do.
@@ -108,9 +109,21 @@ class CompiledModels:
             return size
         return min((wide for name, wide in held if name == number and size < wide <= 2 * size), default=size)
 
+    def keeps(self, held: Held) -> bool:
+        """Whether a model was not dropped since it was given out."""
+        return any(kept is held for kept in list(self._held.values()))
+
     def touch(self, held: Held) -> None:
         """Note that a model is used."""
         held.used = self._turn = self._turn + 1
+
+    def drop_above(self, size: int) -> list[tuple[int, int]]:
+        """Drop models for larger sizes; return which."""
+        with self._lock:
+            dropped = [key for key in self._held if key[1] > size]
+            for key in dropped:
+                del self._held[key]
+            return dropped
 
     def _make_room(self) -> list[tuple[int, int]]:
         """Drop least recently used models, but for the last, until the rest is within the limit."""
@@ -118,7 +131,7 @@ class CompiledModels:
         while len(self._held) > 1 and self.memory > self.limit:
             oldest = min(self._held, key=lambda key: self._held[key].used)
             dropped.append(oldest)
-            del self._held[oldest]
+            self.crowded |= self._held.pop(oldest).used > self._turn - len(self._paths)
         return dropped
 
     def _compiled(self, number: int, size: int) -> Held:
@@ -133,11 +146,12 @@ class CompiledModels:
         memory = estimated_bytes(graph, self._precision)
         try:
             model = core().compile_model(graph, "CPU", self._options)
-            blob = BytesIO()
-            model.export_model(blob)
+            if self._files.takes(weight_bytes(graph, self._precision)):
+                blob = BytesIO()
+                model.export_model(blob)
+                self._files.write(key, Kept(blob.getvalue(), memory))
         except _ERRORS as error:
             raise _cannot_run(self._paths[number], error) from error
-        self._files.write(key, Kept(blob.getvalue(), memory))
         return Held(model, memory)
 
     def _graph(self, number: int) -> Graph:
@@ -224,19 +238,22 @@ def estimated_bytes(graph: Graph, precision: str) -> int:
         graph: of fixed shapes.
         precision: that it computes in.
     """
-    weights, alive, operations = 0, 0, 0
+    alive, operations = 0, 0
     for node in graph.get_ops():
         if node.get_type_name() == "Constant":
-            weights += int(node.get_byte_size())
             continue
         operations += 1
         values = sum(prod(port.get_shape()) for port in node.outputs())
         read = [port.get_source_output() for port in node.inputs()]
         values += sum(prod(port.get_shape()) for port in read if port.get_node().get_type_name() != "Constant")
         alive = max(alive, values)
-    if precision == BF16:
-        weights //= 2
-    return int(_MORE * (weights + alive * _BYTES[precision]) + operations * _GRAPH_BYTES)
+    return int(_MORE * (weight_bytes(graph, precision) + alive * _BYTES[precision]) + operations * _GRAPH_BYTES)
+
+
+def weight_bytes(graph: Graph, precision: str) -> int:
+    """Return the bytes of a model's weights once it is compiled."""
+    stored = sum(int(node.get_byte_size()) for node in graph.get_ops() if node.get_type_name() == "Constant")
+    return stored // 2 if precision == BF16 else stored
 
 
 def _cannot_run(path: Path, error: Exception) -> CheckpointError:

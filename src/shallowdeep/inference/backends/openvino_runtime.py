@@ -2,7 +2,8 @@
 
 With a batch of any size the runtime prepares its kernels again for every new number of survivors. So a batch is padded
 up to the next of `BUCKETS`, and samples leave it only where that reaches a smaller one. A model is compiled when its
-size is first needed. Where too many take too much memory, a batch is padded further, or those long unused are dropped.
+size is first needed. Where too many take too much memory, a batch is padded further, or those long unused are dropped;
+where those of one batch take too much, larger batches are split from then on.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class OpenVino:
 
     Attributes:
         models: compiled so far; `CompiledModels.limit` bounds their memory.
+        largest: batch that runs at once; halved where the segments compiled for it exceed that limit together.
 
     Raises:
         ConfigurationError: a precision that this processor cannot do.
@@ -68,13 +70,14 @@ class OpenVino:
         self.macs_per_byte = CPU_MACS_PER_BYTE
         self.largest: int | None = buckets[-1]
         self.models = CompiledModels(paths, threads, precision, contents)
+        self._buckets = tuple(buckets)
         self._sizes = [bucket_of(samples, buckets) for samples in range(buckets[-1] + 1)]
         self._own = threading.local()  # requests hold a batch's tensors: each thread has its own
         self._all: WeakValueDictionary[int, _Requests] = WeakValueDictionary()  # those of every thread
 
     @property
     def memory(self) -> int:
-        """Estimated bytes that the compiled segments take."""
+        """Estimated bytes that the compiled segments take, with the tensors of one thread."""
         return self.models.memory
 
     def rows(self, samples: int) -> int:
@@ -110,12 +113,29 @@ class OpenVino:
             if nearest != size:
                 return self._request(number, nearest)
             held, dropped = self.models.model(number, size)
-            for requests in list(self._all.values()):  # a request keeps its model
-                for key in dropped:
-                    requests.pop(key, None)
-            request = self._own.requests[number, size] = _Request(held, size)
-        self.models.touch(request.held)
+            self._forget(dropped)
+            request = _Request(held, size)
+            if self.models.crowded:
+                self._split_below(max(wide for _, wide in dropped))
+            if self.models.keeps(held):  # it was not dropped meanwhile
+                self._own.requests[number, size] = request
+        else:
+            self.models.touch(request.held)
         return request
+
+    def _forget(self, dropped: Sequence[tuple[int, int]]) -> None:
+        """Let the requests of dropped models go, in every thread: a request keeps its model."""
+        for requests in list(self._all.values()):
+            for key in dropped:
+                requests.pop(key, None)
+
+    def _split_below(self, size: int) -> None:
+        """Run at most half of a size at once from now on, if there is a bucket for it."""
+        self.models.crowded = False
+        smaller = [bucket for bucket in self._buckets if 2 * bucket <= size]
+        if smaller and self.largest is not None:
+            self.largest = min(self.largest, smaller[-1])
+            self._forget(self.models.drop_above(self.largest))
 
 
 class _Requests(dict["tuple[int, int]", "_Request"]):
@@ -143,7 +163,7 @@ class _Request:
         names = [next(iter(port.get_names() & {INPUT, FEATURES, PREVIOUS})) for port in compiled.inputs]
         self._place = next(place for place, name in enumerate(names) if name != PREVIOUS)
         own = self._request.get_input_tensor(self._place)
-        self._element = own.element_type
+        self._element, self._own = own.element_type, own
         self._input: Values = own.data
         self.previous: Values | None = None
         if PREVIOUS in names:
@@ -152,11 +172,15 @@ class _Request:
         outputs: list[Values] = [self._request.get_output_tensor(place).data for place in ordered]
         self.logits, self.features = outputs[0], outputs[-1]
         self._bound = self._input  # the array that is read
-        self._copied = self._input.nbytes <= _COPIED and INPUT in names
+        self._first = INPUT in names
+        self._copied = self._input.nbytes <= _COPIED and self._first
 
     def infer(self) -> None:
-        """Compute; outputs are not copied."""
+        """Compute; outputs are not copied, and the caller's images are not kept."""
         self._request.infer(share_outputs=True)
+        if self._first and self._bound is not self._input:
+            self._request.set_input_tensor(self._place, self._own)
+            self._bound = self._input
 
     def read(self, x: Values, size: int) -> None:
         """Let the segment read ``x`` (n, ...): where it begins a larger array, in place, else a copy."""
