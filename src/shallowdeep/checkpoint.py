@@ -45,6 +45,7 @@ class Manifest:
         weights: ``file``, ``bytes``, ``sha256`` and ``dtype`` of the weights file.
         data: what it was trained on: ``fingerprint`` of the split, and the settings that it follows from; empty for
             networks made from Python, and in older manifests.
+        extra_state: what modules keep besides tensors, by its name in the state dict.
     """
 
     model: Architecture
@@ -55,6 +56,7 @@ class Manifest:
     input_shape: tuple[int, ...]
     weights: Mapping[str, Any]
     data: Mapping[str, Any]
+    extra_state: Mapping[str, Any]
 
 
 def read_manifest(directory: Path | str) -> Manifest:
@@ -79,6 +81,7 @@ def read_manifest(directory: Path | str) -> Manifest:
             input_shape=input_shape_from(document, preprocessing),
             weights={key: document["weights"][key] for key in ("bytes", "sha256")},
             data=dict(document.get("data", {})),
+            extra_state=dict(document.get("extra_state", {})),
         )
     except (KeyError, TypeError, ValueError, ConfigurationError) as error:
         raise CheckpointError(
@@ -117,7 +120,8 @@ def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = F
     if backbone is None:
         backbone = _rebuilt(manifest.model, directory, trust=trust)
     network = _with_exits(backbone, manifest)
-    load_weights(network, {_name_now(name): value for name, value in tensors.items()}, str(directory / MODEL_WEIGHTS))
+    state = {_name_now(name): value for name, value in tensors.items()} | dict(manifest.extra_state)
+    load_weights(network, state, str(directory / MODEL_WEIGHTS))
     network.preprocessing, network.classes = manifest.preprocessing, manifest.classes
     network.architecture, network.input_shape = manifest.model, manifest.input_shape
     network.weights = str(manifest.weights["sha256"])

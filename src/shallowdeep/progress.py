@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 SECONDS_BETWEEN_LINES = 60.0  # of progress, where no bar can be drawn
+PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+"""Of consoles: text is shown as it is, file names with brackets or colons too."""
+
 _ERASE_LINE = "\r\x1b[2K"
 
 
@@ -126,19 +129,19 @@ class TerminalProgress:
         )
         from rich.progress import Progress as Drawing  # noqa: PLC0415
 
-        self.console: Console = Console(stderr=True, highlight=False)
+        self.console: Console = Console(stderr=True, **PLAIN)
         self._visible = first_process()
         self._entered = False
         self._spoke = time.monotonic()
         self._drawing = Drawing(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self.console,
             transient=True,
             disable=not (self._visible and self.console.is_terminal),

@@ -126,6 +126,35 @@ def test_the_first_ten_images_that_were_left_out_are_named(
     assert capsys.readouterr().err.splitlines()[-1] == "  and 1 more; --json names all"
 
 
+NAMES = ("photo [copy].png", "[red]photo[/red].png", "a :smile: b.png", "日本語.png", "naïve Å.png")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+def test_any_file_name_is_shown_on_any_terminal(trained: Training, workplace: Path, encoding: str) -> None:
+    """In tables, JSON and errors: as it is, or with escapes where the encoding has no such letter."""
+    trained("run", "--recipe", "joint", "--exits", "2", "--epochs", 1)
+    assert run(["calibrate", "run", "--threshold", "0.9", "--trust"]) == 0
+    assert run(["export", "run", "--out", "bundle", "--trust"]) == 0
+    good = next((workplace / "images" / "test").rglob("*.png")).read_bytes()
+    for name in NAMES:
+        (workplace / name).write_bytes(good)
+        (workplace / f"bad {name}").write_bytes(b"junk")
+    command = [sys.executable, "-m", "shallowdeep", "predict", "bundle", *NAMES, *(f"bad {name}" for name in NAMES)]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"}
+    for more in ([], ["--json"]):
+        done = subprocess.run([*command, *more], capture_output=True, env=environment, timeout=120, check=False)
+        assert done.returncode == 1
+        output, errors = done.stdout.decode(encoding), done.stderr.decode(encoding)
+        assert "Traceback" not in errors
+        for name in NAMES:
+            shown = name.encode(encoding, "backslashreplace").decode(encoding)
+            assert f"bad {shown}" in errors
+            if not more:
+                assert shown in output
+        if more:
+            assert [entry["file"] for entry in json.loads(output)["predictions"]] == list(NAMES)
+
+
 def test_a_reader_that_goes_away_is_no_error() -> None:
     """A result nobody reads ends with what shells report for a broken pipe, and without a word."""
     command = [sys.executable, "-m", "shallowdeep", "datasets", "--json"]

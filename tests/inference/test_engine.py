@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -449,6 +450,35 @@ def test_wrong_input_is_refused(
     )
     with pytest.raises(DataError, match=message):
         engine(given_ if kind == "torch" else given_.numpy())
+
+
+@pytest.mark.parametrize("kind", ["torch", "bundle"])
+def test_floating_point_of_any_kind_is_taken(network: ShallowDeepNetwork, bundle: Bundle, kind: str) -> None:
+    """Tensors that require gradients too; answers hold none. Other dtypes are computed in float32."""
+    policy = shared_threshold(0.8, 4)
+    engine = EarlyExitEngine(network, policy) if kind == "torch" else EarlyExitEngine(bundle, policy, threads=1)
+    x = images(8)
+    expected = to_numpy(engine(x).confidences)
+    asked = engine(x.clone().requires_grad_())
+    assert np.array_equal(to_numpy(asked.confidences), expected)
+    for dtype, near in ((torch.float64, 1e-5), (torch.float16, 0.02), (torch.bfloat16, 0.1)):
+        assert to_numpy(engine(x.to(dtype)).confidences) == pytest.approx(expected, abs=near), dtype
+
+
+def test_engines_of_bundles_can_be_pickled(network: ShallowDeepNetwork, bundle: Bundle) -> None:
+    """They open the bundle again, with the same policy; those of networks say why not."""
+    policy = shared_threshold(0.7, 4)
+    x = images(8).numpy()
+    for engine in (
+        EarlyExitEngine(bundle, policy, threads=1, confusion=statistics_of(network)),
+        EarlyExitEngine.from_bundle(bundle.path, policy=policy),
+    ):
+        again = pickle.loads(pickle.dumps(engine))
+        assert again.policy == policy
+        assert np.array_equal(again(x).labels, engine(x).labels)
+        assert (again(x).confusions is None) == (engine(x).confusions is None)
+    with pytest.raises(TypeError, match="got one of a network in memory; export it"):
+        pickle.dumps(EarlyExitEngine(network, policy))
 
 
 def test_a_network_trained_meanwhile_still_answers_in_eval_mode(network: ShallowDeepNetwork) -> None:

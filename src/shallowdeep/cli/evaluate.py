@@ -75,4 +75,4 @@ def evaluate(
         config = run_settings(run, place)
         arguments = init_arguments(run, config, "ic-only")
         following = next_command("train", *arguments, "--out", "RUN", trust=needs_trust(run))
-    notes().print(f"Next: {following}", soft_wrap=True, markup=False)
+    notes().print(f"Next: {following}", soft_wrap=True)

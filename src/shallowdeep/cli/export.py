@@ -55,6 +55,9 @@ def export(
     ]
     title = f"{exported.model}, {exported.backend}, {exported.precision}"
     show(exported, plain_table(title, ["call", "file", "MiB", "exit", "cost"], rows), as_json=as_json)
+    if exported.agreement is not None:
+        same = exported.agreement
+        notes().print(f"Answers as in float32: {same.equal:.2%} of {same.images:,} held-out images (tune)")
     if exported.precision != "f32" and not promises_of(bundle.policy) and bundle.withdrawn is None:
         notes().print(
             f"Nothing is promised at {exported.precision}: shallowdeep calibrate {run} --backend {exported.backend} "

@@ -42,7 +42,8 @@ def predict(
     if as_json and as_csv:
         raise ConfigurationError("Expected --json or --csv, got both")
     from shallowdeep.inference.bundle import read_bundle
-    from shallowdeep.inference.file_predictions import find_images, predict_files
+    from shallowdeep.inference.file_predictions import predict_files
+    from shallowdeep.inference.prediction import find_images
 
     opened = read_bundle(bundle)
     files, empty = find_images(images)

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from shallowdeep.documents import plain
-from shallowdeep.progress import LOADING, first_process
+from shallowdeep.progress import LOADING, PLAIN, first_process
 
 PLAIN_WIDTH = 100  # of tables that go to a file or a pipe
 NAMES_SHOWN = 10  # of images that were left out
@@ -20,7 +20,7 @@ NAMES_SHOWN = 10  # of images that were left out
 def notes() -> Console:
     """A console on standard error."""
     LOADING.clear()
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, **PLAIN)
 
 
 def show(result: object, renderable: RenderableType, *, as_json: bool) -> None:
@@ -31,7 +31,7 @@ def show(result: object, renderable: RenderableType, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(plain(result), indent=2, allow_nan=False) + "\n")
     else:
-        console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PLAIN_WIDTH)
+        console = Console(**PLAIN) if sys.stdout.isatty() else Console(**PLAIN, width=PLAIN_WIDTH)
         console.print(renderable)
     sys.stdout.flush()  # a reader that has gone is noticed here, not when Python shuts down
 

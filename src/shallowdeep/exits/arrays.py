@@ -26,9 +26,15 @@ def to_numpy(array: Array) -> np.ndarray[Any, Any]:
     """Return an array's values as a NumPy array on the host.
 
     Args:
-        array: any shape and dtype, of any array API library, on any device.
+        array: any shape and dtype, of any array API library, on any device; gradients are left behind.
 
     Returns:
-        The same shape and dtype; shares memory with ``array`` where it can, so do not write to it.
+        The same shape and dtype, float32 for bfloat16, which NumPy has not; shares memory with ``array`` where it can,
+        so do not write to it.
     """
+    if type(array) is np.ndarray:
+        return array
+    if hasattr(array, "detach"):
+        array = array.detach()
+        array = array.float() if str(array.dtype) == "torch.bfloat16" else array
     return np.asarray(to_device(array, "cpu"))

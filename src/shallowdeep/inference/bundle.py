@@ -29,6 +29,19 @@ FORMAT, FORMAT_VERSION = "shallowdeep-bundle", 2  # 1 has no input shape
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How often a bundle at lower precision answers as its network does in float32.
+
+    Attributes:
+        images: that were compared.
+        equal: share of them, a fraction.
+    """
+
+    images: int
+    equal: float
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A bundle whose files are those that were written; of the static backbone that is not known unless asked for.
 
@@ -51,6 +64,7 @@ class Bundle:
         precision: that its segments compute in, ``f32``, ``bf16`` or ``int8``.
         withdrawn: why a promise of its policy does not hold on this processor, and is not in ``policy``; None for none.
         runtime: that it was written for; None where that was not recorded.
+        agreement: with float32, where that was compared; else None.
         checksums: SHA-256 of each file, by its name, as the manifest has them; empty for one that was not read.
     """
 
@@ -71,6 +85,7 @@ class Bundle:
     precision: str = F32
     withdrawn: str | None = None
     runtime: RuntimeRecord | None = None
+    agreement: Agreement | None = None
     checksums: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -103,6 +118,7 @@ def write_manifest(bundle: Bundle, further: Sequence[str] = ()) -> None:
         "weights": bundle.weights,
         "data": dict(bundle.data),
         "confusion": None if bundle.confusion is None else bundle.confusion.to_dict(),
+        "agreement": None if bundle.agreement is None else asdict(bundle.agreement),
         "files": {name: _stamp(bundle.path / name) for name in names},
     }
     write_json(bundle.path / BUNDLE_MANIFEST, sealed(document))
@@ -152,6 +168,7 @@ def read_bundle(path: Path | str, *, static: bool = False) -> Bundle:
             precision=str(document.get("precision", F32)),  # older ones have no other
             confusion=_statistics(document.get("confusion"), str(directory / BUNDLE_MANIFEST)),
             runtime=runtime,
+            agreement=None if document.get("agreement") is None else Agreement(**document["agreement"]),
             checksums={name: digest for name, (_, digest) in stamps.items()},
         )
         _ = document[SEAL]  # bundles are never written by hand

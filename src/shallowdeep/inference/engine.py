@@ -111,6 +111,8 @@ class EarlyExitEngine:
         confusion: bool | ConfusionStatistics = False,
     ) -> None:
         opened = open_any(network, policy, backend, threads, pool)
+        path = network.path if isinstance(network, Bundle) else network
+        self._made_of = (path, policy, backend, threads, pool, confusion) if isinstance(path, (str, Path)) else None
         self.policy: Policy = opened.policy
         self.segments: tuple[Segment, ...] = opened.segments
         self.backend: Backend = opened.backend
@@ -182,6 +184,16 @@ class EarlyExitEngine:
             ConfigurationError: the policy does not fit, or the runtime is not installed.
         """
         return cls(network, policy, backend, threads=threads, confusion=confusion)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How pickle makes it anew elsewhere: from its bundle, which must be there.
+
+        Raises:
+            TypeError: an engine of a network in memory.
+        """
+        if self._made_of is None:
+            raise TypeError("Expected an engine of a bundle to pickle, got one of a network in memory; export it")
+        return _opened_again, self._made_of
 
     def __call__(self, images: Array | ImageSource | Sequence[ImageSource], *, probabilities: bool = False) -> Answers:
         """Answer a batch.
@@ -276,6 +288,14 @@ class EarlyExitEngine:
             raise DataError(f"Expected images of shape (N, {', '.join(map(str, self._shape))}), got {shape}")
         if not namespace_of(images).isdtype(images.dtype, "real floating"):
             raise DataError(f"Expected normalised images in floating point, got dtype {images.dtype}")
+
+
+def _opened_again(
+    path: Path | str, policy: Policy | None, backend: str | None, threads: int | None, pool: str | None,
+    confusion: bool | ConfusionStatistics,
+) -> EarlyExitEngine:  # fmt: skip
+    """An engine as pickle makes it anew."""
+    return EarlyExitEngine(path, policy, backend, threads=threads, pool=pool, confusion=confusion)
 
 
 def open_any(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shallowdeep.errors import OutputError
 from shallowdeep.exits.confusion import ConfusionStatistics
 from shallowdeep.exits.policy import Policy
 from shallowdeep.files import cannot_write, workshop
 from shallowdeep.inference.backends.registry import backend_module, missing
-from shallowdeep.inference.bundle import Bundle, check_weights, is_bundle, read_bundle, write_manifest
-from shallowdeep.inference.precision import Precision
+from shallowdeep.inference.bundle import Agreement, Bundle, check_weights, is_bundle, read_bundle, write_manifest
+from shallowdeep.inference.precision import F32, Precision
 from shallowdeep.inference.promise_here import with_promises_for
 from shallowdeep.inference.segments import plan_segments
+from shallowdeep.inference.verification import agreement, verify
 from shallowdeep.progress import SILENT, Progress
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -47,9 +51,10 @@ def write_bundle(
     precision: Precision = FLOAT32,
     static: bool = True,
     overwrite: bool = False,
+    compared: NDArray[np.float32] | None = None,
     progress: Progress = SILENT,
 ) -> Bundle:
-    """Write a bundle, whole or not at all.
+    """Write a bundle, whole or not at all, once its files are known to compute what the network does.
 
     Args:
         network: on the CPU; without ``preprocessing`` the bundle takes arrays alone, no image files.
@@ -60,15 +65,19 @@ def write_bundle(
         precision: to compute in. A promise that was made for other outputs, see `why_not_for`, is left out.
         static: write the unmodified backbone too, for `bench`.
         overwrite: replace a bundle that is there.
+        compared: (n, C, H, W) normalised images on which answers at lower precision are compared with float32's; None
+            for those that ``int8`` finds its scales by.
         progress: told how many of the files are written, and that they are checked.
 
     Raises:
         ConfigurationError: the policy does not fit, or the backend is not installed.
         OutputError: the directory exists, holds something else than a bundle, or cannot be written.
-        ConversionError: the runtime's exporter cannot write a segment.
+        ConversionError: the runtime's exporter cannot write a segment, or writes one that computes something else.
     """
     writer = BundleWriter(network, backend, precision, origin)
-    return writer.write(policy, directory, static=static, overwrite=overwrite, progress=progress)
+    return writer.write(
+        policy, directory, static=static, overwrite=overwrite, verified=True, compared=compared, progress=progress
+    )
 
 
 class BundleWriter:
@@ -100,9 +109,9 @@ class BundleWriter:
 
     def write(
         self, policy: Policy, directory: Path, *, static: bool = True, overwrite: bool = False,
-        progress: Progress = SILENT,
+        verified: bool = False, compared: NDArray[np.float32] | None = None, progress: Progress = SILENT,
     ) -> Bundle:  # fmt: skip
-        """Write the bundle of a policy, see `write_bundle`."""
+        """Write the bundle of a policy, see `write_bundle`; where ``verified``, run it first, as that does."""
         network = self.network
         check_free(directory, overwrite=overwrite)
         check_weights(policy, network.weights, "the network")
@@ -123,6 +132,8 @@ class BundleWriter:
                     weights=network.weights, data=self._origin.data, confusion=self._origin.confusion,
                     precision=self.precision.name, runtime=written.runtime,
                 )  # fmt: skip
+                if verified:
+                    bundle = replace(bundle, agreement=self._verified(bundle, compared))
                 write_manifest(bundle, written.further)
                 _take_place(made, directory)
                 read = read_bundle(directory, static=True)
@@ -132,6 +143,15 @@ class BundleWriter:
             raise missing(self.backend, error) from error
         except OSError as error:
             raise cannot_write(directory, error) from error
+
+
+    def _verified(self, bundle: Bundle, compared: NDArray[np.float32] | None) -> Agreement | None:
+        """Run the files of a bundle; return how often it answers as float32 does, where that can be compared."""
+        verify(bundle, self.network)
+        images = self.precision.images if compared is None else compared
+        if self.precision.name == F32 or images is None:
+            return None
+        return agreement(bundle, self.network, images)
 
 
 def check_free(directory: Path, *, overwrite: bool) -> None:

@@ -174,7 +174,7 @@ def require_space(directory: Path, network: nn.Module) -> None:
     Raises:
         OutputError: naming the room needed and the room there is.
     """
-    weights = sum(t.numel() * t.element_size() for t in network.state_dict().values())
+    weights = sum(t.numel() * t.element_size() for t in (*network.parameters(), *network.buffers()))
     needed = STATES_OF_ROOM * weights
     existing = next(folder for folder in (directory.absolute(), *directory.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free

@@ -87,7 +87,7 @@ def open_run(run: Path, context: RunContext, data: str | None = None) -> OpenedR
         raise DataError(
             f"Expected a run with internal classifiers, {run} has none; shallowdeep train --recipe ic-only --init {run}"
         )
-    network = network.to(pick_device(context.device)).to(memory_format=torch.channels_last)
+    network = network.to(pick_device(context.device)).channels_last()
     splits = own_splits(run, network, data, context=context)
     test, tune, certify = (part.readable() for part in (splits.test, splits.tune, splits.certify))
     splits = replace(splits, test=test, tune=tune, certify=certify)

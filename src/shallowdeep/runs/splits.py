@@ -99,14 +99,16 @@ def precision_on(splits: DataSplits, name: str) -> Precision:
 
     What is written and what a promise was made for are quantised alike: by the run's own images, always the same.
     """
-    if name != INT8:
-        return Precision(name)
+    return Precision(name, scaling_images(splits), judged_on(splits)) if name == INT8 else Precision(name)
+
+
+def judged_on(splits: DataSplits) -> Judged:
+    """Images of ``tune`` that a network at lower precision is judged on, evenly spaced: 1,024, or 256 MiB of them."""
     part = splits.tune.readable()
     most = min(JUDGED_IMAGES, _JUDGED_BYTES // (12 * splits.preprocessing.size**2))  # three channels of four bytes
     places = np.unique(np.linspace(0, len(part) - 1, min(most, len(part))).astype(np.int64))
     pixels, labels = part.fetch(places)
-    judged = Judged(splits.preprocessing.normalize(pixels).contiguous().numpy(), labels.numpy())
-    return Precision(name, scaling_images(splits), judged)
+    return Judged(splits.preprocessing.normalize(pixels).contiguous().numpy(), labels.numpy())
 
 
 def scaling_images(splits: DataSplits) -> NDArray[np.float32]:

@@ -13,12 +13,14 @@ from shallowdeep.cost import count_macs
 from shallowdeep.errors import ConfigurationError, ConversionError
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.cut_points import CutPoint, cut_points
+from shallowdeep.sdn.independence import check_independence
 from shallowdeep.sdn.internal_classifier import InternalClassifier, attach
 from shallowdeep.sdn.network import Exit, ShallowDeepNetwork
 from shallowdeep.sdn.placement import MINIMUM_GAP, choose_places, default_fractions
 from shallowdeep.sdn.profile import NodeProfile, profile
 from shallowdeep.sdn.stage import split
 from shallowdeep.sdn.tracing import TracedBackbone, trace
+from shallowdeep.sdn.wrappers import unwrapped
 
 HeadKinds: TypeAlias = str | Sequence[str] | Callable[[Sequence[CutPoint]], Sequence[str]]
 
@@ -42,7 +44,8 @@ def convert(
     are fixed here, and hooks on the backbone itself are not run. After an error the backbone is as it was.
 
     Args:
-        backbone: maps (N, 3, H, W) to logits (N, C). It is taken over, not copied, and left in its modes.
+        backbone: maps (N, 3, H, W) to logits (N, C), each image's by itself. It is taken over, not copied, and left in
+            its modes; what `torch.compile` or DataParallel wrapped is taken out.
         example_input: (N, 3, H, W) float; the size the network is for. Only the first image is used.
         fractions: target shares of the backbone's MACs, increasing. Default: the paper's six, or as many of
             them as the network has places for.
@@ -58,7 +61,7 @@ def convert(
 
     Raises:
         ConversionError: the backbone cannot be traced, cannot run on the example, does not return logits (N, C), has no
-            cut point or fewer than asked for.
+            cut point or fewer than asked for, or lets the images of a batch change each other's logits.
         ConfigurationError: a fraction outside (0, 1), an unknown head, a convolution asked for where there is no map,
             a cascade of one internal classifier, or numbers of settings that differ.
 
@@ -66,6 +69,7 @@ def convert(
     """
     if not 0 <= minimum_gap < 1:
         raise ConfigurationError(f"Expected minimum_gap in [0, 1), got {minimum_gap}")
+    backbone = unwrapped(backbone)
     traced = trace(backbone, example_input)
     profiles = profile(traced, example_input)
     classes = _class_count(traced, profiles)
@@ -97,6 +101,7 @@ def convert(
     network = ShallowDeepNetwork(backbone, split(traced, profiles, chosen), classifiers, exits, total)
     network.input_shape = tuple(example_input.shape[1:])
     _check_equal(network, example_input)
+    check_independence(backbone, example_input)
     return network
 
 
@@ -110,7 +115,7 @@ def candidates(backbone: nn.Module, example_input: Tensor) -> list[CutPoint]:
     Raises:
         ConversionError: the backbone cannot be traced or run on the example, or has no cut point.
     """
-    traced = trace(backbone, example_input)
+    traced = trace(unwrapped(backbone), example_input)
     return cut_points(traced, profile(traced, example_input))
 
 

@@ -6,16 +6,18 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.exits.costs import CostModel
+from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.saving import Architecture, save
 from shallowdeep.sdn.stage import WholeStage
+from shallowdeep.sdn.wrappers import computed_in, copied
 
 
 class RunsBackbone(Protocol):
@@ -119,6 +121,7 @@ class ShallowDeepNetwork(nn.Module):
         self.input_shape: tuple[int, ...] | None = None
         self.weights = ""
         self.frozen = False
+        self.contiguous = False  # whether maps must be laid out channels first, see `channels_last`
         self.training = backbone.training  # its submodules keep the modes they came in
 
     @classmethod
@@ -161,7 +164,7 @@ class ShallowDeepNetwork(nn.Module):
         Returns:
             (E, N, C), unnormalised.
         """
-        x, previous = images, None
+        x, previous = self._laid_out(images), None
         logits = []
         for stage, classifier in zip(self.stages, self.internal_classifiers, strict=False):
             x = stage(self.backbone, x)
@@ -172,7 +175,7 @@ class ShallowDeepNetwork(nn.Module):
 
     def internal_outputs(self, images: Tensor) -> list[Tensor]:
         """What each internal classifier reads, E-1 tensors; the last stage is not run."""
-        x = images
+        x = self._laid_out(images)
         outputs = []
         for stage in self.stages[:-1]:
             x = stage(self.backbone, x)
@@ -182,7 +185,26 @@ class ShallowDeepNetwork(nn.Module):
     def stage_outputs(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """What each internal classifier reads, E-1 tensors, and the final logits (N, C)."""
         outputs = self.internal_outputs(images)
-        return outputs, self.stages[-1](self.backbone, outputs[-1] if outputs else images)
+        return outputs, self.stages[-1](self.backbone, outputs[-1] if outputs else self._laid_out(images))
+
+    def channels_last(self) -> Self:
+        """Lay maps out channels last, which is faster, if the backbone runs so: ``x.view(...)`` of a map may not."""
+        self.contiguous = False
+        self.to(memory_format=torch.channels_last)
+        like = next((parameter for parameter in self.parameters()), None)
+        if self.input_shape is None or like is None:
+            return self
+        example = torch.zeros(2, *self.input_shape, dtype=like.dtype, device=like.device)
+        try:
+            with torch.no_grad(), evaluating(self):
+                self(example.contiguous(memory_format=torch.channels_last))
+        except RuntimeError:
+            self.to(memory_format=torch.contiguous_format)
+            self.contiguous = True
+        return self
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        return images.contiguous() if self.contiguous else images
 
     def freeze_backbone(self) -> Self:
         """Fix the backbone wholly: no gradients, and eval mode whatever mode the network is put in.
@@ -203,4 +225,13 @@ class ShallowDeepNetwork(nn.Module):
 
     def to_backbone(self) -> nn.Module:
         """A copy of the backbone, of its original class, with its own state-dict names, modes and ``requires_grad``."""
-        return copy.deepcopy(self.backbone)
+        return copied(self.backbone)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy; see `copied` for layers whose weights are computed."""
+        for module in self.modules():
+            memo |= computed_in(module)
+        network = self.__new__(type(self))
+        memo[id(self)] = network
+        network.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return network

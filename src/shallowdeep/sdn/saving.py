@@ -63,7 +63,8 @@ def save(
             beyond its range (a running variance, say) stay in fp32.
 
     Raises:
-        ConfigurationError: ``dtype`` is unknown, or the network knows no input shape.
+        ConfigurationError: ``dtype`` is unknown, the network knows no input shape, or a module keeps something that is
+            neither a tensor nor fit for JSON.
         OutputError: the disk is full or cannot be written.
 
     Example:
@@ -108,7 +109,9 @@ def write_network(
         )
     directory = Path(directory)
     known = architecture or network.architecture or Architecture("", network.num_classes, network.input_shape[-1])
-    tensors = {name: _stored(value, DTYPES[dtype]) for name, value in network.state_dict().items()}
+    state = network.state_dict()
+    tensors = {name: _stored(value, DTYPES[dtype]) for name, value in state.items() if isinstance(value, Tensor)}
+    extra = extra_state(state)
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -119,6 +122,7 @@ def write_network(
         "preprocessing": None if network.preprocessing is None else network.preprocessing.to_dict(),
         "input_shape": list(network.input_shape),
         **({} if data is None else {"data": dict(data)}),
+        **({"extra_state": extra} if extra else {}),
     }
     with replacing_together(directory / MODEL_WEIGHTS, directory / MODEL_MANIFEST) as (weights, description):
         write_tensors(tensors, weights)
@@ -126,6 +130,26 @@ def write_network(
         manifest["weights"] = {"file": MODEL_WEIGHTS, "bytes": size, "sha256": digest, "dtype": dtype}
         description.write_text(json.dumps(sealed(manifest), indent=2, allow_nan=False) + "\n")
     network.weights = digest
+
+
+def extra_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what modules keep besides tensors, by their ``get_extra_state``; it goes into JSON, not into a pickle.
+
+    Raises:
+        ConfigurationError: JSON cannot hold it; names the module.
+    """
+    found = {name: value for name, value in state.items() if not isinstance(value, Tensor)}
+    for name, value in found.items():
+        try:
+            same = json.loads(json.dumps(value)) == value
+        except (TypeError, ValueError):
+            same = False
+        if not same:
+            raise ConfigurationError(
+                f"Expected extra state of {name.rpartition('.')[0] or 'the network'} that JSON can hold (numbers, text, "
+                f"lists, dictionaries with text keys), got {type(value).__name__}"
+            )
+    return found
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:

@@ -158,6 +158,8 @@ class _ModuleTracer(fx.Tracer):
     ) -> Any:  # noqa: ANN401 - as above
         if self.shapes is not None and self.shapes.running:
             return forward(*args, **kwargs)
+        if not any(module is m for module in self.root.modules()) and next(tensors_of(m), None) is None:
+            return forward(*args, **kwargs)  # made inside forward, such as nn.Flatten()(x): what it does is traced
         path = self.path_of_module(m)
         if self.is_leaf_module(m, path):
             return super().call_module(m, forward, args, kwargs)
@@ -230,8 +232,21 @@ def _trace_mode(backbone: nn.Module, tracer: _ModuleTracer, *, training: bool) -
                 "submodule of its own, which is then run whole, or mark the function with torch.fx.wrap"
             ) from error
         for node in graph.nodes:
+            if node.op == "call_method" and node.target == "view" and not _reads_as_dtype(node):
+                node.target = "reshape"  # the same, and possible on maps that are laid out channels last
             node.meta.pop("is_wrapped", None)  # else generated code would register its functions with torch.fx for ever
         return TracedMode(graph, additions())
+
+
+def tensors_of(module: nn.Module) -> Iterator[Tensor]:
+    """Parameters and buffers of a module."""
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def _reads_as_dtype(node: fx.Node) -> bool:
+    """Whether a node views a tensor as another type, not as another shape."""
+    return any(isinstance(given, torch.dtype) for given in (*node.args, *node.kwargs.values()))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from torch import nn
+from torch import Tensor, nn
 
 from shallowdeep.data.augmentation import get_augmentation
 from shallowdeep.data.batches import WORKERS, Batches
@@ -122,7 +122,7 @@ def filled_caches(
     total = plans[0].views * plans[0].samples + plans[1].samples
     size = data.preprocessing.size
     example = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(accelerator.device)
-    inference = folded(network, example).to(memory_format=torch.channels_last)  # the same but for rounding, and faster
+    inference = folded(network, example).channels_last()  # the same but for rounding, and faster
     passes = [(tune, data.tune, 0, None), *((train, data.train, view, augmentation) for view in range(plans[0].views))]
     with progress.start("caching features", "images", total) as bar:
         for cache, split, view, augmented in passes[accelerator.process_index :: accelerator.num_processes]:
@@ -148,5 +148,8 @@ def _digest(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in module.state_dict().items():
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        if isinstance(value, Tensor):
+            digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        else:  # a module's extra state
+            digest.update(repr(value).encode())
     return digest.hexdigest()

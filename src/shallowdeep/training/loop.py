@@ -21,6 +21,7 @@ from shallowdeep.training.optimization import set_learning_rate
 from shallowdeep.training.tasks import Task
 
 STEPS_UNSEEN = 16  # steps on a device between looks at their losses
+_OF_ONE = "more than 1 value per channel"  # how BatchNorm refuses a batch of one
 
 
 def run_epochs(
@@ -113,7 +114,16 @@ def _run_steps(
         set_learning_rate(optimizer, settings.learning_rate * settings.schedule.multiplier(done))
         moved = inputs.to(device) if isinstance(inputs, Tensor) else inputs
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            logits = module(moved)
+            try:
+                logits = module(moved)
+            except ValueError as error:
+                if len(labels) != 1 or _OF_ONE not in str(error):
+                    raise
+                if steps and accelerator.num_processes == 1:
+                    continue  # the rest of an epoch, which its BatchNorm cannot normalise
+                raise DataError(
+                    "Expected batches of at least two images, which BatchNorm normalises by each other, got one image"
+                ) from error
         of_exits = task.losses(logits, labels.to(device))
         losses.add(of_exits.detach())
         optimizer.zero_grad(set_to_none=True)

@@ -102,7 +102,7 @@ def train(training: Training, phases: Sequence[Phase]) -> History:
         OutputError: the disk is full.
     """
     network, directory, accelerator = training.network, training.directory, training.accelerator
-    network.to(accelerator.device).to(memory_format=torch.channels_last)
+    network.to(accelerator.device).channels_last()
     network.weights = ""
     position = Position()
     if directory is not None and (directory / TRAINING_STATE).exists():

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from shallowdeep.errors import CheckpointError
 from shallowdeep.files import replacing
-from shallowdeep.sdn.saving import write_tensors
+from shallowdeep.sdn.saving import extra_state, write_tensors
 
 FORMAT = "shallowdeep-training-state-2"  # 1 is of other optimisers and crops by default
 
@@ -28,7 +28,8 @@ def save_state(path: Path, module: nn.Module, optimizer: Optimizer, progress: di
     Raises:
         OutputError: the disk is full or cannot be written; the old state stays.
     """
-    tensors = {f"module/{name}": value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    values = module.state_dict()
+    tensors = {f"module/{n}": value.detach().cpu().contiguous() for n, value in values.items() if isinstance(value, Tensor)}
     numbers: dict[str, dict[str, Any]] = {}
     for index, state in optimizer.state_dict()["state"].items():
         for key, value in state.items():
@@ -39,7 +40,7 @@ def save_state(path: Path, module: nn.Module, optimizer: Optimizer, progress: di
     shared: dict[int, Tensor] = {}
     for name, value in tensors.items():  # safetensors refuses two names for one piece of memory
         tensors[name] = value.clone() if value.data_ptr() in shared else shared.setdefault(value.data_ptr(), value)
-    document = {"format": FORMAT, "progress": progress, "numbers": numbers}
+    document = {"format": FORMAT, "progress": progress, "numbers": numbers, "extra": extra_state(values)}
     with replacing(path) as temporary:
         write_tensors(tensors, temporary, metadata={"state": json.dumps(document)})
 
@@ -50,8 +51,10 @@ def load_state(path: Path, module: nn.Module, optimizer: Optimizer | None = None
     Raises:
         CheckpointError: the file is damaged, foreign, or of another network.
     """
-    progress, numbers, tensors = _read(path)
-    weights = {name.removeprefix("module/"): t for name, t in tensors.items() if name.startswith("module/")}
+    document, tensors = _read(path)
+    progress, numbers = document["progress"], document["numbers"]
+    weights: dict[str, Any] = {name.removeprefix("module/"): t for name, t in tensors.items() if name.startswith("module/")}
+    weights |= document.get("extra", {})
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
@@ -76,7 +79,7 @@ def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
     return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             document = json.loads((file.metadata() or {})["state"])
@@ -85,4 +88,4 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], dict[s
         raise CheckpointError(f"Expected a training state in {path}, got a damaged or foreign file: {error}") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise CheckpointError(f"Expected a training state of format {FORMAT} in {path}, got another document")
-    return document["progress"], document["numbers"], values
+    return document, values

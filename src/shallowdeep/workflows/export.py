@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shallowdeep.artifacts import CONFIG, POLICY
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
-from shallowdeep.errors import ConfigurationError
+from shallowdeep.errors import ConfigurationError, ShallowDeepError
 from shallowdeep.exits.abstention import CONFUSION
 from shallowdeep.exits.choice import Found, Static
 from shallowdeep.exits.confusion import ConfusionStatistics
@@ -18,7 +21,7 @@ from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.policy_file import read_policy
 from shallowdeep.exits.restriction import kept_exits
 from shallowdeep.files import reading
-from shallowdeep.inference.bundle import Bundle
+from shallowdeep.inference.bundle import Agreement, Bundle
 from shallowdeep.inference.export import Origin, write_bundle
 from shallowdeep.inference.precision import F32, INT8, Precision, Runtime
 from shallowdeep.inference.promise_here import promises_of, why_not_for
@@ -27,7 +30,7 @@ from shallowdeep.runs.confusion_file import read_statistics
 from shallowdeep.runs.data_record import check_record
 from shallowdeep.runs.paths import absolute, located
 from shallowdeep.runs.plan_file import read_plan
-from shallowdeep.runs.splits import own_splits, precision_on
+from shallowdeep.runs.splits import judged_on, own_splits, precision_on
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 DEFAULT_BACKEND = "onnxruntime"
@@ -61,6 +64,7 @@ class ExportSummary:
         model: name of the network.
         segments: in the order they run.
         static: name of the static network's file; None where it was left out.
+        agreement: how often it answers as float32 does, at lower precision; None where that was not compared.
     """
 
     out: str
@@ -69,6 +73,7 @@ class ExportSummary:
     model: str
     segments: tuple[ExportedSegment, ...]
     static: str | None
+    agreement: Agreement | None
 
 
 def summary_of(bundle: Bundle) -> ExportSummary:
@@ -77,7 +82,9 @@ def summary_of(bundle: Bundle) -> ExportSummary:
         ExportedSegment(name, (bundle.path / name).stat().st_size, segment.exit, segment.relative_cost)
         for segment, name in zip(bundle.segments, bundle.files, strict=True)
     )
-    return ExportSummary(str(bundle.path), bundle.backend, bundle.precision, bundle.model, segments, bundle.static)
+    return ExportSummary(
+        str(bundle.path), bundle.backend, bundle.precision, bundle.model, segments, bundle.static, bundle.agreement
+    )
 
 
 def export_run(
@@ -116,12 +123,10 @@ def export_run(
         if exits is not None:
             chosen = _with_exits(chosen, exits, network)
         runtime = _runtime(chosen, backend, precision)
-        numbers = Precision(runtime.precision) if runtime.precision != INT8 else None
-        if numbers is None:
-            numbers = precision_on(own_splits(run, network, data, context=context), INT8)
+        numbers, compared = _numbers(run, network, data, runtime.precision, context)
         bundle = write_bundle(
             network, chosen, directory, runtime.backend, Origin(_trained_on(run), statistics),
-            precision=numbers, static=static, overwrite=overwrite,
+            precision=numbers, static=static, overwrite=overwrite, compared=compared,
             progress=context.progress,
         )  # fmt: skip
         lost = [why_not_for(promise, bundle.backend, bundle.precision) for promise in promises_of(chosen)]
@@ -130,6 +135,27 @@ def export_run(
             context.progress.say(line)
         _say_how_planned(run, chosen, explicit=backend is not None, context=context)
         return bundle
+
+
+def _numbers(
+    run: Path, network: ShallowDeepNetwork, data: str | None, precision: str, context: RunContext
+) -> tuple[Precision, NDArray[np.float32] | None]:
+    """A precision with what it needs of a run's data, and images of ``tune`` to compare it with float32 on.
+
+    Raises:
+        ShallowDeepError: the data of a run that is to be quantised cannot be read.
+    """
+    if precision == F32:
+        return Precision(), None
+    try:
+        splits = own_splits(run, network, data, context=context)
+    except ShallowDeepError as error:
+        if precision == INT8:
+            raise
+        context.progress.say(f"Not compared with float32 on the run's own images. {error}")
+        return Precision(precision), None
+    numbers = precision_on(splits, precision)
+    return numbers, (numbers.judged or judged_on(splits)).images
 
 
 def _runtime(policy: Policy, backend: str | None, precision: str | None) -> Runtime:

@@ -33,6 +33,7 @@ from shallowdeep.machine import available_cores
 if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
 
+onnxruntime.disable_telemetry_events()  # it sends none from Linux
 Floats = NDArray[np.float32]
 SHARED, OWN, OWN_IDLE = "shared", "own", "own-idle"
 POOLS = (SHARED, OWN, OWN_IDLE)  # one for the process; one a session, which spins; one a session, which does not

@@ -1,0 +1,158 @@
+"""Whether what was written computes what was trained: every file is run before a bundle takes its place.
+
+Exporters drop arguments and freeze sizes of batch without a word; such a bundle would answer wrongly, or fail later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shallowdeep.errors import ConfigurationError, ConversionError, one_line
+from shallowdeep.exits.arrays import Array, to_numpy
+from shallowdeep.inference.backends.backend import Backend
+from shallowdeep.inference.backends.registry import backend_module, open_segments
+from shallowdeep.exits.policy import decide
+from shallowdeep.inference.bundle import Agreement, Bundle
+from shallowdeep.inference.precision import F32
+from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.network import ShallowDeepNetwork
+
+NEAR = 1e-4  # of the largest logit, or of 1: float32 in another order
+NEAR_LOW = 0.05  # the same at lower precision, where what passes between segments is rounded besides
+_IMAGES = 3
+_LARGEST_BYTES = 2**24  # of images in the largest batch that is tried
+_LARGEST = 64  # where a runtime has no largest batch
+
+Floats = NDArray[np.float32]
+
+
+def verify(bundle: Bundle, network: ShallowDeepNetwork) -> None:
+    """Run a bundle's files on random images, in batches of 1, of 3, and of as many as run at once (or fill 16 MiB).
+
+    In float32 each exit's logits must be the network's; at lower precision the last ones must be those of the static
+    network in the same runtime, where the bundle has it.
+
+    Args:
+        bundle: its files are there.
+        network: on the CPU.
+
+    Raises:
+        ConversionError: a file cannot run, or computes something else; names the file and the module of its exit.
+    """
+    images = np.random.default_rng(0).standard_normal((_IMAGES, *bundle.input_shape), dtype=np.float32)
+    try:
+        backend = open_segments(bundle, None, None)
+    except ConfigurationError:  # for another machine: this one lacks the device
+        return
+    room = max(_IMAGES, _LARGEST_BYTES // (4 * prod(bundle.input_shape)))
+    sizes = sorted({1, _IMAGES, min(room, backend.largest or _LARGEST)})
+    module = backend_module(bundle.backend)
+    static = None if bundle.static is None else module.open_static(bundle, None, module.POOLS[0])
+    if bundle.precision == F32:
+        expected = _logits_of(network, images)
+        for size in sizes:
+            _check_segments(bundle, network, backend, _batch(images, size), expected)
+            if static is not None:
+                got = _run(bundle, str(bundle.static), "final", static, _batch(images, size))
+                _compare(to_numpy(got), expected[-1], NEAR, f"{bundle.static} (the unmodified network)", size)
+    elif static is not None and bundle.segments[-1].exit == len(network.exits) - 1:
+        for size in sizes:
+            batch = _batch(images, size)
+            whole = to_numpy(_run(bundle, str(bundle.static), "final", static, batch))
+            _check_segments(bundle, network, backend, batch, whole[None], last_only=True)
+
+
+LEAST_EQUAL = 0.98
+"""Share of answers at lower precision that must be float32's."""
+
+
+def agreement(bundle: Bundle, network: ShallowDeepNetwork, images: Floats) -> Agreement:
+    """Compare the answers of a bundle at lower precision with those of its network in float32.
+
+    Args:
+        bundle: its files are there.
+        network: on the CPU.
+        images: (n, C, H, W) normalised, that nothing was quantised by.
+
+    Raises:
+        ConversionError: fewer than 98 % are equal; names the exit that differs most.
+    """
+    backend = open_segments(bundle, None, None)
+    step = min(_LARGEST, backend.largest or _LARGEST)
+    parts = [images[start : start + step] for start in range(0, len(images), step)]
+    expected = np.concatenate([_logits_of(network, part) for part in parts], axis=1)
+    got = np.zeros_like(expected)
+    start = 0
+    for part in parts:
+        x, logits = backend.accept(part), None
+        for number, segment in enumerate(bundle.segments):
+            x, logits = backend.run(number, x, logits)
+            got[segment.exit, start : start + len(part)] = to_numpy(logits)
+        start += len(part)
+    answers = [to_numpy(decide(bundle.policy, one, network.costs).labels) for one in (got, expected)]
+    equal = float((answers[0] == answers[1]).mean())
+    if equal < LEAST_EQUAL:
+        same = {s.exit: float((got[s.exit].argmax(-1) == expected[s.exit].argmax(-1)).mean()) for s in bundle.segments}
+        worst = min(same, key=lambda exit_: same[exit_])
+        raise ConversionError(
+            f"Expected at least {LEAST_EQUAL:.0%} of the answers in {bundle.precision} to be those in float32, got "
+            f"{equal:.1%} on {len(images):,} images; exit {worst} ({network.exits[worst].name}) agrees on {same[worst]:.1%}"
+            ": export at another precision"
+        )
+    return Agreement(len(images), equal)
+
+
+def _check_segments(
+    bundle: Bundle, network: ShallowDeepNetwork, backend: Backend, batch: Floats, expected: Floats, *,
+    last_only: bool = False,
+) -> None:  # fmt: skip
+    """Run segments in turn and compare each one's logits, or the last one's alone."""
+    x, logits = backend.accept(batch), None
+    for number, (segment, file) in enumerate(zip(bundle.segments, bundle.files, strict=True)):
+        name = network.exits[segment.exit].name
+        x, logits = _run(bundle, file, name, lambda x, k=number, p=logits: backend.run(k, x, p), x)  # type: ignore[misc]
+        last = number == len(bundle.files) - 1
+        if last or not last_only:
+            wanted = expected[-1 if last_only else segment.exit]
+            near = NEAR_LOW if last_only else NEAR
+            _compare(to_numpy(logits), wanted, near, f"{file} (up to {name})", len(batch))
+
+
+def _run(bundle: Bundle, file: str, name: str, run: Callable[[Any], Any], x: Array) -> Any:  # noqa: ANN401 - a backend's
+    try:
+        return run(x)
+    except Exception as error:
+        raise ConversionError(
+            f"Expected {file} (up to {name}) to run in {bundle.backend} on a batch of {len(x)}, got {one_line(error)}; "
+            f"its exporter cannot write what this part of {bundle.model or 'the network'} does"
+        ) from error
+
+
+def _compare(got: Floats, expected: Floats, near: float, what: str, size: int) -> None:
+    wanted = _batch(expected, size) if len(expected) != size else expected
+    scale = max(1.0, float(np.abs(wanted).max(initial=0)))
+    gap = float(np.abs(got - wanted).max(initial=0)) if got.shape == wanted.shape else float("inf")
+    if not gap <= near * scale:
+        raise ConversionError(
+            f"Expected {what} to compute the network's logits in a batch of {size}, but they differ by up to {gap:.3g} "
+            f"(largest {scale:.3g}): its exporter dropped or changed something there; export for another runtime"
+        )
+
+
+def _batch(rows: Floats, size: int) -> Floats:
+    """The rows again and again, ``size`` of them."""
+    return np.ascontiguousarray(rows[np.arange(size) % len(rows)])
+
+
+def _logits_of(network: ShallowDeepNetwork, images: Floats) -> Floats:
+    """Logits of all exits, (E, n, C)."""
+    like = next(network.parameters())
+    with torch.no_grad(), evaluating(network):
+        logits: Floats = network(torch.from_numpy(images).to(like.dtype)).float().numpy()
+    return logits

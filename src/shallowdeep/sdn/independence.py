@@ -1,0 +1,104 @@
+"""Whether an answer depends on its own image only, whatever else is in the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from shallowdeep.errors import ConversionError
+from shallowdeep.runtime import evaluating
+
+_COUNT = 3  # images in the batch
+_ROUNDING = 1e-4  # of the largest logit in float32: kernels differ by the size of the batch
+_EXACT = 1e-9  # in float64
+_SURELY = 1e-2  # in float32, where float64 cannot run
+
+
+def check_independence(backbone: nn.Module, example: Tensor) -> None:
+    """Refuse a classifier whose answer to an image changes with the other images of its batch, in eval mode.
+
+    Samples leave a batch when they are done, and a promise is about each image: with such a network neither holds.
+
+    Args:
+        backbone: left as it is.
+        example: (N, ...) float; its shape alone is used.
+
+    Raises:
+        ConversionError: naming the module whose output mixes images.
+    """
+    generator = torch.Generator(example.device).manual_seed(0)
+    size = (_COUNT, *example.shape[1:])
+    images = torch.randn(size, generator=generator, device=example.device, dtype=example.dtype)
+    with torch.no_grad(), evaluating(backbone):
+        gap = _gap(backbone, images)
+        if gap <= _ROUNDING:
+            return
+        run, gap, limit = _in_double(backbone, images) or (backbone, gap, _SURELY)
+        if gap <= limit:
+            return
+        path = _first_mixing(backbone, run, images if run is backbone else images.double())
+    name = type(backbone).__name__
+    where = f"{path} ({type(backbone.get_submodule(path)).__name__})" if path else f"{name}.forward"
+    raise ConversionError(
+        f"Expected answers of {name} that depend on each image alone, but {where} mixes the images of a batch in eval "
+        "mode, as BatchNorm without running statistics does: no promise would hold, and no image could leave a batch"
+    )
+
+
+Run = Callable[[Tensor], Any]
+
+
+def _in_double(backbone: nn.Module, images: Tensor) -> tuple[Run, float, float] | None:
+    """The same comparison in float64, where the network allows it."""
+    tensors = {**dict(backbone.named_parameters()), **dict(backbone.named_buffers())}
+    doubled = {name: value.double() if value.is_floating_point() else value for name, value in tensors.items()}
+    run = partial(functional_call, backbone, doubled)
+    try:
+        return run, _gap(run, images.double()), _EXACT
+    except Exception:  # noqa: BLE001 - a forward with constants of its own may raise anything
+        return None
+
+
+def _gap(run: Run, images: Tensor) -> float:
+    """Largest difference between logits of a batch and of each image alone, as a share of the largest logit."""
+    together = run(images)
+    alone = torch.cat([run(images[place : place + 1]) for place in range(len(images))])
+    if not isinstance(together, Tensor) or together.shape != alone.shape:
+        return 0.0  # refused elsewhere, with a better reason
+    together, alone = together.nan_to_num().double(), alone.nan_to_num().double()
+    return float((together - alone).abs().max() / alone.abs().max().clamp_min(1e-30))
+
+
+def _first_mixing(backbone: nn.Module, run: Run, images: Tensor) -> str:
+    """Path of the first module, the innermost of those that begin together, whose output differs; "" for the root."""
+    alone = _outputs(backbone, run, images[:1])
+    for path, output in _outputs(backbone, run, images).items():
+        own = alone.get(path)
+        if own is None or len(output) != _COUNT * len(own):
+            continue
+        part, own = output[: len(own)].nan_to_num(), own.nan_to_num()
+        if (part - own).abs().max() > (_SURELY if images.dtype != torch.double else _EXACT) * own.abs().max():
+            return path
+    return ""
+
+
+def _outputs(backbone: nn.Module, run: Run, images: Tensor) -> dict[str, Tensor]:
+    """Outputs of modules that are single tensors, by path, in the order in which they were done."""
+    found: dict[str, Tensor] = {}
+
+    def keep(path: str, _module: nn.Module, _inputs: Any, output: Any) -> None:  # noqa: ANN401 - torch's hook
+        if isinstance(output, Tensor) and output.dim() and path:
+            found.setdefault(path, output.detach().clone())
+
+    handles = [module.register_forward_hook(partial(keep, path)) for path, module in backbone.named_modules()]
+    try:
+        run(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
