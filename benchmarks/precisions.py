@@ -5,7 +5,8 @@
 A copy of RUN is planned on its `tune` images; the plan's exits are calibrated on each runtime's own outputs, exported,
 and timed on `test` images; RUN stays as it is. The divisor is the fastest static contender at any precision whose
 accuracy on the images timed is within a point of float32's, compiled for the fixed batch; from 64 images on also on two
-streams with asynchronous requests. Run it on an otherwise idle machine.
+streams with asynchronous requests. ``--within 1.5`` times only runtimes whose static network takes, by the plan, at
+most so many times the fastest one's milliseconds at some size. Run it on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -21,18 +23,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from shallowdeep.bench.ideal import ideal_speedup
 from shallowdeep.bench.runtime_times import Contender
 from shallowdeep.bench.turns import seconds_in_turns
 from shallowdeep.bench.worker import ENGINE, STATIC
 from shallowdeep.bench.workers import Process, closing, paired_ratio, start
+from shallowdeep.checkpoint import load
 from shallowdeep.documents import plain
 from shallowdeep.files import write_json
 from shallowdeep.inference.bundle import Bundle, read_bundle
 from shallowdeep.instruction_set import instruction_set
 from shallowdeep.machine import available_cores, this_machine
-from shallowdeep.workflows.bench import labelled_images
+from shallowdeep.workflows.bench import LabelledImages, labelled_images
 
 RUNTIMES = (("onnxruntime", "f32"), ("openvino", "f32"), ("openvino", "bf16"), ("openvino", "int8"))
 WITHIN = 0.01  # of the float32 network's accuracy: static contenders that lose more are no divisor
@@ -84,6 +88,27 @@ def ideal(bundle: Bundle, process: Process, exits: np.ndarray[Any, Any], size: i
     return ideal_speedup(places, spans, costs, float(spans.sum())).by_time
 
 
+def near(plan: dict[str, Any], times: float) -> list[tuple[str, str]]:
+    """Runtimes whose static network takes at most so many times the fastest one's time at some size, by a plan."""
+    statics = plan["statics"]
+    fastest = [min(column) for column in zip(*(row["milliseconds"] for row in statics), strict=True)]
+    return [
+        (row["backend"], row["precision"])
+        for row in statics
+        if any(mine <= times * least for mine, least in zip(row["milliseconds"], fastest, strict=True))
+    ]
+
+
+def float32_accuracy(run: str, labelled: LabelledImages, *, trust: bool) -> float:
+    """Accuracy of the network's final exit in PyTorch."""
+    backbone = load(run, trust=trust).to_backbone().eval()
+    with torch.no_grad():
+        starts = range(0, len(labelled.images), CHUNK)
+        parts = [torch.from_numpy(labelled.images[start : start + CHUNK]) for start in starts]
+        said = np.concatenate([backbone(part).argmax(dim=1).numpy() for part in parts])
+    return float((said == labelled.labels).mean())
+
+
 def at_size(contenders: dict[str, Any], allowed: set[str], size: int, rounds: int) -> dict[str, Any]:
     """One batch size: milliseconds, and each contender's ratio to the fastest static one of those allowed."""
     print(f"timing batches of {size}", file=sys.stderr)
@@ -98,7 +123,7 @@ def at_size(contenders: dict[str, Any], allowed: set[str], size: int, rounds: in
     }
 
 
-def main() -> None:
+def main() -> None:  # noqa: PLR0915 - a script, from top to bottom
     """Plan, calibrate, export, time, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
@@ -108,6 +133,7 @@ def main() -> None:
     parser.add_argument("--batch-sizes", default="1,8,64,256")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=available_cores())
+    parser.add_argument("--within", type=float, default=math.inf)
     parser.add_argument("--trust", action="store_true")
     given = parser.parse_args()
     asked = ["--budget", given.budget] if given.budget else ["--max-accuracy-loss", given.max_accuracy_loss]
@@ -120,7 +146,8 @@ def main() -> None:
         plan["run"] = given.run.name  # not the copy's place
         best = plan["finalists"][0]["exits"] if plan["finalists"] else []
         kept = ["--exits", ",".join(map(str, best))] if best else ["--no-plan"]
-        for backend, precision in RUNTIMES:
+        timed = near(plan, given.within)
+        for backend, precision in timed:
             lower = [] if precision == "f32" else ["--backend", backend, "--precision", precision]
             name = f"{backend} {precision}"
             found = shallowdeep("calibrate", run, *asked, *lower, *kept, *trust)
@@ -129,7 +156,7 @@ def main() -> None:
             shallowdeep(
                 "export", run, "--backend", backend, "--precision", precision, "--out", str(work / name), *trust
             )
-        bundles = {f"{b} {p}": read_bundle(work / f"{b} {p}", static=True) for b, p in RUNTIMES}
+        bundles = {f"{b} {p}": read_bundle(work / f"{b} {p}", static=True) for b, p in timed}
         labelled = labelled_images(next(iter(bundles.values())), None)
         images, count = work / "images.npy", len(labelled.labels)
         np.save(images, labelled.images)
@@ -142,7 +169,7 @@ def main() -> None:
         right = {name: float((given_["labels"] == labelled.labels).mean()) for name, given_ in said.items()}
         right[STREAMS] = right[f"{STATIC} openvino int8"]
         sizes = [int(size) for size in given.batch_sizes.split(",")]
-        floor = right[f"{STATIC} onnxruntime f32"] - WITHIN
+        floor = float32_accuracy(run, labelled, trust=given.trust) - WITHIN
         batches = []
         for size in sizes:
             here = dict(contenders)
@@ -156,7 +183,8 @@ def main() -> None:
             batches.append(batch)
     document = {
         "run": given.run.name, "model": next(iter(bundles.values())).model, "asked": asked, "images": count,
-        "rounds": given.rounds, "accuracy": right, "plan": plan, "calibrated": calibrated, "batches": batches,
+        "rounds": given.rounds, "timed": [f"{b} {p}" for b, p in timed], "accuracy": right,
+         "plan": plan, "calibrated": calibrated, "batches": batches,
         "machine": plain(this_machine(given.threads)),
         "instructions": {precision: instruction_set(precision) for precision in ("f32", "bf16", "int8")},
     }  # fmt: skip

@@ -8,7 +8,7 @@ preprocessing, checksums).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from shallowdeep.data.preprocessing import Preprocessing, input_shape_from
 from shallowdeep.documents import read_document
 from shallowdeep.errors import CheckpointError, ConfigurationError
 from shallowdeep.files import sha256_of
+from shallowdeep.image_size import size_from
 from shallowdeep.models.registry import build, is_trusted
 from shallowdeep.models.weights import load_weights
 from shallowdeep.sdn.convert import convert
@@ -73,7 +74,7 @@ def read_manifest(directory: Path | str) -> Manifest:
         given = document["preprocessing"]
         preprocessing = None if given is None else Preprocessing.from_dict(given)
         manifest = Manifest(
-            model=Architecture(**document["model"]),
+            model=_architecture(document["model"]),
             exits=tuple(Exit(**exit_) for exit_ in document["exits"]),
             backbone_macs=int(document["backbone_macs"]),
             classes=tuple(str(name) for name in document["classes"]),
@@ -90,6 +91,11 @@ def read_manifest(directory: Path | str) -> Manifest:
     if not manifest.exits or not isinstance(manifest.model.name, str):
         raise CheckpointError(f"Expected a complete manifest in {path}, got one without exits or a model's name")
     return manifest
+
+
+def _architecture(document: Mapping[str, Any]) -> Architecture:
+    known = Architecture(**document)
+    return replace(known, image_size=size_from(known.image_size))
 
 
 def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = False) -> ShallowDeepNetwork:
@@ -147,7 +153,12 @@ def _rebuilt(architecture: Architecture, directory: Path, *, trust: bool) -> nn.
             f"Expected --trust (trust=True) to import and run {architecture.name!r}, "
             f"which {directory / MODEL_MANIFEST} names"
         )
-    return build(architecture.name, num_classes=architecture.num_classes, image_size=architecture.image_size)
+    return build(
+        architecture.name,
+        num_classes=architecture.num_classes,
+        image_size=architecture.image_size,
+        channels=architecture.channels,
+    )
 
 
 def _with_exits(backbone: nn.Module, manifest: Manifest) -> ShallowDeepNetwork:

@@ -15,8 +15,11 @@ ShallowDeepError            the command line prints it as one line and ends with
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class ShallowDeepError(Exception):
@@ -116,7 +119,13 @@ def not_installed(error: ModuleNotFoundError, what: str) -> ConfigurationError |
     )
 
 
-def one_line(error: Exception) -> str:
-    """Return how a failure in code that is not ours is told: its type and the first line of its message."""
-    lines = str(error).strip().splitlines()
+def innermost(error: BaseException) -> BaseException:
+    """Return the failure that others were raised from, the first cause: exporters wrap it in words of their own."""
+    inner = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return error if inner is None else innermost(inner)
+
+
+def one_line(error: BaseException) -> str:
+    """Return how a failure in code that is not ours is told: its type and the first line of its message, uncoloured."""
+    lines = _ESCAPES.sub("", str(error)).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -281,4 +281,4 @@ def test_evaluation_of_what_does_not_fit_is_refused(shell: Shell, trained: Train
     assert "Expected the 3 classes of start (azure, brick, coral ...), got 3 in images" in refused(shell, *base)
     ic = ("train", "--data", "images", "--init", "start", "--trust", "--recipe", "ic-only", "--out", "run")
     assert "Expected the 3 classes of start (azure, brick, coral ...), got 3 in images" in refused(shell, *ic)
-    assert "Expected image size 16, that of start, got 32" in refused(shell, *ic, "--image-size", 32)
+    assert "Expected image size 16x16, that of start, got 32x32" in refused(shell, *ic, "--image-size", 32)

@@ -24,12 +24,49 @@ CHEAP = ("train", "evaluate", "calibrate", "analyze", "report", "export", "predi
 MEASURING = ("plan", "bench", "convert")  # they take long where nothing is wrong with what they are given
 LEFT_OUT = {"--help", "--version", "--device", "--workers", "--tensorboard"}
 
-PLACES = ("run", "backbone", "bundle", "images", "others", "empty", "text.txt", "nowhere", "", ".", "bad [x].png", "ünï.png")
+PLACES = (
+    "run",
+    "backbone",
+    "bundle",
+    "images",
+    "others",
+    "empty",
+    "text.txt",
+    "nowhere",
+    "",
+    ".",
+    "bad [x].png",
+    "ünï.png",
+)
 NUMBERS = ("0", "1", "2", "-1", "0.5", "1.5", "nan", "inf", "x", "", "1e400")
-NAMES = ("f32", "int8", "openvino", "onnxruntime", "torch", "joint", "ic-only", "backbone", "best", "0.2,0.8", "1,2", "none", "ß")
+NAMES = (
+    "f32",
+    "int8",
+    "openvino",
+    "onnxruntime",
+    "torch",
+    "joint",
+    "ic-only",
+    "backbone",
+    "best",
+    "0.2,0.8",
+    "1,2",
+    "none",
+    "ß",
+)
 SPECIAL = {
     "--data": ("images", "others", "nowhere", "empty", "text.txt", "minst5k", "", "images/train/azure"),
-    "--model": ("tiny_nets:plain", "tiny_nets:nothing", "no.module:net", "resnet20", "resnet", ":", "timm:no", "", "a b"),
+    "--model": (
+        "tiny_nets:plain",
+        "tiny_nets:nothing",
+        "no.module:net",
+        "resnet20",
+        "resnet",
+        ":",
+        "timm:no",
+        "",
+        "a b",
+    ),
     "--epochs": ("1", "0", "-1", "x"),
     "--seed": ("0", "1", "-1", "99999999999999999999"),
     "--image-size": ("16", "0", "-1", "x"),
@@ -86,7 +123,9 @@ def command_lines(draw: st.DrawFn) -> list[str]:
             )
             words.append(draw(st.sampled_from(pool)))
     if draw(st.integers(0, 19)) == 0:
-        words.insert(draw(st.integers(0, len(words))), draw(st.sampled_from(["--nothing", "-x", "--", "--json", "\x00", "é"])))
+        words.insert(
+            draw(st.integers(0, len(words))), draw(st.sampled_from(["--nothing", "-x", "--", "--json", "\x00", "é"]))
+        )
     return words
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import signal
 import subprocess
@@ -10,10 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.conftest import Training
 from typer.main import get_command
 
 from shallowdeep.__main__ import main
 from shallowdeep.cli import main as program
+from shallowdeep.cli.main import run
 from shallowdeep.cli.terminal import note_skipped, show
 from shallowdeep.progress import TerminalProgress
 

@@ -187,7 +187,7 @@ def test_settings_out_of_range_are_refused(resident: DataSplits) -> None:
         with pytest.raises(ConfigurationError, match=message):
             epoch(resident, **options)
     other = replace(resident.preprocessing, size=32)
-    with pytest.raises(ConfigurationError, match="preprocessing for 16 pixels, got 32"):
+    with pytest.raises(ConfigurationError, match="preprocessing for 16x16 pixels, got 32x32"):
         Batches(resident.train, other, 8)
 
 

@@ -25,10 +25,10 @@ def test_it_survives_json() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": 0}, "at least 1 pixel, got 0"),
-        ({"size": "32"}, "at least 1 pixel, got '32'"),
+        ({"size": 0}, "at least 1 pixel, such as 224 or 96x160, got 0"),
+        ({"size": "32p"}, "at least 1 pixel, such as 224 or 96x160, got '32p'"),
         ({"std": [0.5, 0.0, 1.0]}, "positive std"),
-        ({"mean": [0.5, 0.5]}, "3 values of mean"),
+        ({"mean": [0.5, 0.5]}, "as many numbers of std as of mean, got 3 and 2"),
         ({"mean": [0.5, 0.5, float("nan")]}, "finite numbers as mean"),
         ({"more": 1}, "mean, size and std"),
         ({"channel_order": "gbr"}, "Expected channel order rgb or bgr, got 'gbr'"),

@@ -9,6 +9,7 @@ from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.measure import choose_size, measure_normalization
 from shallowdeep.data.stores import ArrayStore
 from shallowdeep.errors import BadImageError, DataError
+from shallowdeep.image_size import Size
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3)).astype(np.uint8)
 
@@ -17,7 +18,7 @@ class Broken(ArrayStore):
     """Images with even numbers cannot be read."""
 
     def decode(
-        self, index: int, size: int, rules: ImageRules = DEFAULT_RULES
+        self, index: int, size: Size, rules: ImageRules = DEFAULT_RULES
     ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         """Refuse every other image."""
         if index % 2 == 0:

@@ -131,6 +131,27 @@ def test_batches_too_large_for_the_memory_are_split(bundle: Bundle, monkeypatch:
     assert again.backend.largest == 128
 
 
+def test_sizes_that_come_again_and_again_are_split(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Survivors of many numbers, in a memory too small for all their models: in the end nothing is compiled."""
+    monkeypatch.setenv(VARIABLE, "off")
+    backend = open_bundle(bundle, 1)
+    x = images(64).numpy()
+    backend.run(0, x)
+    backend.models.limit = int(2.5 * backend.memory)
+    sizes = compiled_at(monkeypatch)
+    counts = [0]
+    for _ in range(30):
+        for count in (64, 48, 40, 32, 56):
+            for start in range(0, count, backend.largest or count):
+                part = x[start : min(count, start + (backend.largest or count))]
+                for number in range(4):
+                    part, _ = backend.run(number, part)
+        counts.append(len(sizes))
+    assert backend.largest is not None
+    assert 8 <= backend.largest <= 32
+    assert counts[-1] == counts[-10]
+
+
 def test_the_callers_images_are_not_kept(bundle: Bundle) -> None:
     """They are read in place, and let go with the answer."""
     opened, x = open_bundle(bundle, 1), images(224).numpy()

@@ -108,7 +108,8 @@ def test_unknown_names_in_a_namespace_tell_the_nearest_there(name: str, near: st
 
 
 @pytest.mark.parametrize(
-    ("classes", "size", "message"), [(1, 32, "num_classes >= 2, got 1"), (10, 0, "image_size >= 1, got 0")]
+    ("classes", "size", "message"),
+    [(1, 32, "num_classes >= 2, got 1"), (10, 0, "1 pixel, such as 224 or 96x160, got 0")],
 )
 def test_settings_out_of_range_are_refused(classes: int, size: int, message: str) -> None:
     """Numbers that no network can have are told at once."""

@@ -147,7 +147,7 @@ def test_exits_are_a_number_or_fractions() -> None:
             {"preprocessing": "tim"},
             "Expected the name of a preprocessing, got 'tim'; nearest: timm. Also accepted: a fil",
         ),
-        ({"mean": (0.5, 0.5, 0.5)}, "Expected three numbers for --mean and three for --std, or neither"),
+        ({"mean": (0.5, 0.5, 0.5)}, "Expected three numbers for --mean and as many for --std, or neither"),
         ({"expect_accuracy": 89.0, "weights": "w.pth"}, r"Expected an accuracy to expect in \(0, 1\], got 89.0"),
         ({"expect_accuracy": 0.9}, "Expected --weights, --pretrained or --init beside --expect-accuracy, got new weig"),
         ({"conv_heads": 1, "deep_heads": 1}, "Expected one kind of heads, got --conv-heads and --deep-heads"),

@@ -52,7 +52,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_times_decide_places_and_heads() -> None:
     """By MACs exits would stand at 24 and 45 %; by time at the first cut points. Heads are as strong as 3 % allows."""
     backbone = build("resnet20", num_classes=4, image_size=16)
-    found = place(BASE, backbone, 16)
+    found = place(BASE, backbone, (3, 16, 16))
     names = {cut.cut: cut.name for cut in found.cuts}
     assert [names[cut] for cut in found.at] == ["stem", "blocks.1"]
     assert found.heads == ("mean", "strided-2")
@@ -60,17 +60,17 @@ def test_times_decide_places_and_heads() -> None:
     assert (found.seconds, found.target) == (2.0, str(target_of(BASE)))
     assert {head.cut for head in found.candidates} == set(found.at)
     assert "stem (50% of the time, 1% of the MACs) mean head (3.0%)" in told(found)
-    by_macs = place(replace(BASE, place_by="macs"), backbone, 16)
+    by_macs = place(replace(BASE, place_by="macs"), backbone, (3, 16, 16))
     assert by_macs.at == ("blocks_1_activation", "blocks_3_activation")
     assert (by_macs.cuts, len(by_macs.heads)) == ((), 2)
-    assert place(replace(BASE, timed_heads=False), backbone, 16).heads == ()
+    assert place(replace(BASE, timed_heads=False), backbone, (3, 16, 16)).heads == ()
 
 
 @pytest.mark.usefixtures("measured")
 def test_a_run_keeps_the_placement(tmp_path: Path) -> None:
     """It reads back what was written; a run that measures nothing deletes it."""
     assert read_placement(tmp_path) is None
-    found = place(BASE, build("resnet20", num_classes=4, image_size=16), 16)
+    found = place(BASE, build("resnet20", num_classes=4, image_size=16), (3, 16, 16))
     write_placement(tmp_path, found)
     assert read_placement(tmp_path) == found
     write_placement(tmp_path, None)
@@ -80,7 +80,7 @@ def test_a_run_keeps_the_placement(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("measured")
 def test_a_placement_that_is_gone_or_changed_is_refused(tmp_path: Path) -> None:
     """Beside the state of a training it is needed; its checksum tells that somebody changed it."""
-    write_placement(tmp_path, place(BASE, build("resnet20", num_classes=4, image_size=16), 16))
+    write_placement(tmp_path, place(BASE, build("resnet20", num_classes=4, image_size=16), (3, 16, 16)))
     text = (tmp_path / PLACEMENT).read_text()
     (tmp_path / PLACEMENT).write_text(text.replace("strided-2", "strided-1"))
     with pytest.raises(CheckpointError, match="the file was altered"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ def equal(network: ShallowDeepNetwork, backbone: nn.Module) -> None:
 def test_wrappers_are_taken_off() -> None:
     """What compiles or distributes a network is none; the network inside is taken over, and given back."""
     backbone = plain()
-    for wrapped in (torch.compile(backbone), nn.DataParallel(backbone), torch.compile(nn.DataParallel(backbone))):
+    parallel = nn.DataParallel(backbone)
+    wrappers: list[Any] = [torch.compile(backbone), parallel, torch.compile(parallel)]
+    for wrapped in wrappers:
         network = convert(wrapped, EXAMPLE)
         assert network.backbone is backbone
         assert type(network.to_backbone()) is nn.Sequential
@@ -57,9 +60,10 @@ def test_wrappers_are_taken_off() -> None:
     equal(network, backbone)
 
 
+@pytest.mark.filterwarnings("ignore:Using `torch.compile")
 def test_a_compiled_part_is_run_whole() -> None:
     """Its parameters keep their names."""
-    backbone = plain()
+    backbone: Any = plain()
     backbone[3] = torch.compile(backbone[3], backend="eager")
     network = convert(backbone, EXAMPLE)
     assert "backbone.3._orig_mod.weight" in network.state_dict()
@@ -75,7 +79,7 @@ def test_graphs_without_a_train_mode_are_refused() -> None:
     with pytest.raises(ConversionError, match=r"of torch\.export, which has one alone: convert the module"):
         convert(program.module(), EXAMPLE)
     with pytest.raises(ConversionError, match=r"as it was before torch\.jit"):
-        convert(torch.jit.trace(plain().eval(), EXAMPLE), EXAMPLE)
+        convert(torch.jit.trace(plain().eval(), EXAMPLE), EXAMPLE)  # type: ignore[no-untyped-call]  # torch has no type for it
 
 
 class Written(nn.Module):
@@ -90,7 +94,8 @@ class Written(nn.Module):
         """Logits."""
         x = nn.ReLU()(self.features(nn.Identity()(x)))
         x = nn.Sequential(nn.Tanh(), nn.Dropout(0.0))(x)
-        return self.head(x.view(x.size(0), -1))
+        logits: Tensor = self.head(x.view(x.size(0), -1))
+        return logits
 
 
 def test_maps_laid_out_channels_last_can_be_viewed() -> None:
@@ -128,7 +133,7 @@ def normed(kind: str) -> nn.Sequential:
     second: Any = backbone[3]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the older functions are deprecated, and in use
-        wrap = {
+        wrap: Any = {
             "weight": torch.nn.utils.weight_norm, "spectral": torch.nn.utils.spectral_norm,
             "new weight": parametrized_weight_norm, "new spectral": parametrized_spectral_norm,
         }[kind]  # fmt: skip
@@ -171,9 +176,9 @@ class Counting(nn.Module):
         self.seen = state
 
 
-def counting(seen: object) -> nn.Sequential:
+def counting(seen: object) -> Any:  # noqa: ANN401 - its modules have attributes of their own
     """A network with such a module."""
-    backbone = plain()
+    backbone: Any = plain()
     backbone[5] = Counting()
     backbone[5].seen = {"batches": seen}
     return backbone
@@ -187,15 +192,15 @@ def test_extra_state_is_saved(tmp_path: Path) -> None:
     assert again.backbone.get_submodule("5").get_extra_state() == {"batches": 7}
     batches = [(torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 2, 3]))] * 2
     fit(network, batches, recipe="joint", epochs=2, directory=tmp_path / "fit")
-    with pytest.raises(ConfigurationError, match=r"Expected extra state of backbone\.5 that JSON can hold .*, got dict"):
+    with pytest.raises(
+        ConfigurationError, match=r"Expected extra state of backbone\.5 that JSON can hold .*, got dict"
+    ):
         convert(counting({1, 2}), EXAMPLE).save(tmp_path / "no")
 
 
 def pooled_norm() -> nn.Sequential:
     """BatchNorm on one value a channel and image."""
-    return nn.Sequential(
-        *layers(), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8, 5)
-    )
+    return nn.Sequential(*layers(), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8, 5))
 
 
 def test_a_last_batch_of_one_is_left_out() -> None:
@@ -223,7 +228,7 @@ class Centred(nn.Module):
         (lambda: nn.Softmax(dim=0), r"4 \(Softmax\)"),
     ],
 )
-def test_answers_that_depend_on_the_batch_are_refused(make: Any, named: str) -> None:
+def test_answers_that_depend_on_the_batch_are_refused(make: Callable[[], nn.Module], named: str) -> None:
     """The module is named."""
     backbone = plain()
     backbone[4] = make()
@@ -237,12 +242,12 @@ def test_a_forward_that_mixes_images_is_refused() -> None:
     class Mixing(nn.Sequential):
         def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
             """Logits, about their mean."""
-            logits = super().forward(input)
+            logits: Tensor = super().forward(input)  # type: ignore[no-untyped-call]  # torch has no type for it
             return logits - logits.mean(dim=0)
 
     with pytest.raises(ConversionError, match=r"but Mixing\.forward mixes the images"):
         convert(Mixing(*plain()), EXAMPLE)
-    loud = plain()
+    loud: Any = plain()
     with torch.no_grad():
         loud[-1].weight.mul_(1e6)
         loud[0].weight.mul_(1e4)

@@ -136,12 +136,12 @@ def test_another_way_in_train_mode_makes_the_module_a_leaf() -> None:
 
 
 def test_another_way_in_train_mode_at_the_root_is_refused() -> None:
-    """Auxiliary outputs in train mode name the class and what to do."""
+    """Other logits in train mode name the class and what to do."""
 
     class Auxiliary(Net):
         def forward(self, x: Tensor) -> Any:  # noqa: ANN401 - that is the point
             logits = super().forward(x)
-            return (logits, logits) if self.training else logits
+            return (logits + 1).relu() if self.training else logits
 
     with pytest.raises(ConversionError, match=r"Auxiliary.forward takes another way in train mode.*auxiliary heads"):
         trace(Auxiliary(nn.ReLU()))

@@ -47,7 +47,7 @@ def two_classifiers(*, cascaded: bool = False) -> ShallowDeepNetwork:
 
 def filled(path: Path, network: ShallowDeepNetwork, data: DataSplits, views: int) -> FeatureCache:
     """A cache of the training split."""
-    plan = plan_cache(network, 16, len(data.train), views=views, path=path, budget=2**30)
+    plan = plan_cache(network, (3, 16, 16), len(data.train), views=views, path=path, budget=2**30)
     assert plan is not None
     cache = FeatureCache(path, plan)
     cache.create()
@@ -114,7 +114,7 @@ def test_rows_are_the_summaries_to_half_precision(
 def test_the_size_is_known_before_anything_is_written(network: ShallowDeepNetwork, tmp_path: Path) -> None:
     """Two maps pooled to 4x4, by maximum and mean, of 8 channels: 512 numbers, 1,024 bytes an image and view."""
     path = tmp_path / "cache.bin"
-    plan = plan_cache(network, 16, 100, views=4, path=path, budget=2**30)
+    plan = plan_cache(network, (3, 16, 16), 100, views=4, path=path, budget=2**30)
     assert plan is not None
     assert plan.width == 2 * 2 * 8 * 16
     assert plan.bytes == 4 * 100 * 512 * 2
@@ -128,7 +128,7 @@ def test_a_small_budget_takes_fewer_views(
     network: ShallowDeepNetwork, tmp_path: Path, budget: int, views: int | None
 ) -> None:
     """Whole views that fit the budget are planned, or none."""
-    plan = plan_cache(network, 16, 100, views=4, path=tmp_path / "cache.bin", budget=budget)
+    plan = plan_cache(network, (3, 16, 16), 100, views=4, path=tmp_path / "cache.bin", budget=budget)
     assert (plan.views if plan else None) == views
 
 
@@ -138,11 +138,11 @@ def test_a_full_disk_takes_fewer_views(
     """Nine tenths of the free disk may be taken; a cache that is there already counts as free."""
     path = tmp_path / "cache.bin"
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 300_000}))
-    plan = plan_cache(network, 16, 100, views=4, path=path, budget=2**30)
+    plan = plan_cache(network, (3, 16, 16), 100, views=4, path=path, budget=2**30)
     assert plan is not None
     assert plan.views == 2
     path.write_bytes(bytes(200_000))
-    again = plan_cache(network, 16, 100, views=4, path=path, budget=2**30)
+    again = plan_cache(network, (3, 16, 16), 100, views=4, path=path, budget=2**30)
     assert again is not None
     assert again.views == 4
 
@@ -153,7 +153,7 @@ def test_heads_with_a_convolution_are_not_cached(tmp_path: Path) -> None:
         nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
     network = convert(backbone.append(nn.Linear(8, 3)), torch.zeros(1, 3, 16, 16), fractions=(0.4,), heads="conv")
-    assert plan_cache(network, 16, 10, views=1, path=tmp_path / "cache.bin", budget=2**30) is None
+    assert plan_cache(network, (3, 16, 16), 10, views=1, path=tmp_path / "cache.bin", budget=2**30) is None
 
 
 def test_no_space_is_told_before_the_first_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,10 +68,12 @@ def test_a_runtime_that_cannot_take_the_network_is_left_out(made_run: Path, monk
     """The others are planned for."""
     measured = plan_runtimes._measured
 
-    def failing(site: plan_runtimes.Site, backend: str, precision: str) -> plan_runtimes.PlannedRuntime:
+    def failing(
+        site: plan_runtimes.Site, backend: str, precision: str, others: Sequence[StaticRow]
+    ) -> plan_runtimes.PlannedRuntime:
         if backend == "openvino":
             raise ConversionError("Expected a network that OpenVINO can take, got another")
-        return measured(site, backend, precision)
+        return measured(site, backend, precision, others)
 
     monkeypatch.setattr(plan_runtimes, "RUNTIMES", (("openvino", "f32"), ("onnxruntime", "f32")))
     monkeypatch.setattr(plan_runtimes, "_measured", failing)

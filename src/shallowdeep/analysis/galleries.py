@@ -20,6 +20,7 @@ from shallowdeep.analysis.samples import (
     simple_and_complex,
     wasteful_samples,
 )
+from shallowdeep.data.image_rules import CHANNELS
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.arrays import to_numpy
@@ -31,7 +32,7 @@ Pixels = NDArray[np.uint8]
 FetchesPixels = Callable[[Indices], Pixels]
 """Images of some samples, given by (n,) integers in [0, N): (n, S, S, 3) uint8."""
 
-_CHANNELS = 3
+_AXES = 4  # of images
 
 
 @dataclass(frozen=True)
@@ -163,12 +164,19 @@ class _Shown:
         self.confidence = to_numpy(max_probability(pred.logits))  # (E, N)
 
     def pixels(self, samples: Indices) -> Pixels | None:
-        """(n, S, S, 3) uint8 of some samples; None where there are no images or no samples."""
+        """(n, H, W, C) uint8 of some samples; None where there are no images or no samples."""
         if self.images is None or not len(samples):
             return None
         pixels = self.images(samples)
-        if pixels.dtype != np.uint8 or pixels.shape[:1] != samples.shape or pixels.shape[3:] != (_CHANNELS,):
-            raise DataError(f"Expected {len(samples)} uint8 images (S, S, 3), got {pixels.dtype} {pixels.shape}")
+        if (
+            pixels.dtype != np.uint8
+            or pixels.shape[:1] != samples.shape
+            or pixels.ndim != _AXES
+            or pixels.shape[3] not in CHANNELS
+        ):
+            raise DataError(
+                f"Expected {len(samples)} uint8 images (H, W, 1, 3 or 4), got {pixels.dtype} {pixels.shape}"
+            )
         return pixels
 
     def entries(
@@ -276,7 +284,7 @@ def _maps(
             continue
         for place, answer, heat in zip(places, answers, heats.cpu().numpy(), strict=True):
             caption = f"at {where}, for {shown.class_names[answer]!r}"
-            found[place].append(HeatMap(caption, _png(overlay(pixels[place], heat))))
+            found[place].append(HeatMap(caption, _png(overlay(_colours(pixels[place]), heat))))
     if not refused:
         return found, None
     which = f" at {', '.join(refused)}" if any(found) else ""
@@ -284,7 +292,12 @@ def _maps(
 
 
 def _png(pixels: Pixels) -> bytes:
-    """An image (S, S, 3) uint8 as the bytes of a PNG file."""
+    """An image (H, W, C) uint8 as the bytes of a PNG file."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="png")
+    Image.fromarray(_colours(pixels)).save(buffer, format="png")
     return buffer.getvalue()
+
+
+def _colours(pixels: Pixels) -> Pixels:
+    """An image (H, W, C) of one, three or four channels as (H, W, 3), alpha left out."""
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]

@@ -70,7 +70,7 @@ def suspects(
     others = [name for name, value in settings.items() if value is not None]
     check_mode({"--model": model, "--weights": weights, "--clean": clean}, others, quick=quick)
     from shallowdeep.report.audit_tables import suspects_tables
-    from shallowdeep.runs.config import TrainConfig, three_numbers
+    from shallowdeep.runs.config import TrainConfig, channel_numbers
     from shallowdeep.workflows.audit_quick import quick_suspects
     from shallowdeep.workflows.audit_suspects import HELD_OUT, audit_suspects
 
@@ -82,8 +82,8 @@ def suspects(
         else:
             config = TrainConfig(
                 data=str(clean), model=str(model), recipe="ic-only", weights=str(weights), epochs=ic_epochs or 0,
-                seed=seed, mean=() if mean is None else three_numbers(mean),
-                std=() if std is None else three_numbers(std), image_size=image_size or 0,
+                seed=seed, mean=() if mean is None else channel_numbers(mean),
+                std=() if std is None else channel_numbers(std), image_size=image_size or 0,
                 calibration_fraction=HELD_OUT if calibration_fraction is None else calibration_fraction,
                 device=device, skip_bad_images=skip_bad_images,
             )  # fmt: skip

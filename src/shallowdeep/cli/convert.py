@@ -13,6 +13,7 @@ from shallowdeep.cli.options import (
     Alpha,
     AsJson,
     ChannelOrder,
+    Channels,
     CropShare,
     Device,
     ExactResize,
@@ -68,6 +69,7 @@ def convert(
     exact_resize: ExactResize = None,
     channel_order: ChannelOrder = None,
     image_size: ImageSize = None,
+    channels: Channels = None,
     epochs: Annotated[
         int | None, typer.Option(callback=above_zero, help="Of the exits' training. (default: the preset's)")
     ] = None,
@@ -90,16 +92,18 @@ def convert(
     """Make a trained network exit early: train exits on it, calibrate, export, time it, and say what to deploy."""
     from shallowdeep.calibration.objective import Objective
     from shallowdeep.calibration.promisable import suggested_objective
-    from shallowdeep.runs.config import config_from, read_settings, three_numbers
+    from shallowdeep.image_size import size_from
+    from shallowdeep.runs.config import channel_numbers, config_from, read_settings
     from shallowdeep.workflows.convert import IC_ONLY, convert_network
 
     given: dict[str, Any] = {
         "data": data, "model": model, "recipe": IC_ONLY, "weights": str(weights),
         "expect_accuracy": expect_accuracy, "preprocessing": preprocessing,
-        "mean": None if mean is None else three_numbers(mean), "std": None if std is None else three_numbers(std),
+        "mean": None if mean is None else channel_numbers(mean), "std": None if std is None else channel_numbers(std),
         "interpolation": interpolation, "resize": resize, "crop_share": crop_share, "alpha": alpha,
         "orientation": orientation, "exact_resize": exact_resize, "channel_order": channel_order,
-        "image_size": image_size, "epochs": epochs, "calibration_fraction": calibration_fraction, "seed": seed,
+        "image_size": None if image_size is None else size_from(image_size), "channels": channels, "epochs": epochs,
+        "calibration_fraction": calibration_fraction, "seed": seed,
         "skip_bad_images": skip_bad_images or None, "device": None if device == "auto" else device,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}

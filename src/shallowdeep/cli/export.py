@@ -31,6 +31,9 @@ def export(
     ] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's own data is now, which int8 needs.")] = None,
     policy: Annotated[Path | None, typer.Option(help="Another policy file. (default: the run's)")] = None,
+    least_agreement: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of answers in bf16 or int8 that must be float32's.")
+    ] = 0.98,
     no_static: Annotated[bool, typer.Option("--no-static", help="Leave out the static backbone.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the bundle that is there.")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Run code that the run's manifest names.")] = False,
@@ -45,7 +48,7 @@ def export(
     with TerminalProgress() as progress:
         bundle = export_run(
             run, out, backend=backend, precision=precision, policy=policy, data=data, static=not no_static,
-            overwrite=overwrite, exits=None if exits is None else exit_numbers_in(exits),
+            overwrite=overwrite, least_equal=least_agreement, exits=None if exits is None else exit_numbers_in(exits),
             context=context(progress, trust=trust, threads=threads),
         )  # fmt: skip
     exported = summary_of(bundle)

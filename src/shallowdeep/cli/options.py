@@ -146,4 +146,7 @@ ExpectAccuracy = Annotated[
     float | None,
     typer.Option(callback=above_zero, help="Refuse weights that are below this on the test part, such as 0.89."),
 ]
-ImageSize = Annotated[int | None, typer.Option(callback=above_zero, help="Side in pixels. (default: the network's)")]
+ImageSize = Annotated[
+    str | None, typer.Option(help="Side in pixels, or height and width: 96x160. (default: the network's)")
+]
+Channels = Annotated[int | None, typer.Option(help="Of the images: 1 for grey, 3, or 4 with alpha. (default: 3)")]

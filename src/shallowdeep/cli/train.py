@@ -14,6 +14,7 @@ from shallowdeep.cli.options import (
     Alpha,
     AsJson,
     ChannelOrder,
+    Channels,
     CropShare,
     ExactResize,
     ExpectAccuracy,
@@ -86,6 +87,7 @@ def train(
         typer.Option(help="none, standard, cifar, light, tiny-imagenet, fashion, digits. (default: by data, preset)"),
     ] = None,
     image_size: ImageSize = None,
+    channels: Channels = None,
     exits: Annotated[
         str | None, typer.Option(help="Number of internal classifiers, or target shares of MACs: 0.2,0.5,0.8")
     ] = None,
@@ -185,13 +187,15 @@ def train(
     """Train a network: its backbone, its internal classifiers, or both together."""
     from shallowdeep.artifacts import CONFIG, SKIPPED
     from shallowdeep.errors import ConfigurationError
-    from shallowdeep.runs.config import config_from, exit_fractions, read_settings, three_numbers
+    from shallowdeep.image_size import size_from
+    from shallowdeep.runs.config import channel_numbers, config_from, exit_fractions, read_settings
 
     given: dict[str, Any] = {
         "data": data, "model": model, "recipe": recipe, "preset": preset, "epochs": epochs, "seed": seed,
         "init": None if init is None else str(init), "weights": None if weights is None else str(weights),
-        "new_head": new_head, "pretrained": pretrained, "train_backbone": train_backbone, "image_size": image_size,
-        "mean": None if mean is None else three_numbers(mean), "std": None if std is None else three_numbers(std),
+        "new_head": new_head, "pretrained": pretrained, "train_backbone": train_backbone,
+        "image_size": None if image_size is None else size_from(image_size), "channels": channels,
+        "mean": None if mean is None else channel_numbers(mean), "std": None if std is None else channel_numbers(std),
         "preprocessing": preprocessing, "interpolation": interpolation, "resize": resize, "crop_share": crop_share,
         "alpha": alpha, "orientation": orientation, "exact_resize": exact_resize, "channel_order": channel_order,
         "expect_accuracy": expect_accuracy, "augmentation": augmentation,

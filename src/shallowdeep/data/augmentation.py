@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.image_size import Size, sides
 
+_COLOURS = 3
 _GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R 601 luma, as PIL and torchvision use
 
 
@@ -56,12 +58,12 @@ _PRESET_SIZES = {"tiny-imagenet": 64}
 _DEFAULT_PRESET_SIZE = 32
 
 
-def get_augmentation(name: str, size: int) -> Augmentation:
+def get_augmentation(name: str, size: Size) -> Augmentation:
     """Return a preset with its crop padding scaled to the image size ("standard" pads by an eighth).
 
     Args:
         name: a key of `AUGMENTATIONS`.
-        size: side of the images, in pixels.
+        size: of the images, in pixels; the shorter side counts.
 
     Raises:
         UnknownNameError: if there is no such preset.
@@ -69,7 +71,9 @@ def get_augmentation(name: str, size: int) -> Augmentation:
     if name not in AUGMENTATIONS:
         raise UnknownNameError("preset of augmentation", name, AUGMENTATIONS)
     preset = AUGMENTATIONS[name]
-    return replace(preset, crop_padding=preset.crop_padding * size // _PRESET_SIZES.get(name, _DEFAULT_PRESET_SIZE))
+    return replace(
+        preset, crop_padding=preset.crop_padding * min(sides(size)) // _PRESET_SIZES.get(name, _DEFAULT_PRESET_SIZE)
+    )
 
 
 @dataclass(frozen=True)
@@ -93,20 +97,22 @@ class Draw:
         return Draw(self.flips[rows], self.offsets[rows], self.jitter[rows])
 
 
-def draw(augmentation: Augmentation, count: int, size: int, generator: torch.Generator) -> Draw:
+def draw(augmentation: Augmentation, count: int, size: Size, generator: torch.Generator) -> Draw:
     """Return the random numbers for a batch; all are drawn, used or not, so that settings do not shift one another.
 
     Args:
         augmentation: what may happen.
         count: images in the global batch.
-        size: side of the images, in pixels.
+        size: of the images, in pixels; the shorter side counts.
         generator: on the CPU.
 
     Raises:
         ConfigurationError: if the crop padding is not smaller than the images.
     """
-    if augmentation.crop_padding >= size:
-        raise ConfigurationError(f"Expected crop padding below {size} pixels, got {augmentation.crop_padding}")
+    if augmentation.crop_padding >= min(sides(size)):
+        raise ConfigurationError(
+            f"Expected crop padding below {min(sides(size))} pixels, got {augmentation.crop_padding}"
+        )
     flips = torch.rand(count, generator=generator) < 0.5  # noqa: PLR2004 - half of the images
     offsets = torch.randint(0, 2 * augmentation.crop_padding + 1, (count, 2), generator=generator)
     factors = torch.rand(count, 3, generator=generator)
@@ -121,12 +127,12 @@ def augment(images: Tensor, numbers: Draw, augmentation: Augmentation) -> Tensor
     """Return the images cropped, then flipped, then recoloured.
 
     Args:
-        images: (B, 3, S, S) uint8; fastest if channels last.
+        images: (B, C, H, W) uint8; fastest if channels last.
         numbers: a row per image.
         augmentation: the one they were drawn for.
 
     Returns:
-        (B, 3, S, S) uint8, channels last in memory, on the same device.
+        (B, C, H, W) uint8, channels last in memory, on the same device.
 
     Raises:
         ConfigurationError: if there is not one row per image.
@@ -140,27 +146,34 @@ def augment(images: Tensor, numbers: Draw, augmentation: Augmentation) -> Tensor
 
 def _crop_and_flip(images: Tensor, numbers: Draw, padding: int) -> Tensor:
     """Return every image's window, in one gather of whole pixels: three times cheaper than one of channel values."""
-    count, channels, size, _ = images.shape
-    side = size + 2 * padding
-    padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding))  # (B, P, P, 3)
-    steps = torch.arange(size, device=images.device)
+    count, channels, height, width = images.shape
+    padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding))  # (B, H + 2p, W + 2p, C)
+    down, across = (torch.arange(side, device=images.device) for side in (height, width))
     offsets, flips = numbers.offsets.to(images.device), numbers.flips.to(images.device)
-    rows = offsets[:, :1] + steps  # (B, S)
-    columns = offsets[:, 1:] + torch.where(flips[:, None], size - 1 - steps, steps)
-    first = torch.arange(count, device=images.device)[:, None] * side
-    pixels = ((first + rows) * side)[:, :, None] + columns[:, None, :]  # (B, S, S)
+    rows = offsets[:, :1] + down  # (B, H)
+    columns = offsets[:, 1:] + torch.where(flips[:, None], width - 1 - across, across)
+    first = torch.arange(count, device=images.device)[:, None] * (height + 2 * padding)
+    pixels = ((first + rows) * (width + 2 * padding))[:, :, None] + columns[:, None, :]  # (B, H, W)
     window = padded.reshape(-1, channels).index_select(0, pixels.reshape(-1))
-    return window.view(count, size, size, channels).permute(0, 3, 1, 2)
+    return window.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _recolour(images: Tensor, factors: Tensor) -> Tensor:
-    """Return the images with brightness, then contrast (about the mean grey), then saturation (about grey) scaled."""
+    """Return the images with brightness, then contrast (about the mean grey), then saturation (about grey) scaled.
+
+    Of four channels the last is alpha, which stays; one, or any other number, has no colours to saturate.
+    """
     brightness, contrast, saturation = factors.to(images.device)[:, :, None, None, None].unbind(1)  # (B, 1, 1, 1) each
-    weights = torch.tensor(_GREY_WEIGHTS, device=images.device)
-    values = images.permute(0, 2, 3, 1).float()  # (B, S, S, 3); every step is in place, as new memory costs the most
-    values.mul_(brightness).clamp_(0, 255)
-    mean_grey = (values.mean((1, 2)) @ weights).view(-1, 1, 1, 1)
-    values.mul_(contrast).add_(mean_grey * (1 - contrast)).clamp_(0, 255)
-    grey = (values @ weights)[..., None]
-    values.mul_(saturation).add_(grey * (1 - saturation)).clamp_(0, 255)
+    values = images.permute(0, 2, 3, 1).float()  # (B, H, W, C); every step is in place, as new memory costs the most
+    coloured = values.shape[-1] in {_COLOURS, _COLOURS + 1}
+    seen = values[..., :_COLOURS] if coloured else values
+    weights = torch.full((seen.shape[-1],), 1 / seen.shape[-1], device=images.device)
+    if coloured:
+        weights = torch.tensor(_GREY_WEIGHTS, device=images.device)
+    seen.mul_(brightness).clamp_(0, 255)
+    mean_grey = (seen.mean((1, 2)) @ weights).view(-1, 1, 1, 1)
+    seen.mul_(contrast).add_(mean_grey * (1 - contrast)).clamp_(0, 255)
+    if coloured:
+        grey = (seen @ weights)[..., None]
+        seen.mul_(saturation).add_(grey * (1 - saturation)).clamp_(0, 255)
     return values.round_().to(torch.uint8).permute(0, 3, 1, 2)

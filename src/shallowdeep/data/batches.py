@@ -16,6 +16,7 @@ from shallowdeep.data.image_split import Decoded, Fetched, ImageSplit
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.data.splits import Indices, seed_sequence, seeded_order
 from shallowdeep.errors import ConfigurationError
+from shallowdeep.image_size import shown_size
 
 WORKERS = 2  # processes that decode, unless asked for otherwise
 _ORDER, _AUGMENT = 0, 1  # keep the two random streams of an epoch apart
@@ -79,7 +80,9 @@ class Batches:
         if workers < 0:
             raise ConfigurationError(f"Expected at least 0 workers, got {workers}")
         if preprocessing.size != split.size:
-            raise ConfigurationError(f"Expected preprocessing for {split.size} pixels, got {preprocessing.size}")
+            raise ConfigurationError(
+                f"Expected preprocessing for {shown_size(split.size)} pixels, got {shown_size(preprocessing.size)}"
+            )
         if drop_last:
             batch_size = _whole_batch(batch_size, len(split), world_size)
         self.batch_size = batch_size

@@ -14,6 +14,7 @@ from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.splits import Indices
 from shallowdeep.data.stores import ImageStore
 from shallowdeep.errors import BadImageError
+from shallowdeep.image_size import Size, sides
 from shallowdeep.machine import available_cores
 from shallowdeep.progress import SILENT, Progress
 
@@ -30,15 +31,16 @@ class DecodedImages:
 
     Args:
         store: the images.
-        size: side of the decoded images, in pixels.
+        size: of the decoded images, in pixels.
         rules: how they are decoded and resized.
     """
 
-    def __init__(self, store: ImageStore, size: int, rules: ImageRules = DEFAULT_RULES) -> None:
+    def __init__(self, store: ImageStore, size: Size, rules: ImageRules = DEFAULT_RULES) -> None:
         self._store = store
+        self._shape = (*sides(size), rules.channels)  # (H, W, C)
         self._size = size
         self._rules = rules
-        self._pixels: Tensor | None = None  # (N, S, S, 3): rows of one image lie together, and it is channels last
+        self._pixels: Tensor | None = None  # (N, H, W, C): rows of one image lie together, and it is channels last
         self._state = np.zeros(len(store), dtype=np.uint8)
 
     def ensure(
@@ -65,7 +67,7 @@ class DecodedImages:
         if not len(missing):
             return False
         if self._pixels is None:
-            self._pixels = torch.empty((len(self._store), self._size, self._size, 3), dtype=torch.uint8)
+            self._pixels = torch.empty((len(self._store), *self._shape), dtype=torch.uint8)
         self._store.prepare()
         chunks = [missing[start : start + _CHUNK] for start in range(0, len(missing), _CHUNK)]
         with progress.start(f"reading {what}", "images", len(missing)) as bar:
@@ -100,7 +102,8 @@ class DecodedImages:
         return bad
 
     def select(self, positions: Indices) -> Tensor:
-        """Return (B, 3, S, S) uint8, channels last in memory, of images that `ensure` has decoded."""
+        """Return (B, C, H, W) uint8, channels last in memory, of images that `ensure` has decoded."""
         if self._pixels is None:
-            return torch.empty((len(positions), 3, self._size, self._size), dtype=torch.uint8)
+            height, width, channels = self._shape
+            return torch.empty((len(positions), channels, height, width), dtype=torch.uint8)
         return self._pixels.index_select(0, torch.from_numpy(positions)).permute(0, 3, 1, 2)

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.resizing import resized_exactly
 from shallowdeep.errors import BadImageError
+from shallowdeep.image_size import Size, sides
 
 # What PIL's readers raise on damaged files; SyntaxError and struct.error come from its header parsers.
 _DECODE_ERRORS = (
@@ -34,35 +35,38 @@ _DECODE_ERRORS = (
 )
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # by channels
+_ALPHA_TOO = 4  # channels
 _REDUCING_GAP = 3.0  # PIL shrinks by whole factors first, and keeps 3x the final size for the bicubic filter
 
 
 def decode_image(
-    source: bytes | Path | Image.Image, size: int, rules: ImageRules = DEFAULT_RULES, name: str | None = None
+    source: bytes | Path | Image.Image, size: Size, rules: ImageRules = DEFAULT_RULES, name: str | None = None
 ) -> NDArray[np.uint8]:
-    """Return one image as the square of RGB values a network sees.
+    """Return one image as the rectangle of values a network sees.
 
     The default rules, for every file alike:
 
     - EXIF orientation is applied; of an animation, the first frame counts.
     - Grey is replicated to three channels; 16-bit grey is scaled from [0, 65535] to [0, 255] (a 32-bit integer image is
       read as 16-bit, clipped), a floating-point image from [0, 1]; palettes, CMYK and the like become RGB.
-    - Transparency is composed on white, as a page shows it.
-    - An image of `size` x `size` is left untouched. Any other has its shorter side resized to `size` with the
+    - Transparency is composed on white, as a page shows it; where the network takes alpha, it is kept.
+    - A network of one channel gets the luma of these colours, and grey as it is.
+    - An image of the size asked for is left untouched. Any other is resized until it covers that size, with the
       antialiased bicubic filter, keeping its shape, and is cropped to its centre. Large ones are first shrunk by a
-      whole factor (JPEG files while decoding), to no less than three times `size`. The borders that the crop removes
+      whole factor (JPEG files while decoding), to no less than three times the size. The borders that the crop removes
       are never resized: in a very elongated image they would be huge.
 
     Other rules are those of `ImageRules`; they resize as torchvision and timm do, bit for bit.
 
     Args:
         source: the bytes of an encoded image, the file that holds them, or a PIL image, which is left as it is.
-        size: side of the result, in pixels.
+        size: of the result, in pixels.
         rules: how it is decoded and resized.
         name: what an error calls the image; the path if there is one.
 
     Returns:
-        (size, size, 3), RGB.
+        (H, W, C): RGB, grey or RGBA as the rules say.
 
     Raises:
         BadImageError: if the image cannot be read or decoded.
@@ -71,8 +75,9 @@ def decode_image(
         if isinstance(source, Image.Image):
             return _fitted(source, size, rules)
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
-            if not rules.exact_resize and min(image.size) >= 2 * _REDUCING_GAP * size:
-                image.draft(None, (int(_REDUCING_GAP * size), int(_REDUCING_GAP * size)))  # JPEG decodes small at once
+            height, width = sides(size)
+            if not rules.exact_resize and min(image.width / width, image.height / height) >= 2 * _REDUCING_GAP:
+                image.draft(None, (int(_REDUCING_GAP * width), int(_REDUCING_GAP * height)))  # JPEG decodes small
             return _fitted(image, size, rules)
     except _DECODE_ERRORS as error:
         raise BadImageError(_complaint(source, name, error)) from error
@@ -127,29 +132,41 @@ def _holds(folder: str, place: str) -> bool:
     return os.path.commonpath([folder, place]) == folder
 
 
-def fit_image(image: Image.Image, size: int, rules: ImageRules = DEFAULT_RULES) -> NDArray[np.uint8]:
-    """Return an opened image as (size, size, 3) uint8 RGB, by the rules of `decode_image` after orientation."""
-    image = _to_rgb(image, rules.alpha)
+def fit_image(image: Image.Image, size: Size, rules: ImageRules = DEFAULT_RULES) -> NDArray[np.uint8]:
+    """Return an opened image as (H, W, C) uint8, by the rules of `decode_image` after orientation."""
+    image = _with_channels(image, rules)
     fitted = resized_exactly(image, size, rules) if rules.exact_resize else _resized_from_reduced(image, size)
-    return np.array(fitted, dtype=np.uint8)
+    pixels = np.array(fitted, dtype=np.uint8)
+    return pixels if pixels.ndim > 2 else pixels[..., None]  # noqa: PLR2004 - one channel has no axis of its own
 
 
-def _resized_from_reduced(image: Image.Image, size: int) -> Image.Image:
-    """Return the centre of an RGB image, `size` x `size`; a large one is first shrunk by a whole factor."""
-    width, height = image.size
-    short = min(width, height)
-    if (width, height) == (size, size):
+def _resized_from_reduced(image: Image.Image, size: Size) -> Image.Image:
+    """Return the centre of an image at a size; a large one is first shrunk by a whole factor."""
+    height, width = sides(size)
+    if image.size == (width, height):
         return image
-    left, top = (width - short) // 2, (height - short) // 2
-    box = (left, top, left + short, top + short)
-    if short == size:
+    if image.width * height <= image.height * width:  # its whole width is seen
+        across, down = image.width, max(1, round(image.width * height / width))
+    else:
+        across, down = max(1, round(image.height * width / height)), image.height
+    left, top = (image.width - across) // 2, (image.height - down) // 2
+    box = (left, top, left + across, top + down)
+    if (across, down) == (width, height):
         return image.crop(box)
-    return image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=_REDUCING_GAP)
+    return image.resize((width, height), Image.Resampling.BICUBIC, box=box, reducing_gap=_REDUCING_GAP)
 
 
-def _fitted(image: Image.Image, size: int, rules: ImageRules) -> NDArray[np.uint8]:
-    """Return an opened image as (size, size, 3) uint8 RGB, orientation included."""
+def _fitted(image: Image.Image, size: Size, rules: ImageRules) -> NDArray[np.uint8]:
+    """Return an opened image as (H, W, C) uint8, orientation included."""
     return fit_image(_upright(image) if rules.orientation == "exif" else image, size, rules)
+
+
+def _with_channels(image: Image.Image, rules: ImageRules) -> Image.Image:
+    """Return the image in the mode of so many channels: grey, RGB, or RGBA."""
+    if rules.channels == _ALPHA_TOO and image.mode not in {*_SIXTEEN_BIT_MODES, "F"}:
+        return image.convert("RGBA")
+    coloured, mode = _to_rgb(image, rules.alpha), _MODES[rules.channels]
+    return coloured if coloured.mode == mode else coloured.convert(mode)
 
 
 def _upright(image: Image.Image) -> Image.Image:

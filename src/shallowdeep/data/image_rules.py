@@ -13,8 +13,11 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 RESIZES = ("crop", "pad", "stretch")
 ALPHAS = ("white", "black", "drop")
 ORIENTATIONS = ("exif", "stored")
+CHANNELS = (1, 3, 4)
+"""Of images in files: grey; red, green, blue; these and alpha."""
 
-_CHANNELS = 3
+_COLOURS = 3
+_APART = {"exact_resize", "channels"}  # they do not say how images are resized
 _GREY_LEVELS = 255
 
 
@@ -38,6 +41,8 @@ class ImageRules:
             do.
         fill: red, green, blue of the borders of `pad`, in [0, 255].
         exact_resize: resize from all pixels at once under the default rules too; True under any others.
+        channels: 1 for grey (ITU-R 601 luma of colours), 3 for red, green and blue, 4 for these and alpha, which is
+            then kept as it is stored, opaque where there is none.
 
     Raises:
         ConfigurationError: for a name that is not among the choices, or a number out of range.
@@ -55,23 +60,26 @@ class ImageRules:
     orientation: str = "exif"
     fill: tuple[int, int, int] = (0, 0, 0)
     exact_resize: bool = False
+    channels: int = 3
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 told = f"{', '.join(choices[:-1])} or {choices[-1]}"
                 raise ConfigurationError(f"Expected {name} {told}, got {getattr(self, name)!r}")
+        if isinstance(self.channels, bool) or self.channels not in CHANNELS:
+            raise ConfigurationError(f"Expected 1, 3 or 4 channels of images in files, got {self.channels!r}")
         if not _is_number(self.crop_share) or not 0 < self.crop_share <= 1:
             raise ConfigurationError(f"Expected crop share in (0, 1], got {self.crop_share!r}")
         if not isinstance(self.exact_resize, bool):
             raise ConfigurationError(f"Expected exact_resize true or false, got {self.exact_resize!r}")
         object.__setattr__(self, "crop_share", float(self.crop_share))
         object.__setattr__(self, "fill", _colour(self.fill))
-        others = (getattr(self, field.name) != field.default for field in fields(self) if field.name != "exact_resize")
+        others = (getattr(self, field.name) != field.default for field in fields(self) if field.name not in _APART)
         object.__setattr__(self, "exact_resize", self.exact_resize or any(others))
 
     def resized_side(self, size: int) -> int:
-        """Return what sides are resized to before `size` pixels are cut: floor(size / crop_share), as timm does."""
+        """Return what a side is resized to before `size` pixels are cut: floor(size / crop_share), as timm does."""
         return math.floor(size / self.crop_share)
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,7 +115,7 @@ def _colour(values: Sequence[int]) -> tuple[int, int, int]:
     Raises:
         ConfigurationError: if they are not three grey levels.
     """
-    good = isinstance(values, Sequence) and not isinstance(values, str) and len(values) == _CHANNELS
+    good = isinstance(values, Sequence) and not isinstance(values, str) and len(values) == _COLOURS
     if not good or not all(_is_number(value) and 0 <= value <= _GREY_LEVELS for value in values):
         raise ConfigurationError(f"Expected three numbers in [0, {_GREY_LEVELS}] as fill, got {values!r}")
     red, green, blue = (int(value) for value in values)

@@ -15,6 +15,7 @@ from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.splits import Indices
 from shallowdeep.data.stores import AlteredStore, ImageStore, Pixels
 from shallowdeep.errors import BadImageError
+from shallowdeep.image_size import Size, sides
 from shallowdeep.progress import SILENT, Progress
 
 _CHUNK = 256  # images looked at together
@@ -24,7 +25,7 @@ class Fetched(NamedTuple):
     """Images and labels that were asked for.
 
     Args:
-        images: (B, 3, S, S) uint8, channels last in memory.
+        images: (B, C, H, W) uint8, channels last in memory.
         labels: (B,) int64.
         kept: (B,) int64, positions in the request; all of them unless bad images were left out.
     """
@@ -38,7 +39,7 @@ class Decoded(NamedTuple):
     """What a worker process sends back; an error as text, as one raised there would arrive with its traceback.
 
     Args:
-        pixels: (B, S, S, 3) uint8.
+        pixels: (B, H, W, C) uint8.
         kept: (B,) int64, positions in the request.
         bad: names of the images left out.
         error: the message of a BadImageError, or None.
@@ -62,7 +63,7 @@ class ImageSplit:
         store: the images of the part of the dataset this split was cut from.
         positions: (N,) int64, which of them are in this split.
         labels: (N,) int64.
-        size: side of the decoded images, in pixels.
+        size: of the decoded images, in pixels.
         decoded: the part's decoded images, shared among its splits, or None to decode at every fetch.
         rules: how they are decoded and resized.
         skip_bad_images: leave unreadable images out instead of raising.
@@ -76,7 +77,7 @@ class ImageSplit:
         positions: Indices,
         labels: NDArray[np.int64],
         *,
-        size: int,
+        size: Size,
         decoded: DecodedImages | None,
         rules: ImageRules = DEFAULT_RULES,
         skip_bad_images: bool = False,
@@ -193,7 +194,7 @@ class ImageSplit:
             indices: (B,) in [0, N).
 
         Returns:
-            images (B, 3, S, S) uint8, channels last in memory, and labels (B,) int64; fewer where bad images are
+            images (B, C, H, W) uint8, channels last in memory, and labels (B,) int64; fewer where bad images are
             skipped.
 
         Raises:
@@ -220,7 +221,7 @@ class ImageSplit:
 
     def decode(self, indices: Sequence[int] | Indices) -> Decoded:
         """Return images decoded now; what worker processes call."""
-        pixels = np.empty((len(indices), self.size, self.size, 3), dtype=np.uint8)
+        pixels = np.empty((len(indices), *sides(self.size), self.rules.channels), dtype=np.uint8)
         kept: list[int] = []
         bad: list[str] = []
         for place, index in enumerate(indices):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from shallowdeep.data.sources.registry import open_source
 from shallowdeep.data.sources.source import Part, Source
 from shallowdeep.data.splits import Indices, cut_calibration, cut_held_out, stratified_split
 from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.image_size import Size, size_from
 from shallowdeep.progress import SILENT, Progress
 
 MEMORY_BUDGET = 2 * 2**30
@@ -95,7 +97,7 @@ class DataSplits:
 def load_dataset(
     name_or_path: str | Path,
     *,
-    image_size: int | Sequence[int],
+    image_size: int | str | Sequence[int],
     seed: int = 0,
     calibration_fraction: float = 0.1,
     test_fraction: float = 0.2,
@@ -108,13 +110,14 @@ def load_dataset(
     """Return a dataset's splits; the same arguments give the same splits on every machine.
 
     Splits are cut before anything is decoded, and do not depend on images that turn out to be unreadable. Images stay
-    in memory once decoded if all splits together fit `memory_budget` (N * 3 * S * S bytes); else they are decoded from
+    in memory once decoded if all splits together fit `memory_budget` (N * C * H * W bytes); else they are decoded from
     disk at every use. Besides, encoded images of Parquet files take at most a quarter of it.
 
     Args:
         name_or_path: a name of `describe_datasets`, or a directory of Parquet files, images, or IDX files.
-        image_size: side of the network's input in pixels, or the sizes to choose from: the one nearest the median
-            shorter side of at most 1,000 evenly spaced training images (the smaller one where two are as near).
+        image_size: side of the network's input in pixels, "96x160" (height first), or sides to choose from: the one
+            nearest the median shorter side of at most 1,000 evenly spaced training images (the smaller one where two
+            are as near).
         seed: of the splits; non-negative.
         calibration_fraction: of the training part, held out for calibration, in (0, 1); without effect where the
             dataset has a calibration part of its own.
@@ -152,7 +155,7 @@ def load_dataset(
         )
         preprocessing = Preprocessing(size, mean, std, rules)
     size, rules = preprocessing.size, preprocessing.rules
-    resident = sum(len(part.labels) for part in _parts(source)) * 3 * size * size <= memory_budget
+    resident = sum(len(part.labels) for part in _parts(source)) * prod(preprocessing.shape) <= memory_budget
     shared = {id(part): DecodedImages(part.images, size, rules) for part in _parts(source) if resident}
 
     def build(name: str) -> ImageSplit:
@@ -256,13 +259,14 @@ def _images_fingerprint(source: Source) -> str:
     return digest.hexdigest()
 
 
-def _candidate_sizes(image_size: int | Sequence[int]) -> tuple[int, ...]:
+def _candidate_sizes(image_size: int | str | Sequence[int]) -> tuple[Size, ...]:
     """Return the sizes to choose from.
 
     Raises:
         ConfigurationError: if there is none, or one is not positive.
     """
-    sizes = (image_size,) if isinstance(image_size, int) else tuple(image_size)
-    if not sizes or min(sizes) < 1:
+    given = (image_size,) if isinstance(image_size, (int, str)) else tuple(image_size)
+    sizes = tuple(size_from(size) for size in given)
+    if not sizes:
         raise ConfigurationError(f"Expected image size of at least 1 pixel, got {image_size}")
     return sizes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -10,8 +11,9 @@ from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.splits import Indices
 from shallowdeep.data.stores import ImageStore
 from shallowdeep.errors import BadImageError, DataError
+from shallowdeep.image_size import Size, sides
 
-Channels = tuple[float, float, float]
+Channels = tuple[float, ...]
 
 _SIZE_SAMPLE = 1000
 _PIXEL_SAMPLE = 5000
@@ -20,7 +22,7 @@ _FEWEST = 200
 _SMALLEST_STD = 1e-3  # a constant channel must not be divided by zero
 
 
-def choose_size(images: ImageStore, positions: Indices, sizes: Sequence[int]) -> int:
+def choose_size(images: ImageStore, positions: Indices, sizes: Sequence[Size]) -> Size:
     """Return the size nearest the median shorter side of at most 1,000 evenly spaced images, from their headers.
 
     Args:
@@ -34,22 +36,22 @@ def choose_size(images: ImageStore, positions: Indices, sizes: Sequence[int]) ->
     if len(sizes) == 1:
         return sizes[0]
     images.prepare()
-    sides = []
+    shorter = []
     for position in _evenly_spaced(positions, _SIZE_SAMPLE):
         try:
-            sides.append(min(images.dimensions(int(position))))
+            shorter.append(min(images.dimensions(int(position))))
         except BadImageError:  # told when it is decoded
             continue
-    if not sides:
+    if not shorter:
         raise DataError(f"Expected readable training images, got none, first {images.name(int(positions[0]))}")
-    median = float(np.median(sides))
-    return min(sizes, key=lambda size: (abs(size - median), size))
+    median = float(np.median(shorter))
+    return min(sizes, key=lambda size: (abs(min(sides(size)) - median), sides(size)))
 
 
 def measure_normalization(
     images: ImageStore,
     positions: Indices,
-    size: int,
+    size: Size,
     *,
     rules: ImageRules = DEFAULT_RULES,
     skip_bad_images: bool,
@@ -70,8 +72,8 @@ def measure_normalization(
         DataError: if all are unreadable.
     """
     images.prepare()
-    count = min(_PIXEL_SAMPLE, max(_FEWEST, _PIXEL_LIMIT // size**2))
-    histogram = np.zeros((3, 256), dtype=np.int64)  # exact, whatever the order of the sums
+    count = min(_PIXEL_SAMPLE, max(_FEWEST, _PIXEL_LIMIT // prod(sides(size))))
+    histogram = np.zeros((rules.channels, 256), dtype=np.int64)  # exact, whatever the order of the sums
     for position in _evenly_spaced(positions, count):
         try:
             pixels = images.decode(int(position), size, rules)
@@ -79,7 +81,7 @@ def measure_normalization(
             if not skip_bad_images:
                 raise
             continue
-        for channel in range(3):
+        for channel in range(rules.channels):
             histogram[channel] += np.bincount(pixels[..., channel].reshape(-1), minlength=256)
     total = histogram[0].sum()
     if not total:
@@ -91,9 +93,8 @@ def measure_normalization(
 
 
 def _rounded(values: np.ndarray) -> Channels:
-    """Return three numbers of 4 decimals."""
-    red, green, blue = (round(float(value), 4) for value in values)
-    return red, green, blue
+    """Return numbers of 4 decimals."""
+    return tuple(round(float(value), 4) for value in values)
 
 
 def _evenly_spaced(positions: Indices, count: int) -> Indices:

@@ -17,6 +17,7 @@ from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.stores import Pixels
 from shallowdeep.errors import BadImageError
 from shallowdeep.files import cannot_write
+from shallowdeep.image_size import Size
 
 
 class PackedStore:
@@ -91,8 +92,8 @@ class PackedStore:
         """Return (width, height) from the image's header."""
         return image_dimensions(self.content(index), self.name(index))
 
-    def decode(self, index: int, size: int, rules: ImageRules = DEFAULT_RULES) -> Pixels:
-        """Return (size, size, 3) RGB."""
+    def decode(self, index: int, size: Size, rules: ImageRules = DEFAULT_RULES) -> Pixels:
+        """Return (H, W, C)."""
         return decode_image(self.content(index), size, rules, self.name(index))
 
     def content(self, index: int) -> bytes:

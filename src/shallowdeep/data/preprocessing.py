@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
+from shallowdeep.data.image_rules import CHANNELS, DEFAULT_RULES, ImageRules
 from shallowdeep.errors import ConfigurationError
+from shallowdeep.image_size import Size, sides, size_from
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 CHANNEL_ORDERS = ("rgb", "bgr")
 
-_CHANNELS = 3
-_PER_CHANNEL = (1, _CHANNELS, 1, 1)
+_COLOURS = 3
 _REQUIRED = ("size", "mean", "std")
 _RULES = tuple(field.name for field in fields(ImageRules))
 _OPTIONAL = (*_RULES, "channel_order")
@@ -30,11 +30,12 @@ class Preprocessing:
     """How an image file becomes a network's input: rules of decoding, size, order of channels, normalisation.
 
     Args:
-        size: side in pixels.
+        size: of the input, in pixels.
         mean: per channel, in the network's order (red, green, blue unless `channel_order` is bgr), of values scaled to
-            [0, 1].
+            [0, 1]. There are as many as the network has channels.
         std: per channel, of the same values; positive.
-        rules: how files are decoded and resized; pixels are RGB whatever the network's order is.
+        rules: how files are decoded and resized; pixels are RGB whatever the network's order is. Their channels become
+            the network's, where files can have as many.
         channel_order: rgb or bgr, of the network's input.
 
     Raises:
@@ -47,23 +48,40 @@ class Preprocessing:
         2.0
     """
 
-    size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    size: Size
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     rules: ImageRules = DEFAULT_RULES
     channel_order: str = "rgb"
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            raise ConfigurationError(f"Expected image size of at least 1 pixel, got {self.size!r}")
-        object.__setattr__(self, "mean", _three("mean", self.mean))
-        object.__setattr__(self, "std", _three("std", self.std))
+        object.__setattr__(self, "size", size_from(self.size))
+        object.__setattr__(self, "mean", _per_channel("mean", self.mean))
+        object.__setattr__(self, "std", _per_channel("std", self.std))
+        if len(self.mean) != len(self.std):
+            raise ConfigurationError(
+                f"Expected as many numbers of std as of mean, got {len(self.std)} and {len(self.mean)}"
+            )
+        if self.channels in CHANNELS and self.rules.channels != self.channels:
+            object.__setattr__(self, "rules", replace(self.rules, channels=self.channels))
         if min(self.std) <= 0:
             raise ConfigurationError(f"Expected positive std, got {list(self.std)}")
         if self.channel_order not in CHANNEL_ORDERS:
             raise ConfigurationError(
                 f"Expected channel order {' or '.join(CHANNEL_ORDERS)}, got {self.channel_order!r}"
             )
+        if self.channel_order != CHANNEL_ORDERS[0] and self.channels != _COLOURS:
+            raise ConfigurationError(f"Expected three channels for the order {self.channel_order}, got {self.channels}")
+
+    @property
+    def channels(self) -> int:
+        """C, of the network's input."""
+        return len(self.mean)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the network's input."""
+        return (self.channels, *sides(self.size))
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold: `size`, `mean`, `std`, and of `rules` and `channel_order` what is no default.
@@ -71,7 +89,13 @@ class Preprocessing:
         So documents without the latter, older ones among them, stand for the defaults.
         """
         order = {} if self.channel_order == CHANNEL_ORDERS[0] else {"channel_order": self.channel_order}
-        return {"size": self.size, "mean": list(self.mean), "std": list(self.std), **self.rules.to_dict(), **order}
+        return {
+            "size": self.size if isinstance(self.size, int) else list(self.size),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            **self.rules.to_dict(),
+            **order,
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
@@ -87,24 +111,26 @@ class Preprocessing:
             )
         rules = ImageRules.from_dict({key: value for key, value in values.items() if key in _RULES})
         order = values.get("channel_order", CHANNEL_ORDERS[0])
-        return cls(size=values["size"], mean=values["mean"], std=values["std"], rules=rules, channel_order=order)
+        return cls(
+            size=size_from(values["size"]), mean=values["mean"], std=values["std"], rules=rules, channel_order=order
+        )
 
     def normalize(self, images: Tensor) -> Tensor:
         """Return network input, (x / 255 - mean) / std, its channels in the network's order.
 
         Args:
-            images: (N, 3, S, S) uint8, RGB.
+            images: (N, C, H, W) uint8, as files are decoded.
 
         Returns:
-            (N, 3, S, S) float32 on the same device, in the same memory format.
+            (N, C, H, W) float32 on the same device, in the same memory format.
         """
         values = (images.flip(1) if self.channel_order == "bgr" else images).float()
-        scale, shift = (values.new_tensor(numbers).view(_PER_CHANNEL) for numbers in self._scale_and_shift())
+        scale, shift = (values.new_tensor(numbers).view(1, -1, 1, 1) for numbers in self._scale_and_shift())
         return values.mul_(scale).sub_(shift)
 
     def normalize_array(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return what `normalize` does, for NumPy arrays: (N, 3, S, S) uint8 RGB to float32, contiguous."""
-        scale, shift = (np.asarray(n, dtype=np.float32).reshape(_PER_CHANNEL) for n in self._scale_and_shift())
+        """Return what `normalize` does, for NumPy arrays: (N, C, H, W) uint8 to float32, contiguous."""
+        scale, shift = (np.asarray(n, dtype=np.float32).reshape(1, -1, 1, 1) for n in self._scale_and_shift())
         ordered = images[:, ::-1] if self.channel_order == "bgr" else images
         values = np.ascontiguousarray(ordered, dtype=np.float32)
         values *= scale
@@ -131,18 +157,17 @@ def input_shape_from(document: Mapping[str, Any], preprocessing: Preprocessing |
         return tuple(int(side) for side in document["input_shape"])
     if preprocessing is None:
         raise ValueError("input_shape")
-    return (3, preprocessing.size, preprocessing.size)
+    return preprocessing.shape
 
 
-def _three(name: str, values: Sequence[float]) -> tuple[float, float, float]:
-    """Return three finite numbers.
+def _per_channel(name: str, values: Sequence[float]) -> tuple[float, ...]:
+    """Return finite numbers, at least one.
 
     Raises:
         ConfigurationError: if they are not.
     """
-    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != _CHANNELS:
-        raise ConfigurationError(f"Expected 3 values of {name}, got {values!r}")
+    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+        raise ConfigurationError(f"Expected a number of {name} for each channel, got {values!r}")
     if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
         raise ConfigurationError(f"Expected finite numbers as {name}, got {list(values)}")
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
+    return tuple(float(value) for value in values)

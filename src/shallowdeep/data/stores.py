@@ -12,6 +12,7 @@ from PIL import Image
 
 from shallowdeep.data.image import decode_image, fit_image, image_dimensions
 from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
+from shallowdeep.image_size import Size
 
 Pixels = NDArray[np.uint8]
 
@@ -34,8 +35,8 @@ class ImageStore(Protocol):
     def dimensions(self, index: int) -> tuple[int, int]:
         """Return (width, height); BadImageError if unreadable."""
 
-    def decode(self, index: int, size: int, rules: ImageRules = DEFAULT_RULES) -> Pixels:
-        """Return (size, size, 3) RGB; BadImageError if unreadable."""
+    def decode(self, index: int, size: Size, rules: ImageRules = DEFAULT_RULES) -> Pixels:
+        """Return (H, W, C); BadImageError if unreadable."""
 
 
 class ArrayStore:
@@ -69,8 +70,8 @@ class ArrayStore:
         """Return (width, height)."""
         return self._pixels.shape[2], self._pixels.shape[1]
 
-    def decode(self, index: int, size: int, rules: ImageRules = DEFAULT_RULES) -> Pixels:
-        """Return (size, size, 3) RGB."""
+    def decode(self, index: int, size: Size, rules: ImageRules = DEFAULT_RULES) -> Pixels:
+        """Return (H, W, C)."""
         return fit_image(Image.fromarray(self._pixels[index]), size, rules)
 
 
@@ -105,8 +106,8 @@ class FileStore:
         """Return (width, height) from the file's header."""
         return image_dimensions(Path(self._paths[index]))
 
-    def decode(self, index: int, size: int, rules: ImageRules = DEFAULT_RULES) -> Pixels:
-        """Return (size, size, 3) RGB."""
+    def decode(self, index: int, size: Size, rules: ImageRules = DEFAULT_RULES) -> Pixels:
+        """Return (H, W, C)."""
         return decode_image(Path(self._paths[index]), size, rules)
 
 
@@ -138,8 +139,8 @@ class TableStore:
         """Return (width, height) from the image's header."""
         return image_dimensions(self.content(index), self.name(index))
 
-    def decode(self, index: int, size: int, rules: ImageRules = DEFAULT_RULES) -> Pixels:
-        """Return (size, size, 3) RGB."""
+    def decode(self, index: int, size: Size, rules: ImageRules = DEFAULT_RULES) -> Pixels:
+        """Return (H, W, C)."""
         return decode_image(self.content(index), size, rules, self.name(index))
 
     def content(self, index: int) -> bytes:
@@ -154,7 +155,7 @@ class AlteredStore:
     Args:
         store: the images.
         chosen: which of them are changed.
-        alter: takes and returns (size, size, 3) RGB.
+        alter: takes and returns (H, W, C).
     """
 
     def __init__(self, store: ImageStore, chosen: Collection[int], alter: Callable[[Pixels], Pixels]) -> None:
@@ -179,7 +180,7 @@ class AlteredStore:
         """Return (width, height) before the change."""
         return self._store.dimensions(index)
 
-    def decode(self, index: int, size: int, rules: ImageRules = DEFAULT_RULES) -> Pixels:
-        """Return (size, size, 3) RGB."""
+    def decode(self, index: int, size: Size, rules: ImageRules = DEFAULT_RULES) -> Pixels:
+        """Return (H, W, C)."""
         pixels = self._store.decode(index, size, rules)
         return self._alter(pixels) if index in self._chosen else pixels

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -112,7 +112,8 @@ class EarlyExitEngine:
     ) -> None:
         opened = open_any(network, policy, backend, threads, pool)
         path = network.path if isinstance(network, Bundle) else network
-        self._made_of = (path, policy, backend, threads, pool, confusion) if isinstance(path, (str, Path)) else None
+        more = {"threads": threads, "pool": pool, "confusion": confusion}
+        self._made_of = (path, policy, backend, more) if isinstance(path, (str, Path)) else None
         self.policy: Policy = opened.policy
         self.segments: tuple[Segment, ...] = opened.segments
         self.backend: Backend = opened.backend
@@ -291,11 +292,10 @@ class EarlyExitEngine:
 
 
 def _opened_again(
-    path: Path | str, policy: Policy | None, backend: str | None, threads: int | None, pool: str | None,
-    confusion: bool | ConfusionStatistics,
-) -> EarlyExitEngine:  # fmt: skip
+    path: Path | str, policy: Policy | None, backend: str | None, more: dict[str, Any]
+) -> EarlyExitEngine:
     """An engine as pickle makes it anew."""
-    return EarlyExitEngine(path, policy, backend, threads=threads, pool=pool, confusion=confusion)
+    return EarlyExitEngine(path, policy, backend, **more)
 
 
 def open_any(

@@ -19,7 +19,7 @@ from shallowdeep.inference.bundle import Agreement, Bundle, check_weights, is_bu
 from shallowdeep.inference.precision import F32, Precision
 from shallowdeep.inference.promise_here import with_promises_for
 from shallowdeep.inference.segments import plan_segments
-from shallowdeep.inference.verification import agreement, verify
+from shallowdeep.inference.verification import LEAST_EQUAL, agreement, verify
 from shallowdeep.progress import SILENT, Progress
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -52,6 +52,7 @@ def write_bundle(
     static: bool = True,
     overwrite: bool = False,
     compared: NDArray[np.float32] | None = None,
+    least_equal: float = LEAST_EQUAL,
     progress: Progress = SILENT,
 ) -> Bundle:
     """Write a bundle, whole or not at all, once its files are known to compute what the network does.
@@ -67,6 +68,7 @@ def write_bundle(
         overwrite: replace a bundle that is there.
         compared: (n, C, H, W) normalised images on which answers at lower precision are compared with float32's; None
             for those that ``int8`` finds its scales by.
+        least_equal: share of answers that must then be float32's, a fraction.
         progress: told how many of the files are written, and that they are checked.
 
     Raises:
@@ -76,7 +78,14 @@ def write_bundle(
     """
     writer = BundleWriter(network, backend, precision, origin)
     return writer.write(
-        policy, directory, static=static, overwrite=overwrite, verified=True, compared=compared, progress=progress
+        policy,
+        directory,
+        static=static,
+        overwrite=overwrite,
+        verified=True,
+        compared=compared,
+        least_equal=least_equal,
+        progress=progress,
     )
 
 
@@ -109,7 +118,8 @@ class BundleWriter:
 
     def write(
         self, policy: Policy, directory: Path, *, static: bool = True, overwrite: bool = False,
-        verified: bool = False, compared: NDArray[np.float32] | None = None, progress: Progress = SILENT,
+        verified: bool = False, compared: NDArray[np.float32] | None = None, least_equal: float = LEAST_EQUAL,
+        progress: Progress = SILENT,
     ) -> Bundle:  # fmt: skip
         """Write the bundle of a policy, see `write_bundle`; where ``verified``, run it first, as that does."""
         network = self.network
@@ -133,7 +143,7 @@ class BundleWriter:
                     precision=self.precision.name, runtime=written.runtime,
                 )  # fmt: skip
                 if verified:
-                    bundle = replace(bundle, agreement=self._verified(bundle, compared))
+                    bundle = replace(bundle, agreement=self._verified(bundle, compared, least_equal))
                 write_manifest(bundle, written.further)
                 _take_place(made, directory)
                 read = read_bundle(directory, static=True)
@@ -144,14 +154,13 @@ class BundleWriter:
         except OSError as error:
             raise cannot_write(directory, error) from error
 
-
-    def _verified(self, bundle: Bundle, compared: NDArray[np.float32] | None) -> Agreement | None:
+    def _verified(self, bundle: Bundle, compared: NDArray[np.float32] | None, least_equal: float) -> Agreement | None:
         """Run the files of a bundle; return how often it answers as float32 does, where that can be compared."""
         verify(bundle, self.network)
         images = self.precision.images if compared is None else compared
         if self.precision.name == F32 or images is None:
             return None
-        return agreement(bundle, self.network, images)
+        return agreement(bundle, self.network, images, least_equal)
 
 
 def check_free(directory: Path, *, overwrite: bool) -> None:

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shallowdeep.data.image import image_files
 from shallowdeep.data.preprocessing import Preprocessing
-from shallowdeep.errors import BadImageError, DataError
+from shallowdeep.errors import BadImageError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.inference.batch_state import Answers
 from shallowdeep.inference.bundle import Bundle, preprocessing_of

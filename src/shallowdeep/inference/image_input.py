@@ -52,7 +52,7 @@ def sources_of(images: Any) -> list[ImageSource] | None:  # noqa: ANN401 - whate
 
 
 def decode_source(source: ImageSource, preprocessing: Preprocessing) -> Pixels:
-    """Return one picture as the pixels a network sees, (S, S, 3) uint8 RGB, by the rules of `decode_image`.
+    """Return one picture as the pixels a network sees, (H, W, C) uint8, by the rules of `decode_image`.
 
     A PIL image follows the same rules and is left as it is. A large JPEG is decoded at a fraction of its size from a
     file, and at full size as a PIL image, so that its pixels may differ by a grey level or so.
@@ -66,14 +66,14 @@ def decode_source(source: ImageSource, preprocessing: Preprocessing) -> Pixels:
 
 
 def network_input(pixels: Sequence[Pixels], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Return decoded pictures, each (S, S, 3), as network input (N, 3, S, S) float32."""
+    """Return decoded pictures, each (H, W, C), as network input (N, C, H, W) float32."""
     if not pixels:
-        return np.zeros((0, 3, preprocessing.size, preprocessing.size), dtype=np.float32)
+        return np.zeros((0, *preprocessing.shape), dtype=np.float32)
     return preprocessing.normalize_array(np.stack(pixels).transpose(0, 3, 1, 2))
 
 
 def read_images(sources: Sequence[ImageSource], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Return pictures as network input (N, 3, S, S) float32, decoded by one thread a core.
+    """Return pictures as network input (N, C, H, W) float32, decoded by one thread a core.
 
     Raises:
         BadImageError: one cannot be read or decoded.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shallowdeep.artifacts import STATIC_MODEL
-from shallowdeep.errors import ConversionError, one_line
+from shallowdeep.errors import ConversionError, innermost, one_line
 from shallowdeep.inference.backends.backend import PREVIOUS, Written
 from shallowdeep.inference.runtime_record import RuntimeRecord
 from shallowdeep.inference.segments import Segment
@@ -22,6 +22,7 @@ from shallowdeep.progress import Bar
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.feature_reduction import ConvReduction, PooledReduction
 from shallowdeep.sdn.internal_classifier import InternalClassifier
+from shallowdeep.sdn.logits import LogitsModule
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 _INPUT, _BLOCKED = "x", "x_in_blocks"
@@ -189,7 +190,7 @@ def keep_maps_blocked(path: Path) -> bool:
 def export_static(network: ShallowDeepNetwork, directory: Path) -> str:
     """Write the unmodified backbone; returns the file's name."""
     with evaluating(network), torch.no_grad():
-        export_module(network.backbone, [example_input(network)], directory / STATIC_MODEL, ["logits"])
+        export_module(LogitsModule(network.backbone), [example_input(network)], directory / STATIC_MODEL, ["logits"])
     return STATIC_MODEL
 
 
@@ -223,6 +224,8 @@ def export_module(module: nn.Module, examples: Sequence[Tensor], path: Path, out
                 dynamic_shapes=tuple({0: batch} for _ in examples), external_data=False, verbose=False,
             )  # fmt: skip
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-        raise ConversionError(f"Expected {path.name} to be exported to ONNX, got {one_line(error)}") from error
+        raise ConversionError(
+            f"Expected {path.name} to be exported to ONNX, got {one_line(innermost(error))}"
+        ) from error
     finally:
         chatter.setLevel(level)

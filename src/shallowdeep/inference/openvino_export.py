@@ -25,6 +25,7 @@ from shallowdeep.inference.runtime_record import BorderRecord, RuntimeRecord
 from shallowdeep.inference.segments import Segment
 from shallowdeep.progress import Bar
 from shallowdeep.runtime import bf16_pays, evaluating
+from shallowdeep.sdn.logits import LogitsModule
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 _BORDER = "border"
@@ -106,7 +107,7 @@ class OpenVinoExporter:
     @cached_property
     def _backbone(self) -> Any:  # noqa: ANN401 - openvino has no types
         """The unmodified backbone, in its precision."""
-        return _in_precision(self._exported(self._network.backbone, [LOGITS]), self._precision)
+        return _in_precision(self._exported(LogitsModule(self._network.backbone), [LOGITS]), self._precision)
 
     def _exported(self, module: nn.Module, outputs: list[str]) -> Any:  # noqa: ANN401 - openvino has no types
         """A module as a graph."""

@@ -13,15 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shallowdeep.errors import ConfigurationError, ConversionError, one_line
+from shallowdeep.errors import ConfigurationError, ConversionError, innermost, one_line
 from shallowdeep.exits.arrays import Array, to_numpy
+from shallowdeep.exits.policy import decide
 from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.backends.registry import backend_module, open_segments
-from shallowdeep.exits.policy import decide
 from shallowdeep.inference.bundle import Agreement, Bundle
 from shallowdeep.inference.precision import F32
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.network import ShallowDeepNetwork
+
+LEAST_EQUAL = 0.98
+"""Share of answers at lower precision that must be float32's, unless another one is asked for."""
 
 NEAR = 1e-4  # of the largest logit, or of 1: float32 in another order
 NEAR_LOW = 0.05  # the same at lower precision, where what passes between segments is rounded besides
@@ -68,20 +71,17 @@ def verify(bundle: Bundle, network: ShallowDeepNetwork) -> None:
             _check_segments(bundle, network, backend, batch, whole[None], last_only=True)
 
 
-LEAST_EQUAL = 0.98
-"""Share of answers at lower precision that must be float32's."""
-
-
-def agreement(bundle: Bundle, network: ShallowDeepNetwork, images: Floats) -> Agreement:
+def agreement(bundle: Bundle, network: ShallowDeepNetwork, images: Floats, least: float) -> Agreement:
     """Compare the answers of a bundle at lower precision with those of its network in float32.
 
     Args:
         bundle: its files are there.
         network: on the CPU.
         images: (n, C, H, W) normalised, that nothing was quantised by.
+        least: share that must be equal, a fraction.
 
     Raises:
-        ConversionError: fewer than 98 % are equal; names the exit that differs most.
+        ConversionError: fewer are equal; names the exit that differs most.
     """
     backend = open_segments(bundle, None, None)
     step = min(_LARGEST, backend.largest or _LARGEST)
@@ -97,13 +97,13 @@ def agreement(bundle: Bundle, network: ShallowDeepNetwork, images: Floats) -> Ag
         start += len(part)
     answers = [to_numpy(decide(bundle.policy, one, network.costs).labels) for one in (got, expected)]
     equal = float((answers[0] == answers[1]).mean())
-    if equal < LEAST_EQUAL:
+    if equal < least:
         same = {s.exit: float((got[s.exit].argmax(-1) == expected[s.exit].argmax(-1)).mean()) for s in bundle.segments}
         worst = min(same, key=lambda exit_: same[exit_])
         raise ConversionError(
-            f"Expected at least {LEAST_EQUAL:.0%} of the answers in {bundle.precision} to be those in float32, got "
-            f"{equal:.1%} on {len(images):,} images; exit {worst} ({network.exits[worst].name}) agrees on {same[worst]:.1%}"
-            ": export at another precision"
+            f"Expected at least {least:.0%} of the answers in {bundle.precision} to be those in float32, got "
+            f"{equal:.1%} on {len(images):,} images; exit {worst} ({network.exits[worst].name}) agrees on "
+            f"{same[worst]:.1%}: export at another precision, or accept fewer (--least-agreement)"
         )
     return Agreement(len(images), equal)
 
@@ -129,7 +129,7 @@ def _run(bundle: Bundle, file: str, name: str, run: Callable[[Any], Any], x: Arr
         return run(x)
     except Exception as error:
         raise ConversionError(
-            f"Expected {file} (up to {name}) to run in {bundle.backend} on a batch of {len(x)}, got {one_line(error)}; "
+            f"Expected {file} (up to {name}) to run in {bundle.backend} on a batch of {len(x)}, got {one_line(innermost(error))}; "
             f"its exporter cannot write what this part of {bundle.model or 'the network'} does"
         ) from error
 

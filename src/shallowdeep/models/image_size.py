@@ -25,3 +25,20 @@ def check_image_size(image_size: int, *, minimum: int) -> None:
     """
     if image_size < minimum:
         raise ConfigurationError(f"Expected image_size >= {minimum}, got {image_size}")
+
+
+RGB = 3
+"""Channels of the paper's networks and of torchvision's."""
+
+
+def check_rgb(name: str, channels: int) -> None:
+    """Refuses images of other than three channels.
+
+    Raises:
+        ConfigurationError: naming what takes others.
+    """
+    if channels != RGB:
+        raise ConfigurationError(
+            f"Expected 3 channels for {name!r}, got {channels}; timm: names and your own package.module:callable take "
+            "others, the latter as channels="
+        )

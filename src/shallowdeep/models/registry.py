@@ -2,35 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.image_size import Size, sides, size_from
 from shallowdeep.models import timm_zoo, torchvision_zoo, user_callable
 from shallowdeep.models.fastnet import fastnet
-from shallowdeep.models.image_size import PAPER_SIZES
+from shallowdeep.models.image_size import PAPER_SIZES, check_rgb
 from shallowdeep.models.mobilenet import mobilenet
 from shallowdeep.models.published_input import PublishedInput
 from shallowdeep.models.resnet import resnet20, resnet56
-from shallowdeep.models.spec import ModelSpec
+from shallowdeep.models.spec import ModelBuilder, ModelSpec
 from shallowdeep.models.vgg import vgg16
 from shallowdeep.models.wideresnet import wideresnet32_4
 
 TORCHVISION = "torchvision:"
 TIMM = "timm:"
 
+
+def _for_colours(name: str, builder: Callable[[int, int], nn.Module]) -> ModelBuilder:
+    """Returns a builder of one of the paper's networks, which take squares of three channels."""
+
+    def build(num_classes: int, image_size: Size, channels: int = 3) -> nn.Module:
+        check_rgb(name, channels)
+        return builder(num_classes, max(sides(image_size)))
+
+    return build
+
+
 _OWN = {
     spec.name: spec
     for spec in (
-        ModelSpec("vgg16", "VGG-16 with BatchNorm, the paper's", PAPER_SIZES, vgg16, trusted=True),
-        ModelSpec("resnet56", "ResNet-56, the paper's", PAPER_SIZES, resnet56, trusted=True),
-        ModelSpec("wideresnet32_4", "WideResNet-32-4, the paper's", PAPER_SIZES, wideresnet32_4, trusted=True),
-        ModelSpec("mobilenet", "MobileNet, the paper's", PAPER_SIZES, mobilenet, trusted=True),
-        ModelSpec("resnet20", "ResNet-20, for quick trials", PAPER_SIZES, resnet20, trusted=True),
         ModelSpec(
-            "fastnet", "whitening and six convolutions, trains fast on a CPU", PAPER_SIZES, fastnet, trusted=True
+            "vgg16", "VGG-16 with BatchNorm, the paper's", PAPER_SIZES, _for_colours("vgg16", vgg16), trusted=True
+        ),
+        ModelSpec("resnet56", "ResNet-56, the paper's", PAPER_SIZES, _for_colours("resnet56", resnet56), trusted=True),
+        ModelSpec(
+            "wideresnet32_4",
+            "WideResNet-32-4, the paper's",
+            PAPER_SIZES,
+            _for_colours("wideresnet32_4", wideresnet32_4),
+            trusted=True,
+        ),
+        ModelSpec(
+            "mobilenet", "MobileNet, the paper's", PAPER_SIZES, _for_colours("mobilenet", mobilenet), trusted=True
+        ),
+        ModelSpec(
+            "resnet20", "ResNet-20, for quick trials", PAPER_SIZES, _for_colours("resnet20", resnet20), trusted=True
+        ),
+        ModelSpec(
+            "fastnet",
+            "whitening and six convolutions, trains fast on a CPU",
+            PAPER_SIZES,
+            _for_colours("fastnet", fastnet),
+            trusted=True,
         ),
     )
 }
@@ -115,15 +144,16 @@ def resolve(name: str) -> ModelSpec:
     return _OWN[name]
 
 
-def build(name: str, *, num_classes: int, image_size: int, pretrained: bool = False) -> nn.Module:
+def build(name: str, *, num_classes: int, image_size: Size, pretrained: bool = False, channels: int = 3) -> nn.Module:
     """Returns a network in training mode, on the CPU.
 
     Args:
         name: as for `resolve`.
         num_classes: C, at least 2; a `package.module:callable` that does not take it decides for itself.
-        image_size: H = W of the images in pixels.
+        image_size: side of the images in pixels, or (height, width).
         pretrained: start from the published ImageNet weights, the classifier replaced where C differs; for
             `torchvision:` and `timm:` names only. Normalise images as `published_input` says.
+        channels: of the images: other numbers than 3 for `timm:` names and a `package.module:callable` that takes it.
 
     Raises:
         UnknownNameError: no such name.
@@ -138,14 +168,14 @@ def build(name: str, *, num_classes: int, image_size: int, pretrained: bool = Fa
     """
     if num_classes < MIN_CLASSES:
         raise ConfigurationError(f"Expected num_classes >= {MIN_CLASSES}, got {num_classes}")
-    if image_size < 1:
-        raise ConfigurationError(f"Expected image_size >= 1, got {image_size}")
+    image_size = size_from(image_size)
     if not pretrained:
-        return resolve(name).build(num_classes, image_size)
+        return resolve(name).build(num_classes, image_size, channels)
     if name.startswith(TORCHVISION):
+        check_rgb(name, channels)
         return torchvision_zoo.build_pretrained(name, num_classes, image_size)
     if name.startswith(TIMM):
-        return timm_zoo.build_pretrained(name, num_classes, image_size)
+        return timm_zoo.build_pretrained(name, num_classes, image_size, channels)
     raise ConfigurationError(f"Expected a torchvision: or timm: name for pretrained weights, got {name!r}")
 
 

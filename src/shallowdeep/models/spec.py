@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import nn
 
-ModelBuilder = Callable[[int, int], nn.Module]
-"""Returns a network, from the number of classes and the images' height and width in pixels."""
+from shallowdeep.image_size import Size
+
+
+class ModelBuilder(Protocol):
+    """Builds an untrained network."""
+
+    def __call__(self, num_classes: int, image_size: Size, channels: int = 3) -> nn.Module:
+        """Returns a network, from the number of classes, the images' size in pixels, and their channels."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,7 @@ class ModelSpec:
         name: as the user writes it.
         description: one line for people.
         image_sizes: heights (= widths) in pixels the network is made for; the first is the default.
-        build: the untrained network, from the number of classes and the image size.
+        build: the untrained network, from the number of classes, the image size and the channels.
         trusted: False where building runs code that this package and its extras do not bring.
     """
 

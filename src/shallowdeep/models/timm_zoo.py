@@ -8,6 +8,8 @@ from typing import Any
 from torch import nn
 
 from shallowdeep.errors import ModelError, UnknownNameError, one_line
+from shallowdeep.image_size import Size, shown_size
+from shallowdeep.models.image_size import RGB
 from shallowdeep.models.published_input import PublishedInput
 from shallowdeep.models.spec import ModelSpec
 
@@ -29,20 +31,20 @@ def resolve(name: str) -> ModelSpec:
     timm, bare = _find(name)
     size = int(timm.get_pretrained_cfg(bare).input_size[-1])
 
-    def build(num_classes: int, image_size: int) -> nn.Module:
-        return _build(name, num_classes, image_size, pretrained=False)
+    def build(num_classes: int, image_size: Size, channels: int = 3) -> nn.Module:
+        return _build(name, num_classes, image_size, channels, pretrained=False)
 
     return ModelSpec(name, f"timm's {bare}", (size,), build, trusted=True)
 
 
-def build_pretrained(name: str, num_classes: int, image_size: int) -> nn.Module:
+def build_pretrained(name: str, num_classes: int, image_size: Size, channels: int = 3) -> nn.Module:
     """Returns a network with timm's weights; timm replaces its last layer where the classes differ.
 
     Raises:
         UnknownNameError: timm has no model of that name.
         ModelError: timm is not installed, or the weights cannot be fetched.
     """
-    return _build(name, num_classes, image_size, pretrained=True)
+    return _build(name, num_classes, image_size, channels, pretrained=True)
 
 
 def published_input(name: str) -> PublishedInput:
@@ -76,15 +78,17 @@ def _find(name: str) -> tuple[Any, str]:
     return timm, bare
 
 
-def _build(name: str, num_classes: int, image_size: int, *, pretrained: bool) -> nn.Module:
+def _build(name: str, num_classes: int, image_size: Size, channels: int, *, pretrained: bool) -> nn.Module:
     """Returns what timm builds; whatever goes wrong there is told in one line."""
     timm, bare = _find(name)
     config = timm.get_pretrained_cfg(bare)
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = {} if channels == RGB else {"in_chans": channels}
     if config.fixed_input_size and image_size != config.input_size[-1]:
         arguments["img_size"] = image_size  # transformers size their position embedding when built
     try:
         network: nn.Module = timm.create_model(bare, pretrained=pretrained, num_classes=num_classes, **arguments)
     except Exception as error:
-        raise ModelError(f"Expected timm to build {name!r} for {image_size} pixels, got {one_line(error)}") from error
+        raise ModelError(
+            f"Expected timm to build {name!r} for {shown_size(image_size)} pixels, got {one_line(error)}"
+        ) from error
     return network

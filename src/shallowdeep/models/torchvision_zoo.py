@@ -8,7 +8,9 @@ from typing import Any
 from torch import nn
 
 from shallowdeep.errors import ModelError, UnknownNameError, one_line
+from shallowdeep.image_size import Size, sides
 from shallowdeep.models.classifier_head import replace_classifier
+from shallowdeep.models.image_size import check_rgb
 from shallowdeep.models.published_input import PublishedInput, crop_share_of
 from shallowdeep.models.spec import ModelSpec
 
@@ -28,7 +30,8 @@ def resolve(name: str) -> ModelSpec:
     weights = _default_weights(models, bare)
     size = USUAL_SIZE if weights is None else int(weights.transforms.keywords["crop_size"])
 
-    def build(num_classes: int, image_size: int) -> nn.Module:
+    def build(num_classes: int, image_size: Size, channels: int = 3) -> nn.Module:
+        check_rgb(name, channels)
         arguments = _arguments(bare, image_size, size)
         if bare in {"googlenet", "inception_v3"}:
             arguments["init_weights"] = True
@@ -37,7 +40,7 @@ def resolve(name: str) -> ModelSpec:
     return ModelSpec(name, f"torchvision's {bare}", (size,), build, trusted=True)
 
 
-def build_pretrained(name: str, num_classes: int, image_size: int) -> nn.Module:
+def build_pretrained(name: str, num_classes: int, image_size: Size) -> nn.Module:
     """Returns a network with torchvision's default weights, its last layer replaced where the classes differ.
 
     Raises:
@@ -96,16 +99,16 @@ def _default_weights(models: Any, bare: str) -> Any:  # noqa: ANN401 - torchvisi
     return models.get_model_weights(bare).DEFAULT if choices else None
 
 
-def _arguments(bare: str, image_size: int, usual_size: int) -> dict[str, Any]:
+def _arguments(bare: str, image_size: Size, usual_size: int) -> dict[str, Any]:
     """Returns what some builders need to know beyond the number of classes."""
     if bare in {"googlenet", "inception_v3"}:
         return {"aux_logits": False}  # training would return a tuple of logits otherwise
     if image_size == usual_size:
         return {}
     if bare.startswith("vit_"):
-        return {"image_size": image_size}
+        return {"image_size": max(sides(image_size))}
     if bare.startswith("maxvit"):
-        return {"input_size": (image_size, image_size)}
+        return {"input_size": sides(image_size)}
     return {}
 
 

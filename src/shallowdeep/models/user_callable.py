@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from shallowdeep.errors import ModelError, ShallowDeepError, one_line
+from shallowdeep.image_size import Size
 from shallowdeep.models.image_size import PAPER_SIZES
 from shallowdeep.models.spec import ModelSpec
 
@@ -43,15 +45,15 @@ def resolve(name: str) -> ModelSpec:
         found = "nothing of that name" if builder is None else f"an object of {type(builder).__name__}"
         raise ModelError(f"Expected {name!r} to be a function or class that returns a torch.nn.Module, got {found}")
 
-    def build(num_classes: int, image_size: int) -> nn.Module:
-        return _call(name, builder, num_classes, image_size)
+    def build(num_classes: int, image_size: Size, channels: int = 3) -> nn.Module:
+        return _call(name, builder, num_classes, image_size, channels)
 
     return ModelSpec(name, f"{attribute} from {module_name}", _image_sizes(name, builder), build, trusted=False)
 
 
-def _call(name: str, builder: Callable[..., object], num_classes: int, image_size: int) -> nn.Module:
+def _call(name: str, builder: Callable[..., object], num_classes: int, image_size: Size, channels: int) -> nn.Module:
     """Returns what the user's callable builds, given the arguments that its signature takes."""
-    arguments = _accepted(builder, {"num_classes": num_classes, "image_size": image_size})
+    arguments = _accepted(builder, {"num_classes": num_classes, "image_size": image_size, "channels": channels})
     with _importing_from_working_directory():
         try:
             network = builder(**arguments)
@@ -64,7 +66,7 @@ def _call(name: str, builder: Callable[..., object], num_classes: int, image_siz
     return network
 
 
-def _accepted(builder: Callable[..., object], offered: dict[str, int]) -> dict[str, int]:
+def _accepted(builder: Callable[..., object], offered: dict[str, Any]) -> dict[str, Any]:
     """Returns those arguments that a callable names; `num_classes` also where it takes any keyword."""
     try:
         parameters = inspect.signature(builder).parameters

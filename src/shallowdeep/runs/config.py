@@ -15,6 +15,7 @@ from shallowdeep.artifacts import CONFIG
 from shallowdeep.documents import plain
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.files import replacing
+from shallowdeep.image_size import Size, size_from
 from shallowdeep.sdn.placement import MINIMUM_GAP, even_fractions
 
 MOST_EXITS = math.ceil(1 / MINIMUM_GAP) - 1  # internal classifiers that far apart
@@ -69,7 +70,9 @@ class TrainConfig:
             0 for no check. Nothing is chosen by it.
         augmentation: name of a preset; "" for the one that suits the dataset (in the preset ``short``, half of the
             paper's crop on CIFAR where the backbone learns).
-        image_size: side in pixels; 0 for the network's own, or the nearer of 32 and 64.
+        image_size: side in pixels, or (height, width), in TOML also "96x160"; 0 for the network's own, or the nearer of
+            32 and 64.
+        channels: of the images: 1 for grey, 3, or 4 for colours and alpha; 0 for those of the preset, or 3.
         fractions: target shares of MACs (or of time) of the internal classifiers; empty for the paper's.
         place_by: ``macs``, or ``time`` for shares of the time that the network takes on this machine.
         timed_heads: give each internal classifier the strongest head that takes at most 3 % of that time.
@@ -127,7 +130,8 @@ class TrainConfig:
     channel_order: str = ""
     expect_accuracy: float = 0.0
     augmentation: str = ""
-    image_size: int = 0
+    image_size: Size = 0
+    channels: int = 0
     fractions: tuple[float, ...] = ()
     place_by: str = "macs"
     timed_heads: bool = False
@@ -234,20 +238,21 @@ def _values(document: dict[str, Any], kinds: Mapping[str, type], source: str) ->
     return {key: _typed(key, value, kinds[key]) for key, value in document.items()}
 
 
-def three_numbers(text: str) -> tuple[float, ...]:
-    """Numbers from ``0.485,0.456,0.406``.
+def channel_numbers(text: str) -> tuple[float, ...]:
+    """Numbers, one for each channel, from ``0.485,0.456,0.406``.
 
     Raises:
-        ConfigurationError: not three numbers.
+        ConfigurationError: something else.
     """
     try:
-        red, green, blue = (float(part) for part in text.split(","))
+        return tuple(float(part) for part in text.split(","))
     except ValueError as error:
-        raise ConfigurationError(f"Expected three numbers such as 0.485,0.456,0.406, got {text!r}") from error
-    return red, green, blue
+        raise ConfigurationError(f"Expected numbers such as 0.485,0.456,0.406, got {text!r}") from error
 
 
 def _typed(key: str, value: Any, kind: type) -> Any:  # noqa: ANN401 - any TOML value
+    if key == "image_size" and value != 0:
+        return size_from(value)
     if kind is tuple and isinstance(value, (list, tuple)) and all(isinstance(v, (int, float)) for v in value):
         return tuple(float(v) for v in value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

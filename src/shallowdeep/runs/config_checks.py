@@ -11,7 +11,7 @@ from shallowdeep.data.preprocessing import CHANNEL_ORDERS
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.runs.config import MOST_EXITS, BackdoorAttack, TrainConfig
 from shallowdeep.runs.placement import MEASURES, TIME, measures
-from shallowdeep.runs.preprocessing_choice import check_against, rules_of, with_preset
+from shallowdeep.runs.preprocessing_choice import channels_of, check_against, rules_of, with_preset
 from shallowdeep.runtime import PRECISIONS
 from shallowdeep.sdn.placement import MINIMUM_GAP
 from shallowdeep.sdn.saving import DTYPES
@@ -22,7 +22,7 @@ from shallowdeep.training.recipes import RECIPES
 
 TOGETHER = tuple(name for name, recipe in RECIPES.items() if recipe.together)
 _LEAST = {
-    "epochs": 0, "seed": 0, "image_size": 0, "conv_heads": 0, "deep_heads": 0, "learning_rate": 0,
+    "epochs": 0, "seed": 0, "conv_heads": 0, "deep_heads": 0, "learning_rate": 0,
     "batch_size": 0, "views": 1, "adversarial_steps": 0, "exit_weight": 0,
     "memory_budget": 0, "cache_budget": 0, "workers": 0,
 }  # fmt: skip
@@ -116,8 +116,10 @@ def _check_together(config: TrainConfig) -> None:
         raise ConfigurationError("Expected a model by --model, or a RUN by --init, got neither")
     if config.train_backbone and not RECIPES[config.recipe].needs_trained_backbone:
         raise ConfigurationError(f"Expected the recipe 'ic-only' beside --train-backbone, got {config.recipe!r}")
-    if bool(config.mean) != bool(config.std) or len(config.mean) not in {0, 3} or len(config.std) not in {0, 3}:
-        raise ConfigurationError("Expected three numbers for --mean and three for --std, or neither")
+    channels = channels_of(config)
+    if bool(config.mean) != bool(config.std) or {len(config.mean), len(config.std)} - {0, channels}:
+        numbers = {1: "one number", 3: "three numbers"}.get(channels, f"{channels} numbers")
+        raise ConfigurationError(f"Expected {numbers} for --mean and as many for --std, or neither")
     trained = config.init or (config.weights and not config.new_head) or config.train_backbone
     if RECIPES[config.recipe].needs_trained_backbone and not trained:
         untrained = "one whose last layer is new" if config.pretrained or config.new_head else "an untrained one"

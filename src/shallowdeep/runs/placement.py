@@ -7,6 +7,7 @@ measured twice.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,13 +191,13 @@ def _present(target: Target) -> Target:
     return target
 
 
-def place(config: TrainConfig, backbone: nn.Module, image_size: int, progress: Progress = SILENT) -> Placement:
+def place(config: TrainConfig, backbone: nn.Module, shape: Sequence[int], progress: Progress = SILENT) -> Placement:
     """Measure a backbone and choose where its internal classifiers stand, which they are, or both.
 
     Args:
         config: whose ``place_by`` or ``timed_heads`` ask for times.
-        backbone: maps (N, 3, S, S) to logits; on the CPU, left as it is.
-        image_size: S.
+        backbone: maps (N, C, H, W) to logits; on the CPU, left as it is.
+        shape: (C, H, W).
         progress: told what is measured.
 
     Raises:
@@ -205,7 +206,7 @@ def place(config: TrainConfig, backbone: nn.Module, image_size: int, progress: P
     """
     from shallowdeep.bench.exit_times import cut_times, head_times  # noqa: PLC0415 - it needs openvino
 
-    target, example = target_of(config), torch.zeros(1, 3, image_size, image_size)
+    target, example = target_of(config), torch.zeros(1, *shape)
     cuts = candidates(backbone, example)
     measured: tuple[MeasuredCut, ...] = ()
     places: list[Place] = list(cuts)

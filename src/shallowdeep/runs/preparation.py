@@ -16,19 +16,22 @@ from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.data.load import DataSplits, load_dataset
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError, ModelError, WeightsMismatchError, one_line
+from shallowdeep.image_size import shown_size
+from shallowdeep.models.image_size import RGB
 from shallowdeep.models.initialization import DataInitialised, initialize_from
 from shallowdeep.models.registry import build, published_input, resolve
 from shallowdeep.models.weights import LoadedWeights, last_layer, load_weights, match_weights, read_state_dict
 from shallowdeep.progress import SILENT, Progress
 from shallowdeep.runs.config import BackdoorAttack, TrainConfig
 from shallowdeep.runs.placement import Placement, place
-from shallowdeep.runs.preprocessing_choice import channel_order_of, rules_of
+from shallowdeep.runs.preprocessing_choice import channel_order_of, channels_of, rules_of
 from shallowdeep.runtime import evaluating, seed_everything
 from shallowdeep.sdn.internal_classifier import CONV, DEEP
+from shallowdeep.sdn.logits import logits_of
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.sdn.saving import Architecture
 from shallowdeep.security.poisoning import Poisoning, poisoned
-from shallowdeep.security.triggers import make_trigger
+from shallowdeep.security.triggers import make_trigger, square_of
 from shallowdeep.training.conversion import convert_by, first_of_kind
 from shallowdeep.training.recipes import Choices, Phase, Start, plan_phases, recipe_called
 
@@ -85,19 +88,18 @@ def _normalised(found: Preprocessing, config: TrainConfig, *, measured: bool) ->
     """``found`` with the mean, standard deviation and order of channels of the settings; measured ones are RGB."""
     order = channel_order_of(config)
     step = -1 if measured and order == "bgr" else 1
-    red, green, blue = config.mean or found.mean[::step]
-    red_std, green_std, blue_std = config.std or found.std[::step]
-    return replace(found, mean=(red, green, blue), std=(red_std, green_std, blue_std), channel_order=order)
+    mean, std = config.mean or found.mean[::step], config.std or found.std[::step]
+    return replace(found, mean=mean, std=std, channel_order=order)
 
 
 def _attacked(data: DataSplits, attack: BackdoorAttack, seed: int) -> DataSplits:
     """``data`` with some of its training images poisoned."""
-    trigger = make_trigger(attack.trigger, data.preprocessing.size)
+    trigger = make_trigger(attack.trigger, square_of(data.preprocessing))
     poisoning = Poisoning(trigger, attack.target, attack.poison_ratio, seed)
     return replace(data, train=poisoned(data.train, poisoning, data.classes))
 
 
-def _preprocessing(config: TrainConfig) -> tuple[Preprocessing | None, int | tuple[int, ...]]:
+def _preprocessing(config: TrainConfig) -> tuple[Preprocessing | None, str | tuple[int, ...]]:
     """Preprocessing that is fixed already, or None; and the sizes that the network takes."""
     if config.init:  # what its manifest names is not resolved here: that may run code, which takes trust
         given = read_manifest(config.init).preprocessing
@@ -107,16 +109,16 @@ def _preprocessing(config: TrainConfig) -> tuple[Preprocessing | None, int | tup
             )
         if config.image_size and config.image_size != given.size:
             raise ConfigurationError(
-                f"Expected image size {given.size}, that of {config.init}, got {config.image_size}"
+                f"Expected image size {shown_size(given.size)}, that of {config.init}, "
+                f"got {shown_size(config.image_size)}"
             )
-        return given, given.size
-    sizes = config.image_size or resolve(config.model).image_sizes
+        return given, shown_size(given.size)
+    sizes = shown_size(config.image_size) if config.image_size else resolve(config.model).image_sizes
     published = published_input(config.model) if config.pretrained else None
-    if published is None:
+    if published is None or len(published.mean) != channels_of(config):
         return None, sizes
-    size = sizes if isinstance(sizes, int) else sizes[0]
-    (red, green, blue), (red_std, green_std, blue_std) = published.mean, published.std
-    return Preprocessing(size, (red, green, blue), (red_std, green_std, blue_std), rules_of(config)), sizes
+    size = config.image_size or resolve(config.model).image_sizes[0]
+    return Preprocessing(size, published.mean, published.std, rules_of(config)), sizes
 
 
 def prepare_placement(
@@ -128,9 +130,9 @@ def prepare_placement(
         ShallowDeepError: as for `prepare_network`; or what is to be measured cannot run here.
     """
     seed_everything(config.seed)
-    backbone, size = _backbone(config, data, trust=trust), data.preprocessing.size
-    _check_logits(backbone, torch.zeros(1, 3, size, size), len(data.classes))
-    return place(config, backbone, size, progress)
+    backbone, shape = _backbone(config, data, trust=trust), data.preprocessing.shape
+    _check_logits(backbone, torch.zeros(1, *shape), len(data.classes))
+    return place(config, backbone, shape, progress)
 
 
 def prepare_network(
@@ -156,9 +158,9 @@ def prepare_network(
         ModelError: the model cannot run on these images, has other classes, or cannot be converted.
     """
     seed_everything(config.seed)
-    size, count = data.preprocessing.size, len(data.classes)
+    count = len(data.classes)
     backbone = _backbone(config, data, trust=trust, progress=progress)
-    example = torch.zeros(1, 3, size, size)
+    example = torch.zeros(1, *data.preprocessing.shape)
     _check_logits(backbone, example, count)
     kind, count_of_kind = (DEEP, config.deep_heads) if config.deep_heads else (CONV, config.conv_heads)
     heads = first_of_kind(kind, count_of_kind) if count_of_kind else None
@@ -170,7 +172,7 @@ def prepare_network(
         at=None if placement is None else placement.at,
     )  # fmt: skip
     network.preprocessing, network.classes = data.preprocessing, data.classes
-    network.architecture = Architecture(config.model, count, size)
+    network.architecture = Architecture(config.model, count, data.preprocessing.size, data.preprocessing.channels)
     network.input_shape = tuple(example.shape[1:])
     return network
 
@@ -182,8 +184,10 @@ def _backbone(config: TrainConfig, data: DataSplits, *, trust: bool, progress: P
         start = load(config.init, trust=trust)
         check_classes(start.classes, config.init, data.classes, config.data)
         return start.to_backbone().train()
-    size = data.preprocessing.size
-    backbone = build(config.model, num_classes=count, image_size=size, pretrained=config.pretrained)
+    backbone = build(
+        config.model, num_classes=count, image_size=data.preprocessing.size, pretrained=config.pretrained,
+        channels=data.preprocessing.channels,
+    )  # fmt: skip
     if config.weights:
         told = str(_load_given(backbone, Path(config.weights), count, new_head=config.new_head))
         if told:
@@ -243,12 +247,15 @@ def check_classes(expected: tuple[str, ...], run: str, got: tuple[str, ...], dat
 
 def _check_logits(backbone: nn.Module, example: Tensor, count: int) -> None:
     """Refuse a network that cannot run on images of this size, or that has another number of classes."""
-    name, size = type(backbone).__name__, example.shape[-1]
+    name, (channels, height, width) = type(backbone).__name__, example.shape[1:]
     try:
         with torch.no_grad(), evaluating(backbone):
-            logits = backbone(example)
+            logits = logits_of(backbone(example))
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        raise ModelError(f"Expected {name} to run on images of {size}x{size} pixels, got {one_line(error)}") from error
+        told = "" if channels == RGB else f" and {channels} channel{'' if channels == 1 else 's'}"
+        raise ModelError(
+            f"Expected {name} to run on images of {height}x{width} pixels{told}, got {one_line(error)}"
+        ) from error
     if not isinstance(logits, Tensor) or logits.shape != (1, count):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelError(f"Expected {name} to return logits (N, {count}), one for each class of the data, got {got}")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shallowdeep.data.image_rules import ImageRules
+from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.preprocessing import CHANNEL_ORDERS, Preprocessing
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.models.published_input import CONVENTIONS, PublishedInput
@@ -14,7 +14,7 @@ from shallowdeep.models.registry import published_input
 from shallowdeep.runs.config import TrainConfig, config_from
 from shallowdeep.runs.preprocessing_file import read_preprocessing
 
-RULES = ("interpolation", "resize", "crop_share", "alpha", "orientation", "fill", "exact_resize")
+RULES = ("interpolation", "resize", "crop_share", "alpha", "orientation", "fill", "exact_resize", "channels")
 """Settings of how files are decoded and resized; what is empty, 0 or False is left to a preset or the defaults."""
 
 SETTINGS = (*RULES, "channel_order", "mean", "std")
@@ -72,7 +72,7 @@ def with_published(config: TrainConfig) -> tuple[TrainConfig, str | None]:
     if not (config.weights or config.pretrained):
         return config, None
     known = published_input(config.model)
-    if known is None:
+    if known is None or len(known.mean) != channels_of(config):
         return config, _unknown(config)
     share = ""
     if config.image_size and config.image_size != known.size:
@@ -118,6 +118,11 @@ def channel_order_of(config: TrainConfig) -> str:
     return config.channel_order or CHANNEL_ORDERS[0]
 
 
+def channels_of(config: TrainConfig) -> int:
+    """Channels of the network's input."""
+    return config.channels or DEFAULT_RULES.channels
+
+
 def described(preprocessing: Preprocessing) -> str:
     """How images become input, in words."""
     rules, numbers = preprocessing.rules, (("mean", preprocessing.mean), ("std", preprocessing.std))
@@ -161,7 +166,7 @@ def _filled(config: TrainConfig, found: dict[str, Any]) -> TrainConfig:
     """``config`` with settings that it lacks; borders get the mean's colour, as timm does it, where none is given."""
     ordered = _in_order(found, config.channel_order)
     config = replace(config, **{name: value for name, value in ordered.items() if not getattr(config, name)})
-    if config.resize == "pad" and config.mean and not config.fill:
+    if config.resize == "pad" and len(config.mean) == DEFAULT_RULES.channels and not config.fill:
         colour = config.mean if channel_order_of(config) == CHANNEL_ORDERS[0] else config.mean[::-1]  # pixels are RGB
         config = replace(config, fill=tuple(float(round(_GREY_LEVELS * value)) for value in colour))
     return config
@@ -183,9 +188,7 @@ def _given(config: TrainConfig, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _whole(config: TrainConfig) -> Preprocessing:
     """The preprocessing of settings that hold a mean and a standard deviation, at any size."""
-    (red, green, blue), (red_std, green_std, blue_std) = config.mean, config.std
-    numbers = (red, green, blue), (red_std, green_std, blue_std)
-    return Preprocessing(max(1, config.image_size), *numbers, rules_of(config), channel_order_of(config))
+    return Preprocessing(config.image_size or 1, config.mean, config.std, rules_of(config), channel_order_of(config))
 
 
 def _unknown(config: TrainConfig) -> str | None:

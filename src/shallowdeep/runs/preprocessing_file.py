@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.image_size import size_from
 from shallowdeep.models.published_input import USUAL_SHARE, crop_share_of
 from shallowdeep.models.timm_zoo import CROP_MODES
 
 _OWN = {
     "size": "image_size", "mean": "mean", "std": "std", "interpolation": "interpolation", "resize": "resize",
     "crop_share": "crop_share", "alpha": "alpha", "orientation": "orientation", "fill": "fill",
-    "exact_resize": "exact_resize", "channel_order": "channel_order",
+    "exact_resize": "exact_resize", "channel_order": "channel_order", "channels": "channels",
 }  # fmt: skip
 """Our own keys, those of ``preprocessing`` in a manifest, and the settings they give."""
 
@@ -75,7 +76,9 @@ def _from_timm(config: Mapping[str, Any], source: str) -> dict[str, Any]:
         "crop_share": float(config.get("crop_pct") or USUAL_SHARE), "alpha": "drop", "orientation": "stored",
     }  # fmt: skip
     if config.get("input_size"):
-        found["image_size"] = int(config["input_size"][-1])
+        found["image_size"] = size_from(list(config["input_size"][-2:]))
+        if len(config["input_size"]) == 3 and config["input_size"][0] != 3:  # noqa: PLR2004 - channels, height, width
+            found["channels"] = int(config["input_size"][0])
     return {**found, **{name: _numbers(config[name]) for name in ("mean", "std") if config.get(name)}}
 
 

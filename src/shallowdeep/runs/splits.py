@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def read_splits(
             f"Expected {shown(config.data)}, which {run} was trained on, seen from {Path.cwd()}, found no such "
             "directory; --data names the place it moved to"
         )
-    size = network.preprocessing.size if network.preprocessing is not None else 0
+    size = 1 if network.preprocessing is not None else 0  # its own is taken
     splits = load_dataset(
         data or config.data, image_size=size, seed=config.seed, calibration_fraction=config.calibration_fraction,
         test_fraction=config.test_fraction, skip_bad_images=context.skip_bad_images or config.skip_bad_images,
@@ -105,7 +106,7 @@ def precision_on(splits: DataSplits, name: str) -> Precision:
 def judged_on(splits: DataSplits) -> Judged:
     """Images of ``tune`` that a network at lower precision is judged on, evenly spaced: 1,024, or 256 MiB of them."""
     part = splits.tune.readable()
-    most = min(JUDGED_IMAGES, _JUDGED_BYTES // (12 * splits.preprocessing.size**2))  # three channels of four bytes
+    most = min(JUDGED_IMAGES, _JUDGED_BYTES // (4 * prod(splits.preprocessing.shape)))
     places = np.unique(np.linspace(0, len(part) - 1, min(most, len(part))).astype(np.int64))
     pixels, labels = part.fetch(places)
     return Judged(splits.preprocessing.normalize(pixels).contiguous().numpy(), labels.numpy())

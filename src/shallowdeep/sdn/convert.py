@@ -15,6 +15,7 @@ from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.cut_points import CutPoint, cut_points
 from shallowdeep.sdn.independence import check_independence
 from shallowdeep.sdn.internal_classifier import InternalClassifier, attach
+from shallowdeep.sdn.logits import logits_of
 from shallowdeep.sdn.network import Exit, ShallowDeepNetwork
 from shallowdeep.sdn.placement import MINIMUM_GAP, choose_places, default_fractions
 from shallowdeep.sdn.profile import NodeProfile, profile
@@ -44,8 +45,9 @@ def convert(
     are fixed here, and hooks on the backbone itself are not run. After an error the backbone is as it was.
 
     Args:
-        backbone: maps (N, 3, H, W) to logits (N, C), each image's by itself. It is taken over, not copied, and left in
-            its modes; what `torch.compile` or DataParallel wrapped is taken out.
+        backbone: maps (N, 3, H, W) to logits (N, C), or to a tuple, dictionary or object with logits; each image's by
+            itself. It is taken over, not copied, and left in its modes; what `torch.compile` or DataParallel wrapped
+            is taken out.
         example_input: (N, 3, H, W) float; the size the network is for. Only the first image is used.
         fractions: target shares of the backbone's MACs, increasing. Default: the paper's six, or as many of
             them as the network has places for.
@@ -177,7 +179,7 @@ def _check_equal(network: ShallowDeepNetwork, example_input: Tensor) -> None:
     images = example_input[:1].repeat(2, *[1] * (example_input.dim() - 1))
     name = type(network.backbone).__name__
     with torch.no_grad(), evaluating(network):
-        expected = network.backbone(images)
+        expected = logits_of(network.backbone(images))
         _, got = network.stage_outputs(images)
     if not torch.equal(expected.nan_to_num(), got.nan_to_num()):
         gap = (expected - got).abs().max().item()

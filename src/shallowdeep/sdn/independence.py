@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from shallowdeep.errors import ConversionError
 from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.logits import logits_of
 
 _COUNT = 3  # images in the batch
 _ROUNDING = 1e-4  # of the largest logit in float32: kernels differ by the size of the batch
@@ -66,8 +67,8 @@ def _in_double(backbone: nn.Module, images: Tensor) -> tuple[Run, float, float] 
 
 def _gap(run: Run, images: Tensor) -> float:
     """Largest difference between logits of a batch and of each image alone, as a share of the largest logit."""
-    together = run(images)
-    alone = torch.cat([run(images[place : place + 1]) for place in range(len(images))])
+    together = logits_of(run(images))
+    alone = torch.cat([logits_of(run(images[place : place + 1])) for place in range(len(images))])
     if not isinstance(together, Tensor) or together.shape != alone.shape:
         return 0.0  # refused elsewhere, with a better reason
     together, alone = together.nan_to_num().double(), alone.nan_to_num().double()

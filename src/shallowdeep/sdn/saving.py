@@ -19,6 +19,7 @@ from shallowdeep.artifacts import MODEL_MANIFEST, MODEL_WEIGHTS
 from shallowdeep.documents import sealed
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.files import replacing_together, sha256_of
+from shallowdeep.image_size import Size, size_from
 
 if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -42,7 +43,8 @@ class Architecture:
 
     name: str
     num_classes: int
-    image_size: int
+    image_size: Size
+    channels: int = 3
 
 
 def save(
@@ -108,7 +110,7 @@ def write_network(
             "Expected a network that knows the shape of its images, got one without; set network.input_shape"
         )
     directory = Path(directory)
-    known = architecture or network.architecture or Architecture("", network.num_classes, network.input_shape[-1])
+    known = architecture or network.architecture or _unnamed(network.num_classes, network.input_shape)
     state = network.state_dict()
     tensors = {name: _stored(value, DTYPES[dtype]) for name, value in state.items() if isinstance(value, Tensor)}
     extra = extra_state(state)
@@ -146,10 +148,15 @@ def extra_state(state: Mapping[str, Any]) -> dict[str, Any]:
             same = False
         if not same:
             raise ConfigurationError(
-                f"Expected extra state of {name.rpartition('.')[0] or 'the network'} that JSON can hold (numbers, text, "
-                f"lists, dictionaries with text keys), got {type(value).__name__}"
+                f"Expected extra state of {name.rpartition('.')[0] or 'the network'} that JSON can hold (numbers, "
+                f"text, lists, dictionaries with text keys), got {type(value).__name__}"
             )
     return found
+
+
+def _unnamed(num_classes: int, shape: tuple[int, ...]) -> Architecture:
+    """That of a network built from an object."""
+    return Architecture("", num_classes, size_from(shape[1:]) if len(shape) == 3 else 1, shape[0])  # noqa: PLR2004 - (C, H, W)
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:

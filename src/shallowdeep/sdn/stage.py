@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 
 from shallowdeep.errors import ConversionError
 from shallowdeep.sdn.cut_points import CutPoint
+from shallowdeep.sdn.logits import logits_of
 from shallowdeep.sdn.profile import NodeProfile
 from shallowdeep.sdn.tracing import TracedBackbone
 
@@ -88,7 +89,7 @@ class WholeStage:
 
     def __call__(self, backbone: nn.Module, x: Tensor) -> Tensor:
         """Logits of ``backbone``."""
-        output: Tensor = backbone(x)
+        output: Tensor = logits_of(backbone(x))
         return output
 
 

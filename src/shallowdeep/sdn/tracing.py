@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from shallowdeep.errors import ConversionError
 from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.logits import return_logits_alone
 from shallowdeep.sdn.modes import TracedMode, merge_modes
 from shallowdeep.sdn.shapes import ShapeReader
 
@@ -231,6 +232,7 @@ def _trace_mode(backbone: nn.Module, tracer: _ModuleTracer, *, training: bool) -
                 f"{type(backbone).__name__}.forward cannot be traced at {_reason(error)}; move this step into a "
                 "submodule of its own, which is then run whole, or mark the function with torch.fx.wrap"
             ) from error
+        return_logits_alone(graph)
         for node in graph.nodes:
             if node.op == "call_method" and node.target == "view" and not _reads_as_dtype(node):
                 node.target = "reshape"  # the same, and possible on maps that are laid out channels last

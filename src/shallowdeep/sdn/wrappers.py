@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shallowdeep.errors import ConversionError
+from shallowdeep.runtime import evaluating
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -35,7 +36,8 @@ def unwrapped(network: nn.Module) -> nn.Module:
             + (": convert the module that was exported" if name == "ExportedProgram" else "")
         )
     try:
-        network.train(network.training)
+        with evaluating(network):
+            pass
     except NotImplementedError as error:  # how torch.export's graphs refuse it
         raise ConversionError(
             f"Expected a network with a train and an eval mode, got {name} of torch.export, which has one alone: "

@@ -88,7 +88,7 @@ class DeepSloth:
                     change = torch.clamp(change - self._scaled(self.step, change) * slope.sign(), -bound, bound)
                     if bar is not None:
                         bar.advance(len(images))
-        return _rgb(change * change.new_tensor(self.preprocessing.std).view(1, 3, 1, 1), self.preprocessing)
+        return _rgb(change * change.new_tensor(self.preprocessing.std).view(1, -1, 1, 1), self.preprocessing)
 
     def _slope(self, network: ShallowDeepNetwork, images: Tensor) -> Tensor:
         """The loss's gradient by pixel, of each image on its own."""
@@ -100,11 +100,11 @@ class DeepSloth:
 
     def _scaled(self, pixels: float, like: Tensor) -> Tensor:
         """A difference of pixels after normalisation, (1, 3, 1, 1)."""
-        return pixels / like.new_tensor(self.preprocessing.std).view(1, 3, 1, 1)
+        return pixels / like.new_tensor(self.preprocessing.std).view(1, -1, 1, 1)
 
     def _towards(self, given: Tensor, wanted: Tensor) -> Tensor:
         """The nearest image to ``wanted`` within the bound around ``given`` and with valid pixels."""
-        mean, std = (given.new_tensor(values).view(1, 3, 1, 1) for values in self._moments())
+        mean, std = (given.new_tensor(values).view(1, -1, 1, 1) for values in self._moments())
         bound = self.epsilon / std
         near = torch.maximum(torch.minimum(wanted, given + bound), given - bound)
         return torch.maximum(torch.minimum(near, (1 - mean) / std), -mean / std)
@@ -115,7 +115,7 @@ class DeepSloth:
 
 def to_pixels(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Return normalised images (B, 3, S, S) as what an 8-bit file holds, uint8: red, green and blue."""
-    mean, std = (images.new_tensor(v).view(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+    mean, std = (images.new_tensor(v).view(1, -1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
     pixels = ((images * std + mean) * GREY_LEVELS).round().clamp(0, GREY_LEVELS).to(torch.uint8)
     return _rgb(pixels, preprocessing)
 

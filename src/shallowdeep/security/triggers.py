@@ -14,7 +14,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.image_size import shown_size, sides
 
 Pixels = NDArray[np.uint8]
 WHITE = 255
@@ -171,6 +173,21 @@ def make_trigger(name: str, size: int) -> Trigger:
     if name not in TRIGGERS:
         raise UnknownNameError("trigger", name, TRIGGERS)
     return TRIGGERS[name](size)
+
+
+def square_of(preprocessing: Preprocessing) -> int:
+    """Return the side of the images that triggers are made for.
+
+    Raises:
+        ConfigurationError: they are no squares, or have not three channels.
+    """
+    height, width = sides(preprocessing.size)
+    if height != width or preprocessing.channels != _RGB:
+        raise ConfigurationError(
+            f"Expected squares of {_RGB} channels for triggers, got {shown_size(preprocessing.size)} pixels of "
+            f"{preprocessing.channels}"
+        )
+    return height
 
 
 def placebos(trigger: Trigger, size: int, count: int, seed: int) -> list[Trigger]:

@@ -60,10 +60,10 @@ def plan_caches(
 def _plan(
     network: ShallowDeepNetwork, data: DataSplits, wanted: Caching, progress: Progress
 ) -> tuple[CachePlan, CachePlan] | None:
-    size, directory = data.preprocessing.size, wanted.directory
-    tune = plan_cache(network, size, len(data.tune), views=1, path=directory / _TUNE, budget=wanted.budget)
+    shape, directory = data.preprocessing.shape, wanted.directory
+    tune = plan_cache(network, shape, len(data.tune), views=1, path=directory / _TUNE, budget=wanted.budget)
     left = wanted.budget - (tune.bytes if tune else 0)
-    train = plan_cache(network, size, len(data.train), views=wanted.views, path=directory / _TRAIN, budget=left)
+    train = plan_cache(network, shape, len(data.train), views=wanted.views, path=directory / _TRAIN, budget=left)
     if train is None or tune is None:
         progress.say("Features cannot be cached (conv heads, or no room): training through the frozen backbone")
         return None
@@ -120,8 +120,9 @@ def filled_caches(
     accelerator.wait_for_everyone()
     augmentation = get_augmentation(data.augmentation, data.preprocessing.size)
     total = plans[0].views * plans[0].samples + plans[1].samples
-    size = data.preprocessing.size
-    example = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(accelerator.device)
+    example = torch.randn(1, *data.preprocessing.shape, generator=torch.Generator().manual_seed(0)).to(
+        accelerator.device
+    )
     inference = folded(network, example).channels_last()  # the same but for rounding, and faster
     passes = [(tune, data.tune, 0, None), *((train, data.train, view, augmentation) for view in range(plans[0].views))]
     with progress.start("caching features", "images", total) as bar:
@@ -149,7 +150,7 @@ def _digest(module: nn.Module) -> str:
     for name, value in module.state_dict().items():
         digest.update(name.encode())
         if isinstance(value, Tensor):
-            digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+            digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         else:  # a module's extra state
             digest.update(repr(value).encode())
     return digest.hexdigest()

@@ -58,13 +58,13 @@ class CachePlan:
 
 
 def plan_cache(
-    network: ShallowDeepNetwork, size: int, samples: int, *, views: int, path: Path, budget: int
+    network: ShallowDeepNetwork, shape: Sequence[int], samples: int, *, views: int, path: Path, budget: int
 ) -> CachePlan | None:
     """The largest cache of at most ``views`` views that fits ``budget`` bytes and the disk; None where no view fits.
 
     Args:
         network: every internal classifier must be cacheable, else None is returned.
-        size: side of the images.
+        shape: (C, H, W) of the images.
         samples: N.
         views: V, how many are wanted.
         path: where the cache will be. Its disk is asked for its free space; a file already there counts as free.
@@ -74,7 +74,7 @@ def plan_cache(
         return None
     device = next(network.parameters()).device
     with torch.no_grad(), evaluating(network):
-        summaries = _summaries(network, network.internal_outputs(torch.zeros(1, 3, size, size, device=device)))
+        summaries = _summaries(network, network.internal_outputs(torch.zeros(1, *shape, device=device)))
     shapes = tuple((summary.shape[1], summary.shape[2]) for summary in summaries)
     one = CachePlan(shapes, samples, 1)
     existing = next(folder for folder in path.absolute().parents if folder.exists())

@@ -29,7 +29,9 @@ def save_state(path: Path, module: nn.Module, optimizer: Optimizer, progress: di
         OutputError: the disk is full or cannot be written; the old state stays.
     """
     values = module.state_dict()
-    tensors = {f"module/{n}": value.detach().cpu().contiguous() for n, value in values.items() if isinstance(value, Tensor)}
+    tensors = {
+        f"module/{n}": value.detach().cpu().contiguous() for n, value in values.items() if isinstance(value, Tensor)
+    }
     numbers: dict[str, dict[str, Any]] = {}
     for index, state in optimizer.state_dict()["state"].items():
         for key, value in state.items():
@@ -52,8 +54,11 @@ def load_state(path: Path, module: nn.Module, optimizer: Optimizer | None = None
         CheckpointError: the file is damaged, foreign, or of another network.
     """
     document, tensors = _read(path)
-    progress, numbers = document["progress"], document["numbers"]
-    weights: dict[str, Any] = {name.removeprefix("module/"): t for name, t in tensors.items() if name.startswith("module/")}
+    progress: dict[str, Any] = document["progress"]
+    numbers: dict[str, dict[str, Any]] = document["numbers"]
+    weights: dict[str, Any] = {
+        name.removeprefix("module/"): t for name, t in tensors.items() if name.startswith("module/")
+    }
     weights |= document.get("extra", {})
     try:
         module.load_state_dict(weights)

@@ -23,7 +23,7 @@ from shallowdeep.runs.opened_run import OpenedRun, open_run
 from shallowdeep.runs.preparation import prepare_data, prepare_network
 from shallowdeep.runtime import seed_everything
 from shallowdeep.security.poisoning import Poisoning
-from shallowdeep.security.triggers import make_trigger
+from shallowdeep.security.triggers import make_trigger, square_of
 from shallowdeep.workflows.backdoored_run import BackdooredRun
 from shallowdeep.workflows.train import train_run
 
@@ -159,7 +159,7 @@ def read_study(out: Path) -> BackdoorStudy:
 
 def _poisoning(study: BackdoorStudy, splits: DataSplits) -> Poisoning:
     """What is done to the training images, once it is known to be possible."""
-    trigger = make_trigger(study.trigger, splits.preprocessing.size)
+    trigger = make_trigger(study.trigger, square_of(splits.preprocessing))
     ratio = study.poison_ratio or (CLEAN_LABEL_RATIO if trigger.clean_label else RATIO)
     poisoning = Poisoning(trigger, class_number(study.target, splits.classes), ratio, study.seed)
     poisoning.victims(splits.train.labels.numpy(), splits.classes)

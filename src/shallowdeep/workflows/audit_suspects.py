@@ -43,7 +43,7 @@ from shallowdeep.security.suspects import (
     strongest,
     suspect_findings,
 )
-from shallowdeep.security.triggers import TRIGGERS, Trigger, make_trigger, placebos
+from shallowdeep.security.triggers import TRIGGERS, Trigger, make_trigger, placebos, square_of
 from shallowdeep.workflows.train import train_run
 
 PROBED = 100  # clean images that triggers and placebos are put on
@@ -184,7 +184,7 @@ class _Examined:
             return collapsed(before, answers(changed), len(self.classes))
 
         tried = []
-        size, count = self.run.preprocessing.size, placebos_needed(len(TRIGGERS))
+        size, count = square_of(self.run.preprocessing), placebos_needed(len(TRIGGERS))
         for name in TRIGGERS:
             trigger = make_trigger(name, size)
             target, share = moved(trigger, f"images with {name}")

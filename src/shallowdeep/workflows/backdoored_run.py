@@ -16,6 +16,7 @@ from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.runs.audit_files import Picture, evenly
 from shallowdeep.runs.opened_run import BATCH, OpenedRun
 from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.logits import logits_of
 from shallowdeep.security.backdoor import Looks, backdoor_findings
 from shallowdeep.security.detectors import (
     OVERLAYS,
@@ -157,7 +158,7 @@ class BackdooredRun:
             def predict(images: Tensor) -> Tensor:
                 bar.advance()
                 with torch.no_grad():
-                    logits: Tensor = run.network.backbone(run.input(images))
+                    logits: Tensor = logits_of(run.network.backbone(run.input(images)))
                 return logits.float().cpu()
 
             return strip_scores(predict, pixels, overlays, seed=seed)

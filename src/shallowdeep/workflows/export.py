@@ -25,6 +25,7 @@ from shallowdeep.inference.bundle import Agreement, Bundle
 from shallowdeep.inference.export import Origin, write_bundle
 from shallowdeep.inference.precision import F32, INT8, Precision, Runtime
 from shallowdeep.inference.promise_here import promises_of, why_not_for
+from shallowdeep.inference.verification import LEAST_EQUAL
 from shallowdeep.runs.config import read_config
 from shallowdeep.runs.confusion_file import read_statistics
 from shallowdeep.runs.data_record import check_record
@@ -98,6 +99,7 @@ def export_run(
     data: str | None = None,
     static: bool = True,
     overwrite: bool = False,
+    least_equal: float = LEAST_EQUAL,
     context: RunContext,
 ) -> Bundle:
     """Write the bundle of a run and its policy.
@@ -113,6 +115,7 @@ def export_run(
         data: where the run's own data is now; None for where it was.
         static: write the unmodified backbone too.
         overwrite: replace a bundle that is there.
+        least_equal: share of the answers at lower precision that must be float32's, on ``tune``.
         context: whether the run's manifest may name code to run, and progress.
 
     Raises:
@@ -126,7 +129,7 @@ def export_run(
         numbers, compared = _numbers(run, network, data, runtime.precision, context)
         bundle = write_bundle(
             network, chosen, directory, runtime.backend, Origin(_trained_on(run), statistics),
-            precision=numbers, static=static, overwrite=overwrite, compared=compared,
+            precision=numbers, static=static, overwrite=overwrite, compared=compared, least_equal=least_equal,
             progress=context.progress,
         )  # fmt: skip
         lost = [why_not_for(promise, bundle.backend, bundle.precision) for promise in promises_of(chosen)]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from shallowdeep.bench.runtime_times import Contender, static_seconds
+from shallowdeep.bench.runtime_times import ROUNDS, Contender, static_seconds
 from shallowdeep.bench.worker import STATIC
 from shallowdeep.calibration.objective import Objective
 from shallowdeep.data.batches import Batches
@@ -30,6 +32,7 @@ from shallowdeep.runs.splits import precision_on
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 RUNTIMES = (("onnxruntime", F32), ("openvino", F32), ("openvino", BF16), ("openvino", INT8))
+FAR = 2.5  # times the milliseconds of another: such a runtime is no candidate
 WITHIN = 0.01  # of float32's accuracy: a static network that loses more is no alternative
 _IMAGE_BYTES = 2**28  # of images that are timed on
 _PREDICTED = 64  # images at a time
@@ -100,8 +103,7 @@ class PlannedRuntime:
 def write_images(site: Site) -> None:
     """Write images of ``tune`` to time on: all, or as many as fit, at least the largest batch."""
     part = site.splits.tune.readable()
-    size = site.splits.preprocessing.size
-    count = max(*site.asked.batch_sizes, _IMAGE_BYTES // (12 * size * size))  # three channels of four bytes
+    count = max(*site.asked.batch_sizes, _IMAGE_BYTES // (4 * prod(site.splits.preprocessing.shape)))
     places = np.linspace(0, len(part) - 1, min(count, len(part))).astype(np.int64)
     pixels, _ = part.fetch(np.random.default_rng(0).permutation(places))
     np.save(site.images, site.splits.preprocessing.normalize(pixels).contiguous().numpy())
@@ -110,31 +112,36 @@ def write_images(site: Site) -> None:
 def runtimes_there(site: Site) -> tuple[list[PlannedRuntime], list[str]]:
     """Write and time the static network in every runtime and precision; and say what is not there, in sentences.
 
+    The lowest precision comes first: runtimes that are `FAR` slower than one before are timed in fewer rounds.
+
     Raises:
         ConfigurationError: there is none.
     """
     found, left_out = list[PlannedRuntime](), list[str]()
-    for backend, precision in RUNTIMES:
+    for backend, precision in reversed(RUNTIMES):
         name = runtime_name(backend, precision)
         site.progress.say(f"Static network in {name}")
         try:
-            found.append(_measured(site, backend, precision))
+            found.insert(0, _measured(site, backend, precision, [one.row for one in found]))
         except ShallowDeepError as error:  # it cannot run here, or cannot take this network
-            left_out.append(f"{name} is left out. {error}")
+            left_out.insert(0, f"{name} is left out. {error}")
     if not any(runtime.row.allowed for runtime in found):
         raise ConfigurationError(f"Expected a runtime to plan for, found none: {' '.join(left_out)}")
     return found, left_out
 
 
-def _measured(site: Site, backend: str, precision: str) -> PlannedRuntime:
-    """The static network in one runtime and precision."""
+def _measured(site: Site, backend: str, precision: str, others: Sequence[StaticRow]) -> PlannedRuntime:
+    """The static network in one runtime and precision, beside others that were timed before."""
     writer = BundleWriter(site.network, backend, precision_on(site.own, precision))
     never = Policy((None,) * site.early, weights=site.network.weights)
     whole = writer.write(never, site.work / runtime_name(backend, precision), progress=site.progress)
     pred = site.tune if precision == F32 else _predicted(site, writer)
     with ExitStack() as stack:
         contender = Contender(whole, STATIC, site.images, available_cores(), stack)
-        seconds = static_seconds(contender, site.asked.batch_sizes)
+        sizes = site.asked.batch_sizes
+        seconds = static_seconds(contender, sizes[:1])
+        far = any(1e3 * seconds[0] > FAR * other.milliseconds[0] for other in others)
+        seconds += static_seconds(contender, sizes[1:], 1 if far else ROUNDS)
     labels = to_numpy(pred.labels)
     right = float((to_numpy(pred.logits)[-1].argmax(axis=-1) == labels).mean())
     float32 = float((final_answers(site.tune) == labels).mean())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -203,7 +204,8 @@ def _train_alone(
     seen = SEEN if (config.weights or config.pretrained) and data.cut_from is not None else None
     few = _few_steps(config, phases, len(data.train))
     exits = None if placement is None else told(placement)
-    for line in filter(None, (note, reached, few, promisable(len(data.certify), data.cut_from), seen, exits)):
+    order = _class_order(data.classes) if config.weights else None
+    for line in filter(None, (note, reached, few, promisable(len(data.certify), data.cut_from), seen, order, exits)):
         context.progress.say(line)
     kept = absolute(config)
     accelerator.wait_for_everyone()  # every process has seen the directory as it was
@@ -279,6 +281,18 @@ def _few_steps(config: TrainConfig, phases: Sequence[Phase], images: int) -> str
     return (
         f"Only {count} from random weights: the network may stay near chance. More --epochs, a smaller --batch-size, "
         "or weights to start from (--weights, --pretrained, --init) help"
+    )
+
+
+def _class_order(classes: Sequence[str]) -> str | None:
+    """A warning where libraries number classes otherwise, so that weights would answer with other names."""
+    natural = sorted(classes, key=lambda name: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name.lower())])
+    if natural == list(classes):
+        return None
+    ours, theirs = (", ".join(names[:3]) for names in (classes, natural))
+    return (
+        f"Classes are numbered {ours} ..., as torchvision numbers folders; timm's reader numbers them {theirs} ...: "
+        "--expect-accuracy tells whether the weights agree"
     )
 
 

@@ -28,6 +28,7 @@ from shallowdeep.inference.backends.torch_eager import exporter as torch_exporte
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.precision import BF16, F32, Precision
 from shallowdeep.inference.segments import Segment
+from shallowdeep.sdn.logits import logits_of
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 POOLS = ("process",)
@@ -255,11 +256,11 @@ def recorded_backbone(network: ShallowDeepNetwork, precision: str, recorder: Rec
     def record(images: Tensor) -> tuple[Work, Tensor, Tensor]:
         x = _kept(images, len(images))
         with _lower(recorder.device, precision):
-            out = torch.zeros_like(backbone(x), dtype=torch.float32)
+            out = torch.zeros_like(logits_of(backbone(x)), dtype=torch.float32)
 
         def work() -> None:
             with torch.no_grad(), _lower(recorder.device, precision):
-                out.copy_(backbone(x))
+                out.copy_(logits_of(backbone(x)))
 
         return recorder.record(work), x, out
 

@@ -23,7 +23,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as pybind_state
 
-from shallowdeep.errors import CheckpointError
+from shallowdeep.errors import CheckpointError, one_line
 from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, PREVIOUS, Exporter
 from shallowdeep.inference.bundle import Bundle
@@ -78,7 +78,12 @@ class OnnxRuntime:
     def run(self, number: int, x: Floats, previous: Floats | None = None) -> tuple[Floats, Floats]:
         """Run one session."""
         inputs = {"x": x, PREVIOUS: previous} if self._cascaded[number] else {"x": x}
-        outputs = self._sessions[number].run(self._outputs[number], inputs)
+        try:
+            outputs = self._sessions[number].run(self._outputs[number], inputs)
+        except _ERRORS as error:
+            raise CheckpointError(
+                f"Expected segment {number} to run in ONNX Runtime on {len(x)} images, got {one_line(error)}"
+            ) from error
         return outputs[0], outputs[-1]
 
 

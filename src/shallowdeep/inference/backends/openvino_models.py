@@ -59,7 +59,8 @@ class CompiledModels:
 
     Attributes:
         limit: see above; may be set.
-        crowded: whether a model was dropped that the batch under way had used: the next one would compile it again.
+        crowded: whether the limit is too low for the batches that come: a model was dropped that the one under way had
+            used, or as many as there are files were compiled again after they were dropped.
 
     Raises:
         ConfigurationError: a precision that this processor cannot do.
@@ -77,6 +78,8 @@ class CompiledModels:
         check_precision(precision)
         self.limit = memory_limit() if limit is None else limit
         self.crowded = False
+        self._dropped: set[tuple[int, int]] = set()
+        self._again = 0
         self._paths, self._contents = tuple(paths), list(contents)
         self._precision, self._options = precision, options(threads, precision)
         self._read: dict[int, Graph] = {}
@@ -94,6 +97,8 @@ class CompiledModels:
         """Return a model compiled for a size, and those that were dropped for it, as pairs of number and size."""
         with self._lock:
             if (number, size) not in self._held:
+                self._again += (number, size) in self._dropped
+                self.crowded |= self._again >= len(self._paths)
                 self._held[number, size] = self._compiled(number, size)
             held = self._held[number, size]
             self.touch(held)
@@ -117,12 +122,19 @@ class CompiledModels:
         """Note that a model is used."""
         held.used = self._turn = self._turn + 1
 
+    @property
+    def widest(self) -> int:
+        """Largest size that a model was compiled for, and not dropped for good."""
+        return max((size for _, size in {*self._held, *self._dropped}), default=0)
+
     def drop_above(self, size: int) -> list[tuple[int, int]]:
-        """Drop models for larger sizes; return which."""
+        """Drop models for larger sizes, for good; return which. What was dropped before counts no more."""
         with self._lock:
             dropped = [key for key in self._held if key[1] > size]
             for key in dropped:
                 del self._held[key]
+            self._dropped.clear()
+            self.crowded, self._again = False, 0
             return dropped
 
     def _make_room(self) -> list[tuple[int, int]]:
@@ -131,6 +143,7 @@ class CompiledModels:
         while len(self._held) > 1 and self.memory > self.limit:
             oldest = min(self._held, key=lambda key: self._held[key].used)
             dropped.append(oldest)
+            self._dropped.add(oldest)
             self.crowded |= self._held.pop(oldest).used > self._turn - len(self._paths)
         return dropped
 

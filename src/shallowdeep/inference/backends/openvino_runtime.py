@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from shallowdeep.errors import CheckpointError, one_line
 from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, Exporter
 from shallowdeep.inference.backends.openvino_models import CompiledModels, Held, check_precision
@@ -116,7 +117,7 @@ class OpenVino:
             self._forget(dropped)
             request = _Request(held, size)
             if self.models.crowded:
-                self._split_below(max(wide for _, wide in dropped))
+                self._split_below(self.models.widest)
             if self.models.keeps(held):  # it was not dropped meanwhile
                 self._own.requests[number, size] = request
         else:
@@ -177,7 +178,12 @@ class _Request:
 
     def infer(self) -> None:
         """Compute; outputs are not copied, and the caller's images are not kept."""
-        self._request.infer(share_outputs=True)
+        try:
+            self._request.infer(share_outputs=True)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"Expected a segment to run in OpenVINO on {self.size} images, got {one_line(error)}"
+            ) from error
         if self._first and self._bound is not self._input:
             self._request.set_input_tensor(self._place, self._own)
             self._bound = self._input

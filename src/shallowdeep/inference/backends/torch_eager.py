@@ -19,6 +19,7 @@ from shallowdeep.inference.runtime_record import RuntimeRecord
 from shallowdeep.inference.segments import Segment
 from shallowdeep.models.registry import is_trusted
 from shallowdeep.progress import Bar
+from shallowdeep.sdn.logits import logits_of
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.sdn.saving import save
 
@@ -80,7 +81,7 @@ def open_static(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> Ca
 
     @torch.inference_mode()
     def run(images: Array) -> Tensor:
-        logits: Tensor = backbone(torch.as_tensor(images, dtype=torch.float32))
+        logits: Tensor = logits_of(backbone(torch.as_tensor(images, dtype=torch.float32)))
         return logits
 
     return run
