@@ -19,7 +19,7 @@ NAMES = [
 
 PARAMETERS = {  # by name after the star
     "analyze": "predictions * tune statistics class_names exit_names resamples seed",
-    "build": "name * num_classes image_size pretrained",
+    "build": "name * num_classes image_size pretrained channels",
     "calibrate": (
         "predictions * max_accuracy_loss budget threshold certify confidence risk signal fallback max_relative_cost "
         "temperatures abstain statistics seed"

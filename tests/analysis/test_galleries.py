@@ -214,7 +214,7 @@ def test_nothing_to_show() -> None:
 
 def test_other_images_than_asked_for() -> None:
     """Images left out, or in another layout, would be shown beside another sample's answers."""
-    with pytest.raises(DataError, match=r"Expected 3 uint8 images \(S, S, 3\), got uint8 \(2, 8, 8, 3\)"):
+    with pytest.raises(DataError, match=r"Expected 3 uint8 images \(H, W, 1, 3 or 4\), got uint8 \(2, 8, 8, 3\)"):
         made(images=lambda samples: PIXELS[samples[1:]])
     with pytest.raises(DataError, match="uint8 images"):
         made(images=lambda samples: PIXELS[samples].transpose(0, 3, 1, 2))

@@ -118,8 +118,8 @@ def command_lines(draw: st.DrawFn) -> list[str]:
         option = parameter.opts[0]
         words.append(draw(st.sampled_from([*parameter.opts, *parameter.secondary_opts])))
         if not parameter.is_flag:
-            pool = SPECIAL.get(option) or {"integer": NUMBERS, "float": NUMBERS}.get(
-                parameter.type.name, (*NAMES, *places, *NUMBERS)
+            pool = SPECIAL.get(option) or {int: NUMBERS, float: NUMBERS}.get(
+                parameter.bare_type, (*NAMES, *places, *NUMBERS)
             )
             words.append(draw(st.sampled_from(pool)))
     if draw(st.integers(0, 19)) == 0:

@@ -57,7 +57,9 @@ def bundle(
     if name not in precisions():
         pytest.skip(f"this processor has no {name}")
     precision = Precision(name, images(64, 7).numpy() if name == "int8" else None)
-    return write_bundle(network, EVERY, tmp_path_factory.mktemp(name) / "bundle", "openvino", precision=precision)
+    return write_bundle(
+        network, EVERY, tmp_path_factory.mktemp(name) / "bundle", "openvino", precision=precision, least_equal=0.0
+    )
 
 
 def all_exits(bundle: Bundle, x: np.ndarray) -> np.ndarray:
@@ -98,7 +100,12 @@ def pooled() -> nn.Sequential:
 def test_all_convolutions_of_a_quantised_network_are_8_bit(build: Callable[[], nn.Sequential], tmp_path: Path) -> None:
     """The first one behind a border too: in floating point it takes most of a segment's time."""
     cut = write_bundle(
-        tiny(build), EVERY, tmp_path / "b", "openvino", precision=Precision("int8", images(64, 7).numpy())
+        tiny(build),
+        EVERY,
+        tmp_path / "b",
+        "openvino",
+        precision=Precision("int8", images(64, 7).numpy()),
+        least_equal=0.0,
     )
     computed = []
     for name in (*cut.files, str(cut.static)):
@@ -135,9 +142,9 @@ def test_the_cut_graph_is_the_whole_graph(network: ShallowDeepNetwork, tmp_path:
     """Quantised whole, then cut: the static network of a bundle without cuts gives the last segment's logits."""
     x = images(64, 5).numpy()
     precision = Precision("int8", images(64, 7).numpy())
-    cut = write_bundle(network, EVERY, tmp_path / "cut", "openvino", precision=precision, static=False)
+    cut = write_bundle(network, EVERY, tmp_path / "cut", "openvino", precision=precision, static=False, least_equal=0.0)
     whole = write_bundle(
-        network, Policy((None,) * 3), tmp_path / "whole", "openvino", precision=precision, static=False
+        network, Policy((None,) * 3), tmp_path / "whole", "openvino", precision=precision, static=False, least_equal=0.0
     )
     assert len(whole.files) == 1
     borders = all_exits(cut, x)[-1]

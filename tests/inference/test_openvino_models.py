@@ -161,8 +161,11 @@ def test_the_callers_images_are_not_kept(bundle: Bundle) -> None:
     assert gone() is None
 
 
-def test_large_weights_are_not_written_to_memory_for_nothing(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_weights_are_not_written_to_memory_for_nothing(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A model too large for the disk's share is compiled alone."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     monkeypatch.setattr(compiled_files, "LARGEST", 100)
     monkeypatch.setattr(openvino_models, "BytesIO", None)
     assert CompiledModels([bundle.path / bundle.files[0]], 1, "f32").model(0, 1)[0].memory > 100

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, prod
@@ -60,7 +62,7 @@ class Opened:
     classes: tuple[str, ...]
     name: str
     confusion: ConfusionStatistics | None = None
-    directory: tempfile.TemporaryDirectory[str] | None = None
+    directory: Path | None = None
 
 
 class EarlyExitEngine:
@@ -117,7 +119,8 @@ class EarlyExitEngine:
         self.policy: Policy = opened.policy
         self.segments: tuple[Segment, ...] = opened.segments
         self.backend: Backend = opened.backend
-        self._directory = opened.directory
+        if opened.directory is not None:
+            weakref.finalize(self, shutil.rmtree, opened.directory, True)
         self._shape, self._macs = opened.shape, opened.backbone_macs
         self._preprocessing, self._classes, self._name = opened.preprocessing, opened.classes, opened.name
         by_confusion = self.policy.abstention is not None and self.policy.abstention.indicator == CONFUSION
@@ -349,9 +352,14 @@ def _open_network(
     backend_module(backend)  # refused before anything is written
     from shallowdeep.inference.export import write_bundle
 
-    directory = tempfile.TemporaryDirectory()  # runtimes read from it when they compile for another size of batch
-    bundle = write_bundle(copy.deepcopy(network).cpu(), policy, Path(directory.name) / "bundle", backend, static=False)
-    return replace(_open_bundle(bundle, None, backend, threads, pool), name="the network", directory=directory)
+    directory = Path(tempfile.mkdtemp())  # runtimes read from it when they compile for another size of batch
+    try:
+        bundle = write_bundle(copy.deepcopy(network).cpu(), policy, directory / "bundle", backend, static=False)
+        opened = _open_bundle(bundle, None, backend, threads, pool)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    return replace(opened, name="the network", directory=directory)
 
 
 def _within(policy: Policy, bundle: Bundle) -> Policy:

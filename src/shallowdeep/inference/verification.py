@@ -129,8 +129,9 @@ def _run(bundle: Bundle, file: str, name: str, run: Callable[[Any], Any], x: Arr
         return run(x)
     except Exception as error:
         raise ConversionError(
-            f"Expected {file} (up to {name}) to run in {bundle.backend} on a batch of {len(x)}, got {one_line(innermost(error))}; "
-            f"its exporter cannot write what this part of {bundle.model or 'the network'} does"
+            f"Expected {file} (up to {name}) to run in {bundle.backend} on a batch of {len(x)}, got "
+            f"{one_line(innermost(error))}; its exporter cannot write what "
+            f"this part of {bundle.model or 'the network'} does"
         ) from error
 
 

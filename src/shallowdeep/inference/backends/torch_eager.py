@@ -49,7 +49,7 @@ class TorchEager:
     def accept(self, images: Array) -> Tensor:
         """Images as a float32 tensor on the network's device."""
         device = next(self._network.parameters()).device
-        return torch.as_tensor(images, dtype=torch.float32, device=device)
+        return torch.as_tensor(images, dtype=torch.float32, device=device).detach()
 
     @torch.inference_mode()
     def run(self, number: int, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:
