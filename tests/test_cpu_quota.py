@@ -63,3 +63,16 @@ def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
     assert cpu_quota(tmp_path) is None
     strange = {"cpu.max": "many\n", "a/cpu.max": "1 0\n"}
     assert cpu_quota(machine(tmp_path, "nonsense\n0::/a\n", "short\n" + UNIFIED.format(root="/"), strange)) is None
+
+
+@pytest.mark.parametrize("place", ["sys/fs/cgroup", "sys/fs/cgroup/cpu"])
+def test_the_usual_places_count_without_a_mount(tmp_path: Path, place: str) -> None:
+    """Sandboxes that mount groups otherwise, in either version."""
+    folder = tmp_path / place
+    folder.mkdir(parents=True)
+    if place.endswith("cpu"):
+        (folder / "cpu.cfs_quota_us").write_text("150000")
+        (folder / "cpu.cfs_period_us").write_text("100000")
+    else:
+        (folder / "cpu.max").write_text("150000 100000")
+    assert cpu_quota(tmp_path) == 2

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 _UNIFIED = "cgroup2"  # the file system of control groups, version 2
 _CONTROLLER = "cpu"
+_USUAL = ("sys/fs/cgroup", "sys/fs/cgroup/cpu")  # where containers see their own group, whatever they tell of mounts
 
 
 class _Mount(NamedTuple):
@@ -35,7 +36,10 @@ def cpu_quota(system: Path = Path("/")) -> int | None:
 
 
 def _groups(system: Path) -> Iterator[Path]:
-    """Directories of the groups that limit this process: its own and those above, as far as they can be seen."""
+    """Directories of the groups that limit this process: its own and those above, as far as they can be seen.
+
+    Those at the usual places count besides: some sandboxes mount groups without telling.
+    """
     mounts = [mount for line in _lines(system / "proc/self/mountinfo") if (mount := _mount(line)) is not None]
     for line in _lines(system / "proc/self/cgroup"):
         number, _, rest = line.partition(":")
@@ -48,6 +52,7 @@ def _groups(system: Path) -> Iterator[Path]:
             top = system / mount.place.lstrip("/")
             below = _below(group, mount.root)
             yield from (top / below, *(top / above for above in below.parents)) if below.parts else (top,)
+    yield from (system / usual for usual in _USUAL)
 
 
 def _below(group: str, root: str) -> Path:
