@@ -27,7 +27,9 @@ PARAMETERS = {  # by name after the star
     "convert": "backbone example_input * recipe fractions heads cascaded minimum_gap",
     "decide": "policy logits costs",
     "exit_loss": "logits labels weights",
-    "export": "network policy directory * backend precision calibration_data statistics static overwrite",
+    "export": (
+        "network policy directory * backend precision calibration_data statistics static overwrite least_agreement"
+    ),
     "fit": (
         "network train_loader * recipe epochs tune_loader trained preset optimizer learning_rate exit_weight "
         "equilibrium distillation seed precision directory progress"

@@ -47,6 +47,7 @@ from shallowdeep.files import exclusive, write_json
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.export import Origin, write_bundle
 from shallowdeep.inference.precision import SCALING_IMAGES, Precision
+from shallowdeep.inference.verification import LEAST_EQUAL
 from shallowdeep.progress import Bar, Progress, SilentBar, shown
 from shallowdeep.runtime import pick_precision
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -79,7 +80,9 @@ def convert(
     The stages are for the example's image size, at any batch size.
 
     Args:
-        backbone: any traceable classifier that maps (N, C, H, W) to logits (N, classes). It is taken over, not copied.
+        backbone: any traceable classifier that maps (N, C, H, W) to logits (N, classes), or to a tuple, dictionary or
+            object with them, each image's by itself. It is taken over, not copied; the network inside `torch.compile`
+            or DataParallel is.
         example_input: (N, C, H, W) float; the size the network is for. Only the first image is used.
         recipe: ``backbone``, ``ic-only``, ``joint``, ``mixed`` or ``best``: what you are going to train it by, which
             decides the kind of heads (``best`` takes deeper ones) and whether there are any.
@@ -94,8 +97,8 @@ def convert(
         The network. Internal classifiers are freshly initialised, in the backbone's device and dtype.
 
     Raises:
-        ConversionError: the backbone cannot be traced or run on the example, does not return logits, or has fewer cut
-            points than asked for.
+        ConversionError: the backbone cannot be traced or run on the example, does not return logits, lets the images of
+            a batch change each other's logits, or has fewer cut points than asked for.
         ConfigurationError: a setting out of range.
 
     Example:
@@ -369,8 +372,11 @@ def export(
     statistics: ConfusionStatistics | None = None,
     static: bool = True,
     overwrite: bool = False,
+    least_agreement: float = LEAST_EQUAL,
 ) -> Bundle:
     """Write a bundle: what runs elsewhere, without torch. `EarlyExitEngine.from_bundle` opens it.
+
+    Every file is run in batches of several sizes before the bundle is kept, and compared with the network.
 
     Args:
         network: exported as it is in eval mode; copied to the CPU where it is elsewhere. Set its ``preprocessing`` and
@@ -378,17 +384,19 @@ def export(
         policy: made for it; exits it switches off are not written.
         directory: of the bundle, made here, whole or not at all.
         backend: the runtime, ``onnxruntime``, ``openvino`` or ``torch``.
-        precision: ``f32``; with ``openvino`` also ``bf16`` and ``int8``. What is promised
-            of the policy is left out where it was certified on other outputs.
+        precision: ``f32``; with ``openvino`` also ``bf16`` and ``int8``. What is promised of the policy is left out
+            where it was certified on other outputs.
         calibration_data: of ``int8``: (images, labels) or images, normalised, without augmentation, of the training
             data; the first 256 are taken.
         statistics: of confusion on training data, so that engines can report it z-scored.
         static: write the unmodified backbone too, for `shallowdeep bench`.
         overwrite: replace a bundle that is there.
+        least_agreement: share of the answers on ``calibration_data`` in ``int8`` that must be float32's, in [0, 1].
 
     Raises:
         ConfigurationError: the policy does not fit the network, or the runtime is not installed.
-        ConversionError: the runtime's exporter cannot write a segment.
+        ConversionError: the runtime's exporter cannot write a segment, or writes one that computes something else.
+        DataError: ``calibration_data`` is no batch of normalised images.
         OutputError: the directory exists, or cannot be written.
 
     Example:
@@ -408,7 +416,7 @@ def export(
     images = None if calibration_data is None else _first_images(calibration_data, network.input_shape)
     return write_bundle(
         exported, policy, Path(directory), backend, Origin(confusion=statistics),
-        precision=Precision(precision, images), static=static, overwrite=overwrite,
+        precision=Precision(precision, images), static=static, overwrite=overwrite, least_equal=least_agreement,
     )  # fmt: skip
 
 
