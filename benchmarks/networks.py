@@ -78,7 +78,7 @@ def examined(name: str, size: int) -> dict[str, Any]:
         torch.manual_seed(1)
         output = module(images)
         logits = output[-1] if module is network else logits_of(output)
-        F.cross_entropy(logits, labels).backward()
+        F.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         trunk = network.backbone if module is network else twin
         gradients.append([None if p.grad is None else p.grad.clone() for p in trunk.parameters()])
     found["train"] = all(
