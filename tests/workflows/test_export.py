@@ -15,15 +15,19 @@ from shallowdeep.artifacts import CONFIG, POLICY
 from shallowdeep.calibration.objective import Objective
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
-from shallowdeep.errors import CheckpointError, ConfigurationError, DataError
+from shallowdeep.errors import CheckpointError, ConfigurationError, ConversionError, DataError
 from shallowdeep.exits.outcome import outcome_of
+from shallowdeep.exits.policy_file import read_policy
 from shallowdeep.exits.predictions import ExitPredictions
+from shallowdeep.inference.backends.openvino_models import precisions
 from shallowdeep.inference.engine import EarlyExitEngine
+from shallowdeep.inference.precision import Runtime
+from shallowdeep.inference.verification import LEAST_EQUAL
 from shallowdeep.runs.config import read_config, write_config
 from shallowdeep.runs.splits import own_splits
 from shallowdeep.workflows.bench import labelled_images
 from shallowdeep.workflows.calibrate import calibrate_run
-from shallowdeep.workflows.export import export_run
+from shallowdeep.workflows.export import _least_equal, export_run
 
 
 def test_the_bundle_answers_as_the_policy_decides(made_run: Path, workplace: Path) -> None:
@@ -76,3 +80,22 @@ def test_the_bundle_says_where_its_data_is_and_how_it_was_split(made_run: Path, 
         labelled_images(bundle, None)
     assert len(labelled_images(bundle, "images").labels) == 12
     assert len(labelled_images(replace(bundle, data={**bundle.data, "fingerprint": None}), None).labels) == 12
+
+
+def test_answers_at_lower_precision_are_counted(made_run: Path, workplace: Path) -> None:
+    """On `tune`: too few equal ones are refused, unless the policy was found on these very outputs."""
+    if "bf16" not in precisions():
+        pytest.skip("this processor has no bf16")
+    calibrate_run(made_run, Objective(threshold=0.4), context=TRUSTING)
+    with pytest.raises(ConversionError, match="at least 200% of the answers in bf16"):
+        export_run(made_run, workplace / "a", backend="openvino", precision="bf16", least_equal=2.0, context=TRUSTING)
+    assert not (workplace / "a").exists()
+    kept = export_run(made_run, workplace / "a", backend="openvino", precision="bf16", context=TRUSTING)
+    assert kept.agreement is not None
+    assert 0.98 <= kept.agreement.equal <= 1
+    calibrate_run(
+        made_run, Objective(threshold=0.4), runtime=Runtime("openvino", "bf16"), follow_plan=False, context=TRUSTING
+    )
+    weights = load(made_run, trust=True).weights
+    assert _least_equal(read_policy(made_run / POLICY, weights), Runtime("openvino", "bf16")) == 0
+    assert _least_equal(read_policy(made_run / POLICY, weights), Runtime("openvino", "int8")) == LEAST_EQUAL

@@ -19,7 +19,7 @@ from shallowdeep.models.registry import build
 from shallowdeep.models.weights import last_layer
 from shallowdeep.runs.config import TrainConfig, read_config
 from shallowdeep.runs.config_checks import checked
-from shallowdeep.workflows.train import train_run
+from shallowdeep.workflows.train import _class_order, train_run
 
 SETTINGS = TrainConfig(data="images", model="tiny_nets:plain", recipe="backbone", epochs=1, batch_size=16)
 
@@ -135,3 +135,13 @@ def test_a_run_that_is_trained_into_is_not_started_from(workplace: Path) -> None
     with reading(Path("start")):
         train_run(heads, Path("heads"), context=TRUSTING)
     assert read_config(Path("heads") / CONFIG).init == str(workplace / "start")
+
+
+def test_numbered_classes_are_warned_of() -> None:
+    """Libraries differ in their order; names without numbers are in the same order everywhere."""
+    told = _class_order(("1", "10", "2"))
+    assert told is not None
+    assert told.startswith("Classes are numbered 1, 10, 2 ..., as torchvision numbers folders")
+    assert "timm's reader numbers them 1, 2, 10" in told
+    assert _class_order(("cat", "dog", "emu")) is None
+    assert _class_order(("class01", "class02", "class10")) is None

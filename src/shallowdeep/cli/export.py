@@ -32,8 +32,14 @@ def export(
     data: Annotated[str | None, typer.Option(help="Where the run's own data is now, which int8 needs.")] = None,
     policy: Annotated[Path | None, typer.Option(help="Another policy file. (default: the run's)")] = None,
     least_agreement: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of answers in bf16 or int8 that must be float32's.")
-    ] = 0.98,
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of answers in bf16 or int8 that must be float32's. (default: 0.98; any, where the policy was "
+            "calibrated on the outputs of that runtime)",
+        ),
+    ] = None,
     no_static: Annotated[bool, typer.Option("--no-static", help="Leave out the static backbone.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the bundle that is there.")] = False,
     trust: Annotated[bool, typer.Option("--trust", help="Run code that the run's manifest names.")] = False,

@@ -99,7 +99,7 @@ def export_run(
     data: str | None = None,
     static: bool = True,
     overwrite: bool = False,
-    least_equal: float = LEAST_EQUAL,
+    least_equal: float | None = None,
     context: RunContext,
 ) -> Bundle:
     """Write the bundle of a run and its policy.
@@ -115,7 +115,8 @@ def export_run(
         data: where the run's own data is now; None for where it was.
         static: write the unmodified backbone too.
         overwrite: replace a bundle that is there.
-        least_equal: share of the answers at lower precision that must be float32's, on ``tune``.
+        least_equal: share of the answers at lower precision that must be float32's, on ``tune``; None for 0.98, or for
+            any where the policy was found on these very outputs: what it loses was measured there.
         context: whether the run's manifest may name code to run, and progress.
 
     Raises:
@@ -129,7 +130,8 @@ def export_run(
         numbers, compared = _numbers(run, network, data, runtime.precision, context)
         bundle = write_bundle(
             network, chosen, directory, runtime.backend, Origin(_trained_on(run), statistics),
-            precision=numbers, static=static, overwrite=overwrite, compared=compared, least_equal=least_equal,
+            precision=numbers, static=static, overwrite=overwrite, compared=compared,
+            least_equal=_least_equal(chosen, runtime) if least_equal is None else least_equal,
             progress=context.progress,
         )  # fmt: skip
         lost = [why_not_for(promise, bundle.backend, bundle.precision) for promise in promises_of(chosen)]
@@ -138,6 +140,13 @@ def export_run(
             context.progress.say(line)
         _say_how_planned(run, chosen, explicit=backend is not None, context=context)
         return bundle
+
+
+def _least_equal(policy: Policy, runtime: Runtime) -> float:
+    """Share of answers that must be float32's where none is asked for."""
+    found = policy.found
+    measured = found is not None and (found.backend, found.precision) == (runtime.backend, runtime.precision)
+    return 0.0 if measured else LEAST_EQUAL
 
 
 def _numbers(
