@@ -172,6 +172,7 @@ def _with_exits(backbone: nn.Module, manifest: Manifest) -> ShallowDeepNetwork:
         heads=[exit_.head for exit_ in internal],
         cascaded=any(exit_.cascaded for exit_ in internal),
         at=[exit_.cut for exit_ in internal],
+        saved=True,
     )
 
 

@@ -16,7 +16,7 @@ ShallowDeepError            the command line prints it as one line and ends with
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -117,6 +117,12 @@ def not_installed(error: ModuleNotFoundError, what: str) -> ConfigurationError |
     return ConfigurationError(
         f"Expected {package} for {what}, found it not installed; pip install 'shallowdeep[{EXTRAS[package]}]'"
     )
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def innermost(error: BaseException) -> BaseException:

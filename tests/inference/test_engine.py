@@ -284,8 +284,7 @@ def test_openvino_agrees_with_all_exits_then_policy(
 def test_a_network_in_memory_runs_in_other_runtimes(network: ShallowDeepNetwork, backend: str) -> None:
     """At several sizes of batch: what the runtime reads later is still there."""
     engine = EarlyExitEngine.from_network(network, shared_threshold(0.7, 4), backend=backend, threads=1)
-    for count in (1, 7, 64):
-        check(engine, network, images(count))
+    assert sum(check(engine, network, images(count)) for count in (1, 7, 64)) > 50
 
 
 def check_kind(exported: Exported, policy: Policy, count: int, seed: int, kind: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shallowdeep.errors import WeightsMismatchError
+from shallowdeep.errors import WeightsMismatchError, first_few
 from shallowdeep.models.weights_file import read_state_dict
 
 __all__ = ["LoadedWeights", "last_layer", "load_weights", "match_weights", "read_state_dict"]
@@ -21,7 +21,6 @@ WRAPPERS = frozenset({"module", "_orig_mod", "_checkpoint_wrapped_module", "_fsd
 
 _AUXILIARY = re.compile(r"(^|\.)aux\w*\.", re.IGNORECASE)  # heads that training alone needs
 _COUNTERS = ("num_batches_tracked", "n_averaged")  # torch does without the first, and no network has the second
-_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class LoadedWeights:
     def __str__(self) -> str:
         """One line; "" where every name was as it should be."""
         parts = (("taken off", self.stripped), ("ignored", self.ignored), ("new", self.new))
-        return "; ".join(f"{what}: {_first(names)}" for what, names in parts if names)
+        return "; ".join(f"{what}: {first_few(names)}" for what, names in parts if names)
 
 
 def load_weights(module: nn.Module, state_dict: Mapping[str, Any], source: str, *, new: str = "") -> LoadedWeights:
@@ -99,7 +98,7 @@ def match_weights(module: nn.Module, state_dict: Mapping[str, Any], source: str,
     unused = [name for name in unexpected if _AUXILIARY.search(name)]
     untrained = [name for name in missing if _AUXILIARY.search(name)]
     found = "; ".join(
-        f"{kind} {_first(names)}"
+        f"{kind} {first_few(names)}"
         for kind, names in (
             ("missing", _without(missing, untrained)),
             ("unexpected", _without(unexpected, unused)),
@@ -181,9 +180,3 @@ def _form(value: Any, other: Any) -> str:  # noqa: ANN401 - a tensor, or a modul
 def _without(names: Sequence[str], excused: Sequence[str]) -> list[str]:
     """Returns the names that are not excused."""
     return [name for name in names if name not in excused]
-
-
-def _first(names: Sequence[str]) -> str:
-    """Returns the first few names, and how many more there are."""
-    more = len(names) - _TOLD
-    return ", ".join(names[:_TOLD]) + (f" and {more} more" if more > 0 else "")

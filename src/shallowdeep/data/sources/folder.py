@@ -12,13 +12,12 @@ from shallowdeep.data.sources.part_names import (
     TEST,
     TRAIN,
     VALIDATION,
-    first_few,
     part_of_folder,
     tested_on,
 )
 from shallowdeep.data.sources.source import HIDDEN, LEAST_CLASSES, Part, Source
 from shallowdeep.data.stores import FileStore
-from shallowdeep.errors import DataError
+from shallowdeep.errors import DataError, first_few
 
 CALIBRATION_FOLDER = CALIBRATION
 

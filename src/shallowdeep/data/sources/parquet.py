@@ -17,13 +17,12 @@ from shallowdeep.data.sources.part_names import (
     TEST,
     TRAIN,
     VALIDATION,
-    first_few,
     part_of_file,
     tested_on,
 )
 from shallowdeep.data.sources.source import HIDDEN, Part, Source
 from shallowdeep.data.stores import FileStore, ImageStore
-from shallowdeep.errors import DataError
+from shallowdeep.errors import DataError, first_few
 
 _ROWS_AT_ONCE = 64  # encoded images handed on at once
 

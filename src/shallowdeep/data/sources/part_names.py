@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping
 
 from shallowdeep.data.sources.source import HIDDEN, Part
 
@@ -12,8 +11,6 @@ TRAIN, TEST, VALIDATION, CALIBRATION = "train", "test", "validation", "calibrati
 
 _NAMES = re.compile(r"(train|test|calibration|validation|valid|val|dev)(?:ing)?(?:[-_. ]|$)", re.IGNORECASE)
 _SAME = {"valid": VALIDATION, "val": VALIDATION, "dev": VALIDATION}
-
-T = TypeVar("T")
 
 
 def part_of_file(name: str) -> str:
@@ -43,9 +40,3 @@ def tested_on(found: Mapping[str, Part]) -> tuple[Part | None, tuple[str, ...]]:
     if chosen is None:
         return None, (f"{told}images to test on are held out of the training part",)
     return found[chosen], (f"{told}the {chosen} part is tested on",)
-
-
-def first_few(names: Sequence[str], most: int = 3) -> str:
-    """Return the first names, and how many more there are."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
