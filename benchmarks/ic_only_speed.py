@@ -31,8 +31,9 @@ from shallowdeep.analysis.accuracy import exit_accuracies
 from shallowdeep.checkpoint import load
 from shallowdeep.data.augmentation import get_augmentation
 from shallowdeep.data.batches import Batches
+from shallowdeep.data.data_splits import DataSplits
 from shallowdeep.data.image_split import ImageSplit
-from shallowdeep.data.load import DataSplits, load_dataset
+from shallowdeep.data.load import load_dataset
 from shallowdeep.data.splits import Indices
 from shallowdeep.progress import SILENT, Bar, Progress, Silent
 from shallowdeep.runtime import pick_precision, seed_everything

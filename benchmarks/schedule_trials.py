@@ -29,7 +29,8 @@ from torch.nn import functional as F
 
 from shallowdeep.data.augmentation import AUGMENTATIONS
 from shallowdeep.data.batches import Batches
-from shallowdeep.data.load import DataSplits, load_dataset
+from shallowdeep.data.data_splits import DataSplits
+from shallowdeep.data.load import load_dataset
 from shallowdeep.files import write_json
 from shallowdeep.models.registry import build
 from shallowdeep.runtime import seed_everything

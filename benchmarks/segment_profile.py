@@ -8,7 +8,7 @@ IMAGES.npy holds normalised images (N, C, H, W). Everything runs in this process
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from shallowdeep.bench.worker import TimedBackend
 from shallowdeep.exits.arrays import Array
+from shallowdeep.inference.backends.backend import NOTHING
 from shallowdeep.inference.backends.registry import backend_module
 from shallowdeep.inference.bundle import read_bundle
 from shallowdeep.inference.engine import EarlyExitEngine
@@ -34,10 +35,12 @@ class Counting(TimedBackend):
         super().__init__(engine.backend)
         self.calls: list[tuple[int, int, int, float]] = []
 
-    def run(self, number: int, x: Array, previous: Array | None = None) -> tuple[Array, Array]:
+    def run(
+        self, number: int, x: Array, previous: Array | None = None, beside: Mapping[str, Array] = NOTHING
+    ) -> tuple[Array, Array]:
         """What the backend returns."""
         before = self.seconds
-        result = super().run(number, x, previous)
+        result = super().run(number, x, previous, beside)
         self.calls.append((number, len(x), self.rows(len(x)), self.seconds - before))
         return result
 

@@ -67,7 +67,7 @@ def prepare(name: str, folder: Path) -> None:
     torch.manual_seed(0)
     network = build(name, num_classes=CLASSES, image_size=SIDE).eval()
     torch.save(network.state_dict(), folder / "weights.pt")
-    export_module(network, [torch.zeros(2, 3, SIDE, SIDE)], folder / "f32.onnx", ["logits"])
+    export_module(network, {"x": torch.zeros(2, 3, SIDE, SIDE)}, folder / "f32.onnx", ["logits"])
     quantize_static(
         folder / "f32.onnx", folder / "int8.onnx", Batches(), quant_format=QuantFormat.QDQ, per_channel=True,
         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,

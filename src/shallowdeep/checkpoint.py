@@ -12,20 +12,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from shallowdeep.artifacts import CONFIG, MODEL_MANIFEST, MODEL_WEIGHTS
-from shallowdeep.data.preprocessing import Preprocessing, input_shape_from
+from shallowdeep.data.any_preprocessing import AnyPreprocessing, preprocessing_from
+from shallowdeep.data.preprocessing import input_shape_from
 from shallowdeep.documents import read_document
 from shallowdeep.errors import CheckpointError, ConfigurationError
 from shallowdeep.files import sha256_of
 from shallowdeep.image_size import size_from
+from shallowdeep.input_spec import InputSpec, inputs_from
+from shallowdeep.models import hf_zoo
 from shallowdeep.models.registry import build, is_trusted
 from shallowdeep.models.weights import load_weights
 from shallowdeep.sdn.convert import convert
+from shallowdeep.sdn.inputs import example_of
 from shallowdeep.sdn.network import Exit, ShallowDeepNetwork
 from shallowdeep.sdn.saving import FORMAT, FORMAT_VERSION, Architecture
 
@@ -42,7 +45,7 @@ class Manifest:
         backbone_macs: of the backbone alone, per sample.
         classes: class names.
         preprocessing: how image files become input; None for a network made from Python without it.
-        input_shape: (C, H, W) of its images.
+        inputs: what the network takes.
         weights: ``file``, ``bytes``, ``sha256`` and ``dtype`` of the weights file.
         data: what it was trained on: ``fingerprint`` of the split, and the settings that it follows from; empty for
             networks made from Python, and in older manifests.
@@ -53,8 +56,8 @@ class Manifest:
     exits: tuple[Exit, ...]
     backbone_macs: int
     classes: tuple[str, ...]
-    preprocessing: Preprocessing | None
-    input_shape: tuple[int, ...]
+    preprocessing: AnyPreprocessing | None
+    inputs: tuple[InputSpec, ...]
     weights: Mapping[str, Any]
     data: Mapping[str, Any]
     extra_state: Mapping[str, Any]
@@ -72,14 +75,14 @@ def read_manifest(directory: Path | str) -> Manifest:
     document = read_document(path, FORMAT, FORMAT_VERSION, absent)
     try:
         given = document["preprocessing"]
-        preprocessing = None if given is None else Preprocessing.from_dict(given)
+        preprocessing = None if given is None else preprocessing_from(given)
         manifest = Manifest(
             model=_architecture(document["model"]),
             exits=tuple(Exit(**exit_) for exit_ in document["exits"]),
             backbone_macs=int(document["backbone_macs"]),
             classes=tuple(str(name) for name in document["classes"]),
             preprocessing=preprocessing,
-            input_shape=input_shape_from(document, preprocessing),
+            inputs=inputs_from(document, input_shape_from(document, preprocessing)),
             weights={key: document["weights"][key] for key in ("bytes", "sha256")},
             data=dict(document.get("data", {})),
             extra_state=dict(document.get("extra_state", {})),
@@ -129,7 +132,7 @@ def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = F
     state = {_name_now(name): value for name, value in tensors.items()} | dict(manifest.extra_state)
     load_weights(network, state, str(directory / MODEL_WEIGHTS))
     network.preprocessing, network.classes = manifest.preprocessing, manifest.classes
-    network.architecture, network.input_shape = manifest.model, manifest.input_shape
+    network.architecture, network.inputs = manifest.model, manifest.inputs
     network.weights = str(manifest.weights["sha256"])
     return network.eval()
 
@@ -153,6 +156,10 @@ def _rebuilt(architecture: Architecture, directory: Path, *, trust: bool) -> nn.
             f"Expected --trust (trust=True) to import and run {architecture.name!r}, "
             f"which {directory / MODEL_MANIFEST} names"
         )
+    if architecture.config is not None:
+        return hf_zoo.from_config(
+            architecture.config, architecture.num_classes, architecture.image_size, architecture.channels
+        )
     return build(
         architecture.name,
         num_classes=architecture.num_classes,
@@ -164,10 +171,10 @@ def _rebuilt(architecture: Architecture, directory: Path, *, trust: bool) -> nn.
 def _with_exits(backbone: nn.Module, manifest: Manifest) -> ShallowDeepNetwork:
     internal = manifest.exits[:-1]
     if not internal:
-        return ShallowDeepNetwork.without_exits(backbone, manifest.backbone_macs)
+        return ShallowDeepNetwork.without_exits(backbone, manifest.backbone_macs, manifest.inputs)
     return convert(
         backbone,
-        torch.zeros(1, *manifest.input_shape),
+        example_of(manifest.inputs, 1),
         fractions=[exit_.fraction for exit_ in internal],
         heads=[exit_.head for exit_ in internal],
         cascaded=any(exit_.cascaded for exit_ in internal),

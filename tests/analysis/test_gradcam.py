@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -219,12 +220,27 @@ def test_dropout_and_batches_do_not_matter() -> None:
         torch.testing.assert_close(exit_maps(network, images[1:2], exit_, classes[1:2]), expected[1:2])
 
 
+class Part:
+    """A stage that is a function of the backbone and one tensor."""
+
+    beside: tuple[str, ...] = ()
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        self._function = function
+
+    def __call__(self, backbone: nn.Module, x: Tensor, inputs: object = None) -> Tensor:
+        """What the function returns."""
+        del inputs
+        result: Tensor = self._function(backbone, x)
+        return result
+
+
 def test_a_stage_that_changes_its_input_in_place() -> None:
     """The map of an internal classifier is what it read, not what the next stage made of that."""
     torch.manual_seed(0)
     backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.AvgPool2d(6), nn.Flatten(), nn.Linear(4, 5))
     classifier = InternalClassifier(PooledReduction(4, 6, 6, 4), 5)
-    stages = [lambda whole, x: whole[0](x), lambda whole, x: whole[1:](x)]
+    stages = [Part(lambda whole, x: whole[0](x)), Part(lambda whole, x: whole[1:](x))]
     exits = [Exit("0", "_0", 0.5, 0.5, 1), Exit("final", "", 1.0, 1.0, 2)]
     network = ShallowDeepNetwork(backbone, stages, [classifier], exits, 2)
     image = torch.randn(1, 3, 8, 8)
@@ -270,7 +286,7 @@ def test_the_last_internal_classifier_may_read_the_deepest_map() -> None:
     """Where no module comes between it and the head, the final exit is seen from what it reads."""
     torch.manual_seed(0)
     backbone, classifier = Reused(), InternalClassifier(PooledReduction(4, 8, 8, 4), 5)
-    stages = [lambda whole, x: 1 - whole.maps(x), lambda whole, x: whole.read(x)]
+    stages = [Part(lambda whole, x: 1 - whole.maps(x)), Part(lambda whole, x: whole.read(x))]
     exits = [Exit("relu", "sub", 0.5, 0.5, 1), Exit("final", "", 1.0, 1.0, 2)]
     network, images = ShallowDeepNetwork(backbone, stages, [classifier], exits, 2), torch.randn(5, 3, 12, 12)
     heat = exit_maps(network, images, 1, torch.arange(5))

@@ -18,9 +18,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from shallowdeep.data.any_preprocessing import images_alone
 from shallowdeep.data.augmentation import AUGMENTATIONS, augment, draw
 from shallowdeep.data.batches import Batches
-from shallowdeep.data.load import DataSplits, load_dataset
+from shallowdeep.data.data_splits import DataSplits
+from shallowdeep.data.load import load_dataset
 from shallowdeep.errors import BadImageError, ConfigurationError
 
 COUNT = 60
@@ -186,7 +188,7 @@ def test_settings_out_of_range_are_refused(resident: DataSplits) -> None:
     for options, message in cases:
         with pytest.raises(ConfigurationError, match=message):
             epoch(resident, **options)
-    other = replace(resident.preprocessing, size=32)
+    other = replace(images_alone(resident.preprocessing), size=32)
     with pytest.raises(ConfigurationError, match="preprocessing for 16x16 pixels, got 32x32"):
         Batches(resident.train, other, 8)
 

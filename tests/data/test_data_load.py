@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from tests.recorder import Recorder
 
-from shallowdeep.data.load import DataSplits, load_dataset
+from shallowdeep.data.data_splits import DataSplits
+from shallowdeep.data.load import load_dataset
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import BadImageError, ConfigurationError, DataError, UnknownNameError
 

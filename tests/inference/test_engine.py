@@ -403,7 +403,8 @@ def test_finished_samples_leave_the_batch(network: ShallowDeepNetwork) -> None:
     sizes = []
     run = engine.backend.run
 
-    def counted(number: int, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def counted(number: int, x: Tensor, previous: Tensor | None = None, beside: object = None) -> tuple[Tensor, Tensor]:
+        del beside
         sizes.append(len(x))
         result: tuple[Tensor, Tensor] = run(number, x, previous)
         return result

@@ -35,9 +35,9 @@ def compiled_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     sized = openvino_models.sized
 
-    def noted(graph: object, size: int) -> object:
+    def noted(graph: object, size: int, length: int = 0) -> object:
         sizes.append(size)
-        return sized(graph, size)
+        return sized(graph, size, length)
 
     monkeypatch.setattr(openvino_models, "sized", noted)
     return sizes
@@ -179,7 +179,7 @@ def test_the_least_recently_used_goes_first(bundle: Bundle) -> None:
     models.touch(first)
     models.limit = first.memory + second.memory + 1
     _, dropped = models.model(0, 4)
-    assert dropped[0] == (0, 2)
+    assert dropped[0] == (0, 2, 0)
 
 
 def test_a_larger_size_will_do_where_memory_is_short(bundle: Bundle) -> None:
@@ -196,7 +196,7 @@ def test_a_larger_size_will_do_where_memory_is_short(bundle: Bundle) -> None:
     opened.models.limit = 1
     for given, wanted in zip(opened.run(0, x), free.run(0, x), strict=True):
         assert np.allclose(given, wanted, atol=1e-5)
-    assert list(opened.models._held) == [(0, 8)]
+    assert list(opened.models._held) == [(0, 8, 0)]
 
 
 def test_warmed_up_nothing_is_compiled(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

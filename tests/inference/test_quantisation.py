@@ -44,7 +44,7 @@ def test_layers_that_lose_accuracy_stay_in_floating_point(tmp_path: Path) -> Non
     images = (generator.normal(size=(256, 3, 8, 8)) + means).astype(np.float32)
     with torch.no_grad():
         labels = network(torch.from_numpy(images)).argmax(1).numpy()
-    export_module(network, [torch.from_numpy(images[:2])], tmp_path / "n.onnx", ["logits"])
+    export_module(network, {"x": torch.from_numpy(images[:2])}, tmp_path / "n.onnx", ["logits"])
     graph, judged = core().read_model(tmp_path / "n.onnx"), Judged(images, labels)
     assert accuracy(graph, judged) == 1
     assert accuracy(quantised(graph, images[:64]), judged) < 0.9

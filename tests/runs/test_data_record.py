@@ -10,7 +10,8 @@ import pytest
 
 from shallowdeep.artifacts import CONFIG, DATA
 from shallowdeep.checkpoint import read_manifest
-from shallowdeep.data.load import Fingerprints, load_dataset
+from shallowdeep.data.data_splits import Fingerprints
+from shallowdeep.data.load import load_dataset
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.runs.config import read_config, write_config
 from shallowdeep.runs.data_record import check_data, check_record, is_own

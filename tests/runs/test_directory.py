@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from shallowdeep.data.load import Fingerprints
+from shallowdeep.data.data_splits import Fingerprints
 from shallowdeep.errors import ConfigurationError, OutputError
 from shallowdeep.runs.config import TrainConfig, read_config, write_config
 from shallowdeep.runs.directory import Standing, begin, claim, require_space

@@ -11,7 +11,8 @@ from torch import nn
 
 from shallowdeep.data.augmentation import get_augmentation
 from shallowdeep.data.batches import Batches
-from shallowdeep.data.load import DataSplits, load_dataset
+from shallowdeep.data.data_splits import DataSplits
+from shallowdeep.data.load import load_dataset
 from shallowdeep.errors import DataError, OutputError
 from shallowdeep.progress import SILENT
 from shallowdeep.sdn.convert import convert

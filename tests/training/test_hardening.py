@@ -11,7 +11,8 @@ from accelerate import Accelerator
 from tests.training.test_feature_cache import two_classifiers
 from torch import Tensor
 
-from shallowdeep.data.load import DataSplits, load_dataset
+from shallowdeep.data.data_splits import DataSplits
+from shallowdeep.data.load import load_dataset
 from shallowdeep.progress import SILENT
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.cached_heads import HeadCaching

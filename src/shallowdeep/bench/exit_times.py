@@ -157,7 +157,7 @@ def _graph(
     outputs = [_LOGITS, *borders, *(name for beside in names for name in beside)]
     with evaluating(module), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "backbone.onnx"
-        export_module(module, [example_input[:1].repeat(2, 1, 1, 1)], path, outputs)
+        export_module(module, {"x": example_input[:1].repeat(2, 1, 1, 1)}, path, outputs)
         whole = core().read_model(path)
     ports = {name: port for port in whole.outputs for name in port.get_names() & set(outputs)}
     producers = [ports[name].node.input_value(0).get_node().get_friendly_name() for name in borders]

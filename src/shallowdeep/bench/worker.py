@@ -12,7 +12,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shallowdeep.exits.arrays import Array, to_numpy
-from shallowdeep.inference.backends.backend import Backend
+from shallowdeep.inference.backends.backend import NOTHING, Backend
 from shallowdeep.inference.backends.registry import backend_module
 from shallowdeep.inference.bundle import Bundle, read_bundle
 from shallowdeep.inference.engine import EarlyExitEngine
+from shallowdeep.inference.entering import entering
 
 Floats = NDArray[np.float32]
 ENGINE, STATIC = "engine", "static"
@@ -44,16 +45,19 @@ class TimedBackend:
 
     def __init__(self, backend: Backend) -> None:
         self._backend, self.macs_per_byte, self.seconds = backend, backend.macs_per_byte, 0.0
-        self.largest, self.rows = backend.largest, backend.rows
+        self.largest, self.rows, self.length = backend.largest, backend.rows, backend.length
+        self.beside = backend.beside
 
     def accept(self, images: Array) -> Array:
         """What the backend accepts."""
         return self._backend.accept(images)
 
-    def run(self, number: int, x: Array, previous: Array | None = None) -> tuple[Array, Array]:
+    def run(
+        self, number: int, x: Array, previous: Array | None = None, beside: Mapping[str, Array] = NOTHING
+    ) -> tuple[Array, Array]:
         """What the backend returns."""
         started = time.perf_counter()
-        result = self._backend.run(number, x, previous)
+        result = self._backend.run(number, x, previous, beside)
         self.seconds += time.perf_counter() - started
         return result
 
@@ -98,10 +102,11 @@ class Worker:
         engine = self._engine()
         seconds: list[list[float]] = [[] for _ in engine.segments]
         for repeat in range(repeats):
-            x, logits = engine.backend.accept(self.batch(first + repeat * size, size)), None
+            given = self.batch(first + repeat * size, size)
+            (x, beside, _), logits = entering(engine.backend, given, engine.inputs), None
             for number in range(len(engine.segments)):
                 started = time.perf_counter()
-                x, logits = engine.backend.run(number, x, logits)
+                x, logits = engine.backend.run(number, x, logits, beside)
                 seconds[number].append(time.perf_counter() - started)
         return [statistics.median(values) for values in seconds]
 

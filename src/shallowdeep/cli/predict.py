@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
 SOME_FAILED = 1
 TABLE_ROWS = 50
+_SHOWN = 70  # characters of a text
 
 
 def predict(
     bundle: Annotated[Path, typer.Argument(help="Directory that `export` wrote.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    images: Annotated[list[Path] | None, typer.Argument(help="Image files, or folders of them.")] = None,
     *,
+    text: Annotated[list[str] | None, typer.Option("--text", help="A text, for a network of text; repeatable.")] = None,
+    text_file: Annotated[Path | None, typer.Option(help="A file with a text a line.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many of the most probable labels to tell.")] = 1,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Tell the probabilities of all classes, at the exit that answers.")
@@ -38,21 +41,32 @@ def predict(
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A line an image on standard output, comma-separated.")] = False,
 ) -> None:
-    """Label images, each with no more work than it needs."""
+    """Label images or texts, each with no more work than it needs."""
     if as_json and as_csv:
         raise ConfigurationError("Expected --json or --csv, got both")
+    from shallowdeep.data.text import TextPreprocessing
     from shallowdeep.inference.bundle import read_bundle
     from shallowdeep.inference.file_predictions import predict_files
     from shallowdeep.inference.prediction import find_images
+    from shallowdeep.inference.text_predictions import given_texts, predict_texts
 
     opened = read_bundle(bundle)
-    files, empty = find_images(images)
+    reads_text = isinstance(opened.preprocessing, TextPreprocessing)
+    _check_given(bundle, images or [], bool(text) or text_file is not None, reads_text=reads_text)
     told = sys.maxsize if probabilities and not (as_json or as_csv) else top  # a table has all, best first
+    empty: list[Path] = []
     with TerminalProgress() as progress:
-        results = predict_files(
-            opened, files, batch_size=batch_size, threads=threads, workers=workers, top=told,
-            probabilities=probabilities, progress=progress,
-        )  # fmt: skip
+        if reads_text:
+            results = predict_texts(
+                opened, given_texts(text or [], text_file), batch_size=batch_size, threads=threads, top=told,
+                probabilities=probabilities, progress=progress,
+            )  # fmt: skip
+        else:
+            files, empty = find_images(images or [])
+            results = predict_files(
+                opened, files, batch_size=batch_size, threads=threads, workers=workers, top=told,
+                probabilities=probabilities, progress=progress,
+            )  # fmt: skip
     if as_csv:
         from shallowdeep.inference.prediction_csv import write_csv
 
@@ -69,16 +83,28 @@ def predict(
         raise typer.Exit(SOME_FAILED)
 
 
+def _check_given(bundle: Path, images: list[Path], texts: bool, *, reads_text: bool) -> None:
+    """Refuse images for a network of text, the reverse, and nothing at all."""
+    if reads_text and images:
+        raise ConfigurationError(f"Expected --text or --text-file for the text network in {bundle}, got {images[0]}")
+    if texts and not reads_text:
+        raise ConfigurationError(f"Expected images for the network in {bundle}, got texts")
+    if not images and not texts:
+        what = "--text or --text-file" if reads_text else "image files, or folders of them,"
+        raise ConfigurationError(f"Expected {what} to answer, got nothing")
+
+
 def _readable(results: FilePredictions) -> RenderableType:
     from shallowdeep.report.tables import plain_table
 
     answers, cost = results.predictions, results.mean_relative_cost
     if cost is None:
         return "No image could be answered."
+    texts = answers[0].text is not None
     several = any(len(answer.top) > 1 for answer in answers)
     rows = [
         (
-            answer.file,
+            answer.file if answer.text is None else _cut(answer.text),
             f"({answer.label}?)" if answer.abstained else answer.label,
             f"{answer.confidence:.3f}",
             answer.exit,
@@ -88,14 +114,29 @@ def _readable(results: FilePredictions) -> RenderableType:
         )
         for answer in answers[:TABLE_ROWS]
     ]
-    columns = ["file", "label", "confidence", "exit", "cost", "confusion", *(["probabilities"] if several else [])]
+    columns = [
+        "text" if texts else "file",
+        "label",
+        "confidence",
+        "exit",
+        "cost",
+        "confusion",
+        *(["probabilities"] if several else []),
+    ]
     parts: list[RenderableType] = [plain_table("", columns, rows)]
     if len(answers) > TABLE_ROWS:
         parts.append(f"... and {len(answers) - TABLE_ROWS:,} more; --json and --csv give all")
     withheld = sum(answer.abstained for answer in answers)
     if withheld:
         parts.append(f"Abstained from {withheld:,}: labels in brackets are too doubtful to be used")
-    images = "1 image" if len(answers) == 1 else f"{len(answers):,} images"
+    what = "text" if texts else "image"
+    images = f"1 {what}" if len(answers) == 1 else f"{len(answers):,} {what}s"
     promised = "nothing is promised" if results.promise is None else "with a promise"
     parts.append(f"{images} at a mean relative cost of {cost:.3f} in {results.runtime}, {promised}")
     return Group(*parts)
+
+
+def _cut(text: str) -> str:
+    """A text in one line of a table."""
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."

@@ -11,19 +11,23 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from shallowdeep.data.any_preprocessing import AnyPreprocessing
 from shallowdeep.data.augmentation import Augmentation, augment, draw
 from shallowdeep.data.image_split import Decoded, Fetched, ImageSplit
-from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.data.splits import Indices, seed_sequence, seeded_order
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.image_size import shown_size
 
 WORKERS = 2  # processes that decode, unless asked for otherwise
-_ORDER, _AUGMENT = 0, 1  # keep the two random streams of an epoch apart
+_ORDER, _AUGMENT, _BATCHES = 0, 1, 2  # keep the random streams of an epoch apart
+_POOL = 50  # batches among whose texts those of a length are put together
 
 
 class Batches:
     """One epoch: (images, labels) with images (B, 3, S, S) float32 normalised and labels (B,) int64.
+
+    Of a text dataset "images" are token ids (B, L) int64, padded to the longest of the batch; shuffled batches hold
+    texts of about one length.
 
     Order and augmentation depend on (seed, epoch, step) and on nothing else: neither on workers, nor on the number of
     devices, nor on whether the split is resident. Each of `world_size` devices gets its contiguous share of every
@@ -59,7 +63,7 @@ class Batches:
     def __init__(
         self,
         split: ImageSplit,
-        preprocessing: Preprocessing,
+        preprocessing: AnyPreprocessing,
         batch_size: int,
         *,
         shuffle: bool = False,
@@ -123,7 +127,22 @@ class Batches:
         """Return the epoch's order of the split's indices."""
         if not self._shuffle:
             return np.arange(len(self._split))
-        return seeded_order(len(self._split), self._seed, self._epoch, _ORDER)
+        order = seeded_order(len(self._split), self._seed, self._epoch, _ORDER)
+        lengths = self._split.lengths
+        return order if lengths is None else self._by_length(order, lengths)
+
+    def _by_length(self, order: Indices, lengths: Indices) -> Indices:
+        """Return a shuffled order in which the texts of a batch are about as long as each other, so little is padding.
+
+        Among the texts of many batches those of a length come together; the batches are shuffled again.
+        """
+        pool = self.batch_size * _POOL
+        pieces = [order[start : start + pool] for start in range(0, len(order), pool)]
+        sorted_ = np.concatenate([piece[np.argsort(lengths[piece], kind="stable")] for piece in pieces])
+        whole = len(sorted_) // self.batch_size
+        places = seeded_order(whole, self._seed, self._epoch, _BATCHES)
+        batches = sorted_[: whole * self.batch_size].reshape(whole, self.batch_size)[places].reshape(-1)
+        return np.concatenate([batches, sorted_[whole * self.batch_size :]])
 
     def _share(self, step: int) -> tuple[int, slice]:
         """Return the length of a global batch, and this device's slice of the epoch's order."""
@@ -158,7 +177,8 @@ class Batches:
             generator = torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
             numbers = draw(self._augmentation, count, self._split.size, generator)
             images = augment(images, numbers[share][fetched.kept], self._augmentation)
-        layout = torch.channels_last if self._channels_last else torch.contiguous_format
+        is_map = images.dim() == len(("N", "C", "H", "W"))
+        layout = torch.channels_last if self._channels_last and is_map else torch.contiguous_format
         images = images.contiguous(memory_format=layout)
         return self._preprocessing.normalize(images), fetched.labels.to(self._device)
 

@@ -14,6 +14,7 @@ from shallowdeep.data.decoded import DecodedImages
 from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.splits import Indices
 from shallowdeep.data.stores import AlteredStore, ImageStore, Pixels
+from shallowdeep.data.token_table import TokenTable
 from shallowdeep.errors import BadImageError
 from shallowdeep.image_size import Size, sides
 from shallowdeep.progress import SILENT, Progress
@@ -78,7 +79,7 @@ class ImageSplit:
         labels: NDArray[np.int64],
         *,
         size: Size,
-        decoded: DecodedImages | None,
+        decoded: DecodedImages | TokenTable | None,
         rules: ImageRules = DEFAULT_RULES,
         skip_bad_images: bool = False,
         progress: Progress = SILENT,
@@ -176,6 +177,14 @@ class ImageSplit:
             skip_bad_images=self._skip,
             progress=self._progress,
         )
+
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """(N,) how many tokens each text has; None for images."""
+        if not isinstance(self._decoded, TokenTable):
+            return None
+        self.prepare()
+        return self._decoded.lengths(self._positions)
 
     def prepare(self) -> None:
         """Do what the first fetch would: decode a resident split, open a streaming one before workers are forked."""

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from shallowdeep.data.any_preprocessing import AnyPreprocessing
+from shallowdeep.data.data_splits import (
+    Cut,
+    DataSplits,
+    Fingerprints,
+    check_fractions,
+    fingerprint_of,
+    samples_fingerprint,
+)
 from shallowdeep.data.decoded import DecodedImages
 from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.image_split import ImageSplit
+from shallowdeep.data.load_text import load_texts
 from shallowdeep.data.measure import choose_size, measure_normalization
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.data.sources.registry import open_source
 from shallowdeep.data.sources.source import Part, Source
-from shallowdeep.data.splits import Indices, cut_calibration, cut_held_out, stratified_split
-from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.data.splits import cut_calibration, cut_held_out, stratified_split
+from shallowdeep.data.text import TextPreprocessing
+from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.image_size import Size, size_from
 from shallowdeep.progress import SILENT, Progress
 
@@ -27,71 +35,6 @@ MEMORY_BUDGET = 2 * 2**30
 """Bytes of decoded images, over all splits together, that stay in memory (2 GiB)."""
 
 _ENCODED_SHARE = 4  # a quarter of the budget may hold encoded images besides
-_HASHED = 1_000  # images of a part that its fingerprint reads: all would take minutes on large folders
-_SPLIT_NAMES = ("train", "tune", "certify", "test", "calibration")
-
-
-class Fingerprints(NamedTuple):
-    """What tells one cut of one copy of a dataset from others, whatever it is called.
-
-    Attributes:
-        splits: SHA-256 of the splits' indices and labels.
-        images: SHA-256 of the bytes of up to 1,000 evenly spaced images of each part, as they are stored.
-    """
-
-    splits: str
-    images: str
-
-
-@dataclass(frozen=True)
-class DataSplits:
-    """A dataset cut into the splits that every number of a report refers to.
-
-    Args:
-        name: of the dataset: the name given, or the directory's.
-        classes: C names; a label is an index into them.
-        preprocessing: what turns its images into network input.
-        train: what networks are trained on.
-        tune: a third of the calibration split, which is cut from the training part or a part of its own: stopping,
-            temperatures, fits, choices.
-        certify: two thirds of the calibration split: read only by guarantees.
-        test: never seen by training or calibration.
-        all_images: the test part where the dataset has one, else every image; for networks that never saw it.
-        augmentation: name of the preset that suits it, see `shallowdeep.data.augmentation`.
-        fingerprints: of its splits and of its images.
-        notes: what its source left out or read otherwise than one may think; a sentence each.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    preprocessing: Preprocessing
-    train: ImageSplit
-    tune: ImageSplit
-    certify: ImageSplit
-    test: ImageSplit
-    calibration: ImageSplit
-    all_images: ImageSplit
-    augmentation: str
-    fingerprints: Fingerprints
-    notes: tuple[str, ...] = ()
-
-    @property
-    def cut_from(self) -> int | None:
-        """How many images train, tune and certify were cut from; None where calibration has a part of its own."""
-        shared = self.calibration.shares_part(self.train)
-        return len(self.train) + len(self.calibration) if shared else None
-
-    def split(self, name: str) -> ImageSplit:
-        """Return a split by its name: train, tune, certify, test, or calibration.
-
-        Raises:
-            UnknownNameError: for any other name.
-        """
-        splits = (self.train, self.tune, self.certify, self.test, self.calibration)
-        for split in splits:
-            if split.name == name:
-                return split
-        raise UnknownNameError("split", name, _SPLIT_NAMES)
 
 
 def load_dataset(
@@ -103,7 +46,8 @@ def load_dataset(
     test_fraction: float = 0.2,
     skip_bad_images: bool = False,
     memory_budget: int = MEMORY_BUDGET,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: AnyPreprocessing | None = None,
+    text_column: str = "",
     rules: ImageRules = DEFAULT_RULES,
     progress: Progress = SILENT,
 ) -> DataSplits:
@@ -125,7 +69,9 @@ def load_dataset(
         skip_bad_images: leave unreadable images out, and name them in `skipped`, instead of raising.
         memory_budget: bytes, see above.
         preprocessing: of a saved run; it is used as it is, and `image_size` and `rules` are ignored. Without it, mean
-            and std are measured on the training split, rounded to 4 decimals.
+            and std are measured on the training split, rounded to 4 decimals. That of a network of text makes this
+            `load_texts`.
+        text_column: of tables with texts; "" for a usual name.
         rules: how images are decoded and resized.
         progress: told how far decoding is.
 
@@ -141,11 +87,16 @@ def load_dataset(
         >>> len(data.train), len(data.tune), len(data.certify), len(data.test)
         (3600, 133, 267, 1000)
     """
+    if isinstance(preprocessing, TextPreprocessing):
+        return load_texts(
+            name_or_path, preprocessing=preprocessing, seed=seed, calibration_fraction=calibration_fraction,
+            test_fraction=test_fraction, text_column=text_column, progress=progress,
+        )  # fmt: skip
     sizes = _candidate_sizes(image_size)
-    for what, fraction in (("calibration", calibration_fraction), ("test", test_fraction)):
-        if not 0 < fraction < 1:
-            raise ConfigurationError(f"Expected {what} fraction in (0, 1), got {fraction}")
+    check_fractions(calibration_fraction, test_fraction)
     source = open_source(name_or_path, encoded_memory=memory_budget // _ENCODED_SHARE)
+    if source.text:
+        raise DataError(f"Expected images for this network, got texts in {name_or_path}")
     cuts = _cut(source, seed, calibration_fraction, test_fraction)
     if preprocessing is None:
         trained_on = cuts["train"].positions
@@ -183,7 +134,7 @@ def load_dataset(
         calibration=build("calibration"),
         all_images=build("all"),
         augmentation=source.augmentation,
-        fingerprints=Fingerprints(_fingerprint(cuts), _images_fingerprint(source)),
+        fingerprints=Fingerprints(fingerprint_of(cuts), samples_fingerprint(_parts(source))),
         notes=source.notes,
     )
 
@@ -198,14 +149,7 @@ def dataset_classes(name_or_path: str | Path) -> tuple[str, ...]:
     return open_source(name_or_path, encoded_memory=0).classes
 
 
-class _Cut(NamedTuple):
-    """A split: which images of which part."""
-
-    part: Part
-    positions: Indices
-
-
-def _cut(source: Source, seed: int, calibration: float, test: float) -> dict[str, _Cut]:
+def _cut(source: Source, seed: int, calibration: float, test: float) -> dict[str, Cut]:
     """Return every split by its name, "all" among them."""
     train, held_out = source.train, source.calibration
     if source.test is None:
@@ -220,43 +164,18 @@ def _cut(source: Source, seed: int, calibration: float, test: float) -> dict[str
     else:
         tune, certify = cut_held_out(held_out.labels, seed)
     return {
-        "train": _Cut(train, rest),
-        "tune": _Cut(held_out, tune),
-        "certify": _Cut(held_out, certify),
-        "calibration": _Cut(held_out, np.sort(np.concatenate([tune, certify]))),
-        "test": _Cut(test_part, tested),
-        "all": _Cut(test_part, np.arange(len(test_part.labels))),
+        "train": Cut(train, rest),
+        "tune": Cut(held_out, tune),
+        "certify": Cut(held_out, certify),
+        "calibration": Cut(held_out, np.sort(np.concatenate([tune, certify]))),
+        "test": Cut(test_part, tested),
+        "all": Cut(test_part, np.arange(len(test_part.labels))),
     }
 
 
 def _parts(source: Source) -> list[Part]:
     """Return the parts that the source has."""
     return [part for part in (source.train, source.test, source.calibration) if part is not None]
-
-
-def _fingerprint(cuts: dict[str, _Cut]) -> str:
-    """Return the SHA-256 of indices and labels, as little-endian 64-bit integers."""
-    digest = hashlib.sha256()
-    for name in ("train", "tune", "certify", "test"):
-        part, positions = cuts[name]
-        labels = part.labels[positions]
-        digest.update(f"{name} {len(labels)}\n".encode())
-        digest.update(positions.astype("<i8").tobytes())
-        digest.update(labels.astype("<i8").tobytes())
-    return digest.hexdigest()
-
-
-def _images_fingerprint(source: Source) -> str:
-    """Return the SHA-256 of images' bytes, each behind its length."""
-    digest = hashlib.sha256()
-    for part in _parts(source):
-        part.images.prepare()
-        count = len(part.images)
-        for position in np.unique(np.linspace(0, count - 1, min(count, _HASHED)).astype(np.int64)).tolist():
-            content = part.images.content(position)
-            digest.update(f"{position} {len(content)}\n".encode())
-            digest.update(content)
-    return digest.hexdigest()
 
 
 def _candidate_sizes(image_size: int | str | Sequence[int]) -> tuple[Size, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,7 +143,15 @@ class Preprocessing:
         return scale, [mean / std for mean, std in zip(self.mean, self.std, strict=True)]
 
 
-def input_shape_from(document: Mapping[str, Any], preprocessing: Preprocessing | None) -> tuple[int, ...]:
+class HasShape(Protocol):
+    """Preprocessing of any kind."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input."""
+
+
+def input_shape_from(document: Mapping[str, Any], preprocessing: HasShape | None) -> tuple[int, ...]:
     """Return the shape (C, H, W) of a network's input by its manifest; older ones leave it to the preprocessing.
 
     Args:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from shallowdeep.data.data_splits import DataSplits
 from shallowdeep.data.held_out import shared_images
-from shallowdeep.data.load import DataSplits
 
 MOST_COMPARED = 100_000
 """Images of a dataset up to which all are read for this: they are trained on right after."""

@@ -12,6 +12,7 @@ from PIL import Image
 
 from shallowdeep.data.image import decode_image, fit_image, image_dimensions
 from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
+from shallowdeep.errors import DataError
 from shallowdeep.image_size import Size
 
 Pixels = NDArray[np.uint8]
@@ -109,6 +110,56 @@ class FileStore:
     def decode(self, index: int, size: Size, rules: ImageRules = DEFAULT_RULES) -> Pixels:
         """Return (H, W, C)."""
         return decode_image(Path(self._paths[index]), size, rules)
+
+
+class TextStore:
+    """Texts, which are no images: they are tokenized, not decoded.
+
+    Args:
+        texts: N of them.
+        name_of: what a message calls each.
+    """
+
+    def __init__(self, texts: Sequence[str], name_of: Callable[[int], str]) -> None:
+        self._texts, self._name_of = texts, name_of
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def prepare(self) -> None:
+        """Nothing to do."""
+
+    def texts(self, first: int, end: int) -> list[str]:
+        """Return consecutive texts."""
+        return list(self._texts[first:end])
+
+    def name(self, index: int) -> str:
+        """Return "row 17 of FILE"."""
+        return self._name_of(index)
+
+    def content(self, index: int) -> bytes:
+        """Return the text in UTF-8."""
+        return self._texts[index].encode("utf-8", "surrogatepass")
+
+    def dimensions(self, index: int) -> tuple[int, int]:
+        """Refuse.
+
+        Raises:
+            DataError: text is no image.
+        """
+        raise self._refusal(index)
+
+    def decode(self, index: int, size: Size, rules: ImageRules = DEFAULT_RULES) -> Pixels:
+        """Refuse.
+
+        Raises:
+            DataError: text is no image.
+        """
+        del size, rules
+        raise self._refusal(index)
+
+    def _refusal(self, index: int) -> DataError:
+        return DataError(f"Expected images for this network, got text, such as {self._name_of(index)}")
 
 
 class TableStore:

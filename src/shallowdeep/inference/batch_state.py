@@ -106,6 +106,7 @@ class BatchState:
         classes: int | None = None,
     ) -> None:
         xp, place = namespace_of(images), device(images)
+        floating = images.dtype if xp.isdtype(images.dtype, "real floating") else xp.float32
         self._policy, self._segments, self._xp, self._device = policy, segments, xp, place
         self._scan = scan_of(policy.signal, len(policy.in_use), policy.ensemble)
         self.pending = len(images)
@@ -113,18 +114,18 @@ class BatchState:
         self._at: Array | None = None  # (m,) places of the pending among the present; None while these are the same
         self._best: tuple[Array, ...] | None = None  # confidence, label, exit, each (m,); scores (m, C) if asked for
         self._labels = xp.zeros(self.pending, dtype=xp.int64, device=place)
-        self._confidences = xp.zeros(self.pending, dtype=images.dtype, device=place)
+        self._confidences = xp.zeros(self.pending, dtype=floating, device=place)
         self._places = xp.zeros(self.pending, dtype=xp.int64, device=place)  # of the segment after which each stopped
         self._by: Array | None = None
         self._forced: Array | None = None
         self._watch = watch
         self._confusions: Array | None = None
         if watch is not None:
-            self._confusions = xp.full(self.pending, float("nan"), dtype=images.dtype, device=place)
+            self._confusions = xp.full(self.pending, float("nan"), dtype=floating, device=place)
         self._scored = classes is not None
         self._scores: Array | None = None  # (N, C) of the exit that answered; made when C is known
         if classes is not None and not self.pending:
-            self._scores = xp.zeros((0, classes), dtype=images.dtype, device=place)
+            self._scores = xp.zeros((0, classes), dtype=floating, device=place)
 
     def step(self, number: int, logits: Array) -> int:
         """Take an exit's logits (n, C) of those present; returns how many are still open.

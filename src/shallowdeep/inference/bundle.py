@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from shallowdeep.artifacts import BUNDLE_MANIFEST, MODEL_MANIFEST
-from shallowdeep.data.preprocessing import Preprocessing, input_shape_from
+from shallowdeep.data.any_preprocessing import AnyPreprocessing, preprocessing_from
+from shallowdeep.data.preprocessing import input_shape_from
 from shallowdeep.documents import SEAL, read_document, sealed
 from shallowdeep.errors import CheckpointError, ConfigurationError
 from shallowdeep.exits.confusion import ConfusionStatistics
@@ -24,6 +25,7 @@ from shallowdeep.inference.precision import F32
 from shallowdeep.inference.promise_here import kept_here
 from shallowdeep.inference.runtime_record import RuntimeRecord, check_runtime
 from shallowdeep.inference.segments import Segment
+from shallowdeep.input_spec import InputSpec, inputs_document, inputs_from
 
 FORMAT, FORMAT_VERSION = "shallowdeep-bundle", 2  # 1 has no input shape
 
@@ -65,6 +67,7 @@ class Bundle:
         withdrawn: why a promise of its policy does not hold on this processor, and is not in ``policy``; None for none.
         runtime: that it was written for; None where that was not recorded.
         agreement: with float32, where that was compared; else None.
+        inputs: what the network takes.
         checksums: SHA-256 of each file, by its name, as the manifest has them; empty for one that was not read.
     """
 
@@ -76,7 +79,7 @@ class Bundle:
     static: str | None
     policy: Policy
     classes: tuple[str, ...]
-    preprocessing: Preprocessing | None
+    preprocessing: AnyPreprocessing | None
     input_shape: tuple[int, ...]
     backbone_macs: int
     weights: str
@@ -86,6 +89,7 @@ class Bundle:
     withdrawn: str | None = None
     runtime: RuntimeRecord | None = None
     agreement: Agreement | None = None
+    inputs: tuple[InputSpec, ...] = ()
     checksums: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -114,6 +118,7 @@ def write_manifest(bundle: Bundle, further: Sequence[str] = ()) -> None:
         "classes": list(bundle.classes),
         "preprocessing": None if bundle.preprocessing is None else bundle.preprocessing.to_dict(),
         "input_shape": list(bundle.input_shape),
+        **inputs_document(bundle.inputs),
         "backbone_macs": bundle.backbone_macs,
         "weights": bundle.weights,
         "data": dict(bundle.data),
@@ -150,7 +155,7 @@ def read_bundle(path: Path | str, *, static: bool = False) -> Bundle:
         runtime = None if document.get("runtime") is None else RuntimeRecord.from_dict(document["runtime"])
         stamps = {str(name): (int(stamp["bytes"]), str(stamp["sha256"])) for name, stamp in document["files"].items()}
         given = document["preprocessing"]
-        preprocessing = None if given is None else Preprocessing.from_dict(given)
+        preprocessing = None if given is None else preprocessing_from(given)
         bundle = Bundle(
             path=directory,
             backend=str(document["backend"]),
@@ -162,6 +167,7 @@ def read_bundle(path: Path | str, *, static: bool = False) -> Bundle:
             classes=tuple(str(name) for name in document["classes"]),
             preprocessing=preprocessing,
             input_shape=input_shape_from(document, preprocessing),
+            inputs=inputs_from(document, input_shape_from(document, preprocessing)),
             backbone_macs=int(document["backbone_macs"]),
             weights=str(document["weights"]),
             data=dict(document["data"]),
@@ -210,7 +216,7 @@ def check_weights(policy: Policy, weights: str, where: str) -> None:
         )
 
 
-def preprocessing_of(bundle: Bundle) -> Preprocessing:
+def preprocessing_of(bundle: Bundle) -> AnyPreprocessing:
     """Return how a bundle's image files become input.
 
     Raises:
@@ -219,7 +225,7 @@ def preprocessing_of(bundle: Bundle) -> Preprocessing:
     return known_preprocessing(bundle.preprocessing, str(bundle.path))
 
 
-def known_preprocessing(preprocessing: Preprocessing | None, where: str) -> Preprocessing:
+def known_preprocessing(preprocessing: AnyPreprocessing | None, where: str) -> AnyPreprocessing:
     """Return how image files become input.
 
     Args:

@@ -7,7 +7,7 @@ import copy
 import shutil
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, prod
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.data.any_preprocessing import AnyPreprocessing, images_alone
+from shallowdeep.data.text import TextPreprocessing
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.abstention import CONFUSION
 from shallowdeep.exits.arrays import Array, namespace_of
@@ -25,9 +26,12 @@ from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.backends.registry import backend_module, open_segments
 from shallowdeep.inference.batch_state import Answers, BatchState, Watch, joined, keep
 from shallowdeep.inference.bundle import Bundle, check_weights, known_preprocessing, read_bundle
+from shallowdeep.inference.entering import Entering, entering, shortened, takes_tokens
 from shallowdeep.inference.image_input import ImageSource, read_images, sources_of
 from shallowdeep.inference.segments import Segment, plan_segments
 from shallowdeep.inference.single_image import SingleImage
+from shallowdeep.inference.text_input import check_tokens, read_texts, texts_of
+from shallowdeep.input_spec import ALONE, InputSpec
 
 if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -44,7 +48,7 @@ class Opened:
         backend: runs segments.
         segments: in turn.
         policy: whose exits in use are the segments'.
-        shape: (C, H, W) of the images.
+        inputs: what the network takes, the first (C, H, W) of images or (L,) of token ids.
         backbone_macs: of one image.
         preprocessing: what turns image files into its input; None where that is not known.
         classes: their names, where they are known.
@@ -56,9 +60,9 @@ class Opened:
     backend: Backend
     segments: tuple[Segment, ...]
     policy: Policy
-    shape: tuple[int, ...]
+    inputs: tuple[InputSpec, ...]
     backbone_macs: int
-    preprocessing: Preprocessing | None
+    preprocessing: AnyPreprocessing | None
     classes: tuple[str, ...]
     name: str
     confusion: ConfusionStatistics | None = None
@@ -85,6 +89,7 @@ class EarlyExitEngine:
         policy: in force.
         segments: that are run, in turn.
         backend: runs them.
+        inputs: what the network takes.
 
     Raises:
         ConfigurationError: a policy that does not fit, or a backend that is not there.
@@ -121,13 +126,16 @@ class EarlyExitEngine:
         self.backend: Backend = opened.backend
         if opened.directory is not None:
             weakref.finalize(self, shutil.rmtree, opened.directory, True)
-        self._shape, self._macs = opened.shape, opened.backbone_macs
+        self.inputs, self._macs = opened.inputs, opened.backbone_macs
+        self._named = [spec.name for spec in self.inputs] != [ALONE]
+        self._tokens = takes_tokens(self.inputs)
+        self._shape = self.inputs[0].shape
         self._preprocessing, self._classes, self._name = opened.preprocessing, opened.classes, opened.name
         by_confusion = self.policy.abstention is not None and self.policy.abstention.indicator == CONFUSION
         self._watched = confusion is not False or by_confusion
         quick = SingleImage.fits(self.policy) and not self._watched
         self._single = SingleImage(self.policy, self.segments) if quick else None
-        self._single_shape = (1, *self._shape)
+        self._single_shape = () if self._named or self._tokens else (1, *self._shape)
         given = confusion if isinstance(confusion, ConfusionStatistics) else None
         own_first = by_confusion or given is None  # what answers are withheld by was certified with the bundle's own
         self._statistics = (opened.confusion or given) if own_first else given
@@ -199,12 +207,16 @@ class EarlyExitEngine:
             raise TypeError("Expected an engine of a bundle to pickle, got one of a network in memory; export it")
         return _opened_again, self._made_of
 
-    def __call__(self, images: Array | ImageSource | Sequence[ImageSource], *, probabilities: bool = False) -> Answers:
+    def __call__(
+        self, images: Array | ImageSource | Sequence[ImageSource] | Mapping[str, Array], *, probabilities: bool = False
+    ) -> Answers:
         """Answer a batch.
 
         Args:
             images: (N, C, H, W) float32, normalised as the preprocessing says; or a list of paths of image files and of
-                PIL images, mixed as you like, or one alone, which is a batch of one. N may be 0.
+                PIL images, mixed as you like, or one alone, which is a batch of one. N may be 0. Of a network of text:
+                a text, a list of texts, or token ids (N, L), negative where a text has ended. Of several inputs: arrays
+                by name.
             probabilities: tell those of all classes too, at the exit that answered.
 
         Raises:
@@ -214,10 +226,9 @@ class EarlyExitEngine:
         """
         if type(images) is np.ndarray and images.shape == self._single_shape and images.dtype is _FLOAT32:
             return self._answer(images, probabilities=probabilities)  # one image: checks take time too
-        sources = sources_of(images)
-        if sources is not None:
-            images = read_images(sources, known_preprocessing(self._preprocessing, self._name))
-        batch: Array = images
+        if self._named:
+            return self._answer_named(images, probabilities=probabilities)
+        batch = self._read(images)
         self._check(batch)
         largest = self.backend.largest
         if largest is None or len(batch) <= largest:
@@ -227,6 +238,40 @@ class EarlyExitEngine:
             part = batch[start : start + (self.backend.largest or len(batch))]  # it may fall on the way
             parts.append(self._answer(part, probabilities=probabilities))
             start += len(part)
+        return joined(parts)
+
+    def _read(self, images: Any) -> Array:  # noqa: ANN401 - whatever a caller gives
+        """Return a batch as an array, files decoded and texts tokenized."""
+        if self._tokens:
+            texts = texts_of(images)
+            if texts is None:
+                return images
+            known = known_preprocessing(self._preprocessing, self._name)
+            if not isinstance(known, TextPreprocessing):
+                raise ConfigurationError(f"Expected a tokenizer in {self._name}, got preprocessing of images")
+            return read_texts(texts, known)
+        sources = sources_of(images)
+        if sources is None:
+            return images
+        return read_images(sources, images_alone(known_preprocessing(self._preprocessing, self._name)))
+
+    def _answer_named(self, batch: Any, *, probabilities: bool) -> Answers:  # noqa: ANN401 - whatever a caller gives
+        """Answer a batch of several inputs by name."""
+        names = [spec.name for spec in self.inputs]
+        if not isinstance(batch, Mapping) or sorted(batch) != sorted(names):
+            got = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else type(batch).__name__
+            raise DataError(f"Expected arrays by the names {', '.join(names)}, got {got}")
+        count = len(batch[names[0]])
+        for spec in self.inputs:
+            shape = tuple(batch[spec.name].shape)
+            if shape[0] != count or len(shape) != len(spec.shape) + 1:
+                raise DataError(
+                    f"Expected {spec.name} of shape ({count}, {', '.join(map(str, spec.shape))}), got {shape}"
+                )
+        step, parts = self.backend.largest or max(count, 1), []
+        for start in range(0, max(count, 1), step):
+            part = {name: batch[name][start : start + step] for name in names}
+            parts.append(self._answer(part, probabilities=probabilities))
         return joined(parts)
 
     def warm_up(self, batch_size: int) -> None:
@@ -250,23 +295,28 @@ class EarlyExitEngine:
         for size in sorted(sizes, reverse=True):
             if self.backend.largest is not None and size > self.backend.largest:
                 continue  # it fell on the way
-            x, logits = self.backend.accept(np.zeros((size, *self._shape), np.float32)), None
+            given = {spec.name: np.zeros((size, *spec.shape), spec.dtype) for spec in self.inputs}
+            x, beside, _ = entering(self.backend, given if self._named else given[ALONE], self.inputs)
+            logits = None
             for number in range(len(self.segments)):
-                x, logits = self.backend.run(number, x, logits)
+                x, logits = self.backend.run(number, x, logits, beside)
 
-    def _answer(self, images: Array, *, probabilities: bool) -> Answers:
+    def _answer(self, batch: Array | Mapping[str, Array], *, probabilities: bool) -> Answers:
         """Answer a batch that runs together."""
-        x = self.backend.accept(images)
+        x, beside, lengths = entering(self.backend, batch, self.inputs)
         if self._single is not None and len(x) == 1 and type(x) is np.ndarray:
-            return self._single.answer(self.backend, x, probabilities=probabilities)
+            return self._single.answer(self.backend, x, beside, probabilities=probabilities)
         xp = namespace_of(x)
-        probe = xp.sum(x)  # infinite or not a number where any value is; looked at when the device is waited for anyway
+        numbers = xp.isdtype(x.dtype, "real floating")
+        probe = (
+            xp.sum(x) if numbers else 0.0
+        )  # not finite where a value is not; looked at when the device is waited for
         in_use = self.policy.in_use
         watch = Watch(in_use, self._statistics) if self._watched else None
         state = BatchState(self.policy, self.segments, x, watch, len(self._classes) if probabilities else None)
         logits = None
         for number in range(len(self.segments) if len(x) else 0):
-            output, logits = self.backend.run(number, x, logits)
+            output, logits = self.backend.run(number, x, logits, beside)
             # A bundle may have exits that this policy does not use: their heads are run, their logits not looked at.
             pending = state.step(number, logits) if self.segments[number].exit in in_use else state.pending
             if number == 0 and not isfinite(float(probe)) and not bool(xp.all(xp.isfinite(x))):
@@ -277,6 +327,11 @@ class EarlyExitEngine:
             if pending < len(x) and self._pays(x, pending, self.segments[number]):
                 staying = state.compact()
                 x, logits = keep(x, staying), keep(logits, staying)
+                beside = {name: keep(values, staying) for name, values in beside.items()}
+                if lengths is not None:
+                    lengths = lengths[staying]
+                    longest = self.backend.length(int(lengths.max()))
+                    x, beside, _ = shortened(Entering(x, beside, lengths), longest)
         return state.answers()
 
     def _pays(self, x: Array, staying: int, segment: Segment) -> bool:
@@ -287,6 +342,10 @@ class EarlyExitEngine:
         return bool(saved > self.backend.macs_per_byte * copied)
 
     def _check(self, images: Array) -> None:
+        if self._tokens:
+            known = self._preprocessing
+            check_tokens(images, known.max_length if isinstance(known, TextPreprocessing) else None)
+            return
         shape = tuple(images.shape)
         if shape[1:] != self._shape:
             raise DataError(f"Expected images of shape (N, {', '.join(map(str, self._shape))}), got {shape}")
@@ -321,6 +380,8 @@ def open_any(
     if policy is None:
         raise ConfigurationError("Expected a policy beside a network, got none")
     check_weights(policy, network.weights, "the network")
+    if not network.inputs:
+        raise ConfigurationError("Expected a network that knows its input_shape, got None; set it first")
     return _open_network(network, policy, backend or TORCH, threads, pool)
 
 
@@ -331,7 +392,7 @@ def _open_bundle(
         raise ConfigurationError(f"Expected the backend of {bundle.path}, {bundle.backend!r}, got {backend!r}")
     chosen = bundle.policy if policy is None else _within(policy, bundle)
     return Opened(
-        open_segments(bundle, threads, pool), bundle.segments, chosen, bundle.input_shape, bundle.backbone_macs,
+        open_segments(bundle, threads, pool), bundle.segments, chosen, bundle.inputs, bundle.backbone_macs,
         bundle.preprocessing, bundle.classes, str(bundle.path), bundle.confusion,
     )  # fmt: skip
 
@@ -344,9 +405,9 @@ def _open_network(
         from shallowdeep.inference.backends.torch_eager import TorchEager
 
         segments = plan_segments(policy, network.costs)
-        shape = network.input_shape or ()
         return Opened(
-            TorchEager(network, segments), segments, policy, shape, network.backbone_macs, network.preprocessing,
+            TorchEager(network, segments), segments, policy, network.inputs, network.backbone_macs,
+            network.preprocessing,
             network.classes or (), "the network",
         )  # fmt: skip
     backend_module(backend)  # refused before anything is written

@@ -140,7 +140,7 @@ class BundleWriter:
                     classes=network.classes, preprocessing=network.preprocessing,
                     input_shape=network.input_shape or (), backbone_macs=network.backbone_macs,
                     weights=network.weights, data=self._origin.data, confusion=self._origin.confusion,
-                    precision=self.precision.name, runtime=written.runtime,
+                    precision=self.precision.name, runtime=written.runtime, inputs=network.inputs,
                 )  # fmt: skip
                 if verified:
                     bundle = replace(bundle, agreement=self._verified(bundle, compared, least_equal))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from math import isfinite
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from shallowdeep.data.any_preprocessing import images_alone
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import BadImageError
 from shallowdeep.exits.arrays import to_numpy
@@ -46,7 +47,7 @@ class FileAnswer:
     """The answer for one file.
 
     Attributes:
-        file: its path.
+        file: its path; of a text where it stands, such as ``line 3 of lines.txt``.
         label: name of the class, or its number where the bundle names none.
         confidence: of the exit that answered, by the policy's signal.
         exit: that it left at, from 0.
@@ -56,6 +57,7 @@ class FileAnswer:
         abstained: the label is too doubtful to be used.
         top: the most probable classes at the exit that answered, from the label down, as many as were asked for.
         probabilities: of all classes there, in the bundle's order; None where they were not asked for.
+        text: that was answered; None of an image.
     """
 
     file: str
@@ -68,6 +70,7 @@ class FileAnswer:
     abstained: bool
     top: tuple[LabelProbability, ...]
     probabilities: tuple[float, ...] | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def predict_files(
         probabilities: tell those of all classes.
         progress: told how many files are done.
     """
-    preprocessing = preprocessing_of(bundle)
+    preprocessing = images_alone(preprocessing_of(bundle))
     engine = EarlyExitEngine(bundle, threads=threads, confusion=bundle.confusion or False)
     answers: list[FileAnswer] = []
     classes = bundle.classes
@@ -151,17 +154,55 @@ def predict_files(
                     failed.append(FailedFile(str(file), str(error)))
             if pixels:
                 found = engine(network_input(pixels, preprocessing), probabilities=True)
-                told = to_numpy(found.probabilities)
-                classes = classes or tuple(str(number) for number in range(told.shape[1]))
-                shown = told.tolist() if probabilities else [None] * len(told)
-                answers.extend(_answers(found, names, classes, most_probable(told, to_numpy(found.labels), top), shown))
+                classes = classes or numbered(found)
+                answers.extend(told_of(found, names, classes, top=top, probabilities=probabilities))
             bar.advance(len(batch))
+    return gathered(bundle, classes, answers, failed)
+
+
+def gathered(
+    bundle: Bundle, classes: Sequence[str], answers: Sequence[FileAnswer], failed: Sequence[FailedFile] = ()
+) -> FilePredictions:
+    """Return answers with what is said of all of them."""
     mean = sum(answer.relative_cost for answer in answers) / len(answers) if answers else None
     promise = " ".join(promise.sentence for promise in promises_of(bundle.policy)) or None
     runtime = runtime_name(bundle.backend, bundle.precision)
     return FilePredictions(
-        str(bundle.path), classes, tuple(answers), tuple(failed), mean, runtime, promise, bundle.withdrawn
+        str(bundle.path), tuple(classes), tuple(answers), tuple(failed), mean, runtime, promise, bundle.withdrawn
     )
+
+
+def numbered(answers: Answers) -> tuple[str, ...]:
+    """Return names of classes where a bundle has none: their numbers."""
+    return tuple(str(number) for number in range(to_numpy(answers.probabilities).shape[1]))
+
+
+def told_of(
+    answers: Answers,
+    names: Sequence[str],
+    classes: Sequence[str],
+    *,
+    top: int,
+    probabilities: bool,
+    texts: Sequence[str] | None = None,
+) -> list[FileAnswer]:
+    """Return what is told of each answer.
+
+    Args:
+        answers: with probabilities.
+        names: of the samples.
+        classes: C names.
+        top: how many of the most probable classes.
+        probabilities: tell those of all classes.
+        texts: that were answered; None for images.
+    """
+    told = to_numpy(answers.probabilities)
+    shown = told.tolist() if probabilities else [None] * len(told)
+    best = most_probable(told, to_numpy(answers.labels), top)
+    found = _answers(answers, names, classes, best, shown)
+    if texts is None:
+        return found
+    return [replace(answer, text=text) for answer, text in zip(found, texts, strict=True)]
 
 
 def _decoding(

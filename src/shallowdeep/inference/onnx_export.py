@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnxruntime
@@ -15,12 +17,15 @@ from torch.nn import functional as F
 
 from shallowdeep.artifacts import STATIC_MODEL
 from shallowdeep.errors import ConversionError, innermost, one_line
-from shallowdeep.inference.backends.backend import PREVIOUS, Written
+from shallowdeep.inference.backends.backend import PREVIOUS, TOKENS, Written
+from shallowdeep.inference.beside import masked, names_of, network_length, read_beside
 from shallowdeep.inference.runtime_record import RuntimeRecord
 from shallowdeep.inference.segments import Segment
+from shallowdeep.input_spec import ALONE
 from shallowdeep.progress import Bar
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.feature_reduction import ConvReduction, PooledReduction
+from shallowdeep.sdn.inputs import Inputs, by_name, example_of
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.logits import LogitsModule
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -72,9 +77,13 @@ class PooledHead(nn.Module):
 
 
 class SegmentModule(nn.Module):
-    """One segment as a module: (n, ...), and logits (n, C) of the exit before where its head is cascaded.
+    """One segment as a module: (n, ...), logits (n, C) of the exit before where its head is cascaded, other inputs.
 
     It returns (features, logits), or logits alone for the last exit.
+
+    Attributes:
+        cascaded: whether it takes logits of the exit before.
+        beside: names of the network's inputs that it takes after these.
     """
 
     def __init__(self, network: ShallowDeepNetwork, segment: Segment) -> None:
@@ -83,12 +92,23 @@ class SegmentModule(nn.Module):
         self.stages = network.stages[segment.first : segment.last + 1]
         final = segment.exit == len(network.exits) - 1
         self.head = None if final else inference_head(network.internal_classifiers[segment.exit])
+        self.cascaded = bool(segment.first) and network.exits[segment.exit].cascaded
+        self.beside = read_beside(network, segment)
+        self._entry = network.inputs[0].name if network.inputs else ALONE
+        self._first, self._named = segment.first == 0, bool(names_of(network))
 
-    def forward(self, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor] | Tensor:
+    def forward(self, x: Tensor, *others: Tensor) -> tuple[Tensor, Tensor] | Tensor:
         """Run the stages, and the exit's head."""
+        previous = others[0] if self.cascaded else None
+        inputs = dict(zip(self.beside, others[self.cascaded :], strict=True))
+        if self._first:
+            inputs[self._entry] = x
+        mask = masked(self.head, inputs, named=self._named)
         for stage in self.stages:
-            x = stage(self.backbone, x)
-        return x if self.head is None else (x, self.head(x, previous))
+            x = stage(self.backbone, x, inputs)
+        if self.head is None:
+            return x
+        return (x, self.head(x, previous)) if mask is None else (x, self.head(x, previous, mask))
 
 
 def inference_head(classifier: nn.Module) -> nn.Module:
@@ -144,14 +164,21 @@ def export_segments(
     """
     names = []
     with evaluating(network), torch.no_grad():
-        x, previous = example_input(network), None
+        batch = by_name(example_inputs(network))
+        x, previous = next(iter(batch.values())), None
         for number, segment in enumerate(segments):
             module = SegmentModule(network, segment).eval()
-            inputs = [x, previous] if previous is not None and network.exits[segment.exit].cascaded else [x]
-            outputs = module(*inputs)
+            inputs = {_INPUT: x}
+            if module.cascaded and previous is not None:
+                inputs[PREVIOUS] = previous
+            inputs |= {beside_name(name): batch[name] for name in module.beside}
+            outputs = module(*inputs.values())
             names.append(f"segment-{number}.onnx")
             both = isinstance(outputs, tuple)
-            export_module(module, inputs, directory / names[-1], ["features", "logits"] if both else ["logits"])
+            lengths = network_length(network)
+            export_module(
+                module, inputs, directory / names[-1], ["features", "logits"] if both else ["logits"], lengths
+            )
             if number:
                 keep_maps_blocked(directory / names[-1])
             bar.advance(1, names[-1])
@@ -190,28 +217,55 @@ def keep_maps_blocked(path: Path) -> bool:
 def export_static(network: ShallowDeepNetwork, directory: Path) -> str:
     """Write the unmodified backbone; returns the file's name."""
     with evaluating(network), torch.no_grad():
-        export_module(LogitsModule(network.backbone), [example_input(network)], directory / STATIC_MODEL, ["logits"])
+        module = LogitsModule(network.backbone, names_of(network))
+        export_module(module, static_inputs(network), directory / STATIC_MODEL, ["logits"], network_length(network))
     return STATIC_MODEL
 
 
-def example_input(network: ShallowDeepNetwork) -> Tensor:
-    """Return a batch of zeros that a network takes.
+def static_inputs(network: ShallowDeepNetwork) -> dict[str, Tensor]:
+    """Return the inputs of a network's unmodified backbone, by the names that files give them: the first is ``x``."""
+    first, *others = by_name(example_inputs(network)).items()
+    return {_INPUT: first[1], **{beside_name(name): value for name, value in others}}
+
+
+def example_inputs(network: ShallowDeepNetwork) -> Inputs:
+    """Return a batch of zeros, and of ones for masks, that a network takes.
 
     Raises:
-        ConversionError: the network does not know its input's shape.
+        ConversionError: the network does not know its inputs.
     """
-    if network.input_shape is None:
+    if not network.inputs:
         raise ConversionError("Expected a network that knows its input_shape, got None; set it first")
-    return torch.zeros(_EXAMPLES, *network.input_shape)
+    return example_of(network.inputs, _EXAMPLES)
 
 
-def export_module(module: nn.Module, examples: Sequence[Tensor], path: Path, outputs: list[str]) -> None:
-    """Write one module as ONNX, with the input ``x``, of two examples ``previous`` too, and a batch of any size.
+def beside_name(name: str) -> str:
+    """Return what files call an input that travels beside the features."""
+    return TOKENS if name == ALONE else name
+
+
+def export_module(
+    module: nn.Module, examples: Mapping[str, Tensor], path: Path, outputs: list[str], length: int | None = None
+) -> None:
+    """Write one module as ONNX, for a batch of any size and, of token ids, any length.
+
+    Args:
+        module: takes the examples in turn.
+        examples: by the names of the file's inputs.
+        path: of the file.
+        outputs: their names.
+        length: tokens of the examples; None where sizes are fixed.
 
     Raises:
         ConversionError: the exporter cannot write it.
     """
-    batch = torch.export.Dim("batch")
+    batch, tokens = torch.export.Dim("batch"), torch.export.Dim("length", min=2)
+
+    def sizes(name: str, example: Tensor) -> dict[int, Any]:
+        if length is None or name == PREVIOUS:
+            return {0: batch}
+        return {0: batch, **{axis: tokens for axis in range(1, example.dim()) if example.shape[axis] == length}}
+
     chatter = logging.getLogger("torch.onnx")
     level = chatter.level
     chatter.setLevel(logging.ERROR)
@@ -219,9 +273,10 @@ def export_module(module: nn.Module, examples: Sequence[Tensor], path: Path, out
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter's own, about its own calls
             torch.onnx.export(
-                module, tuple(example.contiguous() for example in examples), path,
-                input_names=[_INPUT, PREVIOUS][: len(examples)], output_names=outputs, dynamo=True,
-                dynamic_shapes=tuple({0: batch} for _ in examples), external_data=False, verbose=False,
+                module, tuple(example.contiguous() for example in examples.values()), path,
+                input_names=list(examples), output_names=outputs, dynamo=True,
+                dynamic_shapes=_as_taken(module, [sizes(*item) for item in examples.items()]),
+                external_data=False, verbose=False,
             )  # fmt: skip
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         raise ConversionError(
@@ -229,3 +284,10 @@ def export_module(module: nn.Module, examples: Sequence[Tensor], path: Path, out
         ) from error
     finally:
         chatter.setLevel(level)
+
+
+def _as_taken(module: nn.Module, sizes: list[dict[int, Any]]) -> tuple[Any, ...]:
+    """Dynamic sizes as a module's forward takes its inputs: those that it takes as ``*others`` in a tuple."""
+    parameters = list(inspect.signature(module.forward).parameters.values())
+    named = sum(parameter.kind is not parameter.VAR_POSITIONAL for parameter in parameters)
+    return tuple(sizes) if len(sizes) <= named else (*sizes[:named], tuple(sizes[named:]))

@@ -16,7 +16,13 @@ from torch import Tensor, nn
 
 from shallowdeep.artifacts import STATIC_GRAPH
 from shallowdeep.inference.backends.backend import Written
-from shallowdeep.inference.onnx_export import example_input, export_module, inference_head
+from shallowdeep.inference.beside import masked, names_of, network_length
+from shallowdeep.inference.onnx_export import (
+    beside_name,
+    export_module,
+    inference_head,
+    static_inputs,
+)
 from shallowdeep.inference.openvino_core import core, openvino
 from shallowdeep.inference.openvino_graph import BF16, F32, LOGITS, Border, border_of, cut
 from shallowdeep.inference.precision import INT8, Precision
@@ -44,16 +50,20 @@ class ExitsModule(nn.Module):
         self.backbone, self.stages = network.backbone, network.stages
         self.cascaded = [exit_.cascaded for exit_ in network.exits]
         self.heads = nn.ModuleList([*map(inference_head, network.internal_classifiers), nn.Identity()])
+        self.names, self.named = [spec.name for spec in network.inputs], bool(names_of(network))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
         """Logits (n, C) of each exit, then what passes each border (n, ...)."""
+        inputs = dict(zip(self.names, (x, *others), strict=True))
         logits: list[Tensor] = []
         borders: list[Tensor] = []
         for number, stage in enumerate(self.stages):
-            x = stage(self.backbone, x)
+            x = stage(self.backbone, x, inputs)
             borders.append(x)
             previous = [logits[-1]] if logits and self.cascaded[number] else []
-            logits.append(self.heads[number](x, *previous))
+            head = self.heads[number]
+            mask = masked(head, inputs, named=self.named)
+            logits.append(head(x, *previous) if mask is None else head(x, previous[0] if previous else None, mask))
         return (*logits, *borders[:-1])
 
 
@@ -80,7 +90,7 @@ class OpenVinoExporter:
         used = [segment.exit for segment in segments]
         borders = self._borders(used[:-1])
         files: list[str] = []
-        for number, model in enumerate(cut(self._exits.graph, borders, used[-1])):
+        for number, model in enumerate(cut(self._exits.graph, borders, used[-1], self._beside)):
             files.append(f"segment-{number}.xml")
             openvino.save_model(model, directory / files[-1], compress_to_fp16=False)
             bar.advance(1, files[-1])
@@ -89,6 +99,12 @@ class OpenVinoExporter:
             bar.advance(1, STATIC_GRAPH)
         weights = tuple(Path(name).with_suffix(".bin").name for name in (*files, *([STATIC_GRAPH] if static else [])))
         return Written(tuple(files), STATIC_GRAPH if static else None, weights, self._record(borders))
+
+    @property
+    def _beside(self) -> tuple[str, ...]:
+        """What later segments call the network's inputs; none where the features are all that passes."""
+        read = any(stage.beside for stage in self._network.stages[1:]) or network_length(self._network) is not None
+        return tuple(beside_name(spec.name) for spec in self._network.inputs) if read else ()
 
     def _record(self, borders: Sequence[Border]) -> RuntimeRecord:
         """What a bundle says of the runtime."""
@@ -107,13 +123,14 @@ class OpenVinoExporter:
     @cached_property
     def _backbone(self) -> Any:  # noqa: ANN401 - openvino has no types
         """The unmodified backbone, in its precision."""
-        return _in_precision(self._exported(LogitsModule(self._network.backbone), [LOGITS]), self._precision)
+        module = LogitsModule(self._network.backbone, names_of(self._network))
+        return _in_precision(self._exported(module, [LOGITS]), self._precision)
 
     def _exported(self, module: nn.Module, outputs: list[str]) -> Any:  # noqa: ANN401 - openvino has no types
         """A module as a graph."""
         with evaluating(self._network), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "graph.onnx"
-            export_module(module, [example_input(self._network)], path, outputs)
+            export_module(module, static_inputs(self._network), path, outputs, network_length(self._network))
             return core().read_model(path)
 
     def _borders(self, exits: Sequence[int]) -> list[Border]:

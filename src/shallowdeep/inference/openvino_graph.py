@@ -59,7 +59,7 @@ def border_of(graph: Graph, exit_: int, name: str, floating: str, *, is_map: boo
     return Border(exit_, name, element, layout if is_map else AS_COMPUTED)
 
 
-def cut(graph: Graph, borders: Sequence[Border], last: int) -> list[Graph]:
+def cut(graph: Graph, borders: Sequence[Border], last: int, beside: Sequence[str] = ()) -> list[Graph]:
     """Return one model for each segment of a network with several exits.
 
     Args:
@@ -67,25 +67,34 @@ def cut(graph: Graph, borders: Sequence[Border], last: int) -> list[Graph]:
             needs is left out.
         borders: K of them, in turn.
         last: the exit that the last segment ends at.
+        beside: what later segments call the graph's inputs where they read them too, in the order of its inputs; none
+            where they must not.
 
     Returns:
         K + 1 models. The first reads ``x``, the others ``features`` and, where its head is cascaded, ``previous``; each
         returns ``logits`` and, but for the last, ``features``.
     """
-    return [_segment(graph.clone(), borders, last, number) for number in range(len(borders) + 1)]
+    return [_segment(graph.clone(), borders, last, number, beside) for number in range(len(borders) + 1)]
 
 
-def _segment(graph: Graph, borders: Sequence[Border], last: int, number: int) -> Graph:
+def _segment(graph: Graph, borders: Sequence[Border], last: int, number: int, beside: Sequence[str]) -> Graph:
     """Return segment ``number``; the graph is used up."""
     found, exits = _by_name(graph), [*(border.exit for border in borders), last]
     results = [_named_result(_output(graph, f"{LOGITS}{exits[number]}").node.input_value(0), LOGITS)]
     if number < len(borders):
         results.append(_named_result(_leaving(found[borders[number].name], borders[number]), FEATURES))
-    parameters = [graph.input(0).node]
+    inputs = list(graph.get_parameters())
+    parameters, others = [inputs[0]], inputs[1:]
     if number:
         parameters = [_entering(found[borders[number - 1].name], borders[number - 1])]
         logits = _output(graph, f"{LOGITS}{exits[number - 1]}").node.input_value(0)
         parameters += _replaced(logits, PREVIOUS)
+        others = inputs
+    read = _read_by(results)
+    for node, name in zip(inputs, beside, strict=False):
+        if node in others and node.get_friendly_name() in read:
+            node.output(0).get_tensor().set_names({name})
+            parameters.append(node)
     cut_out = openvino.Model(results, [node for node in parameters if node is not None], f"segment-{number}")
     steps = PrePostProcessor(cut_out)
     if number:
@@ -93,6 +102,18 @@ def _segment(graph: Graph, borders: Sequence[Border], last: int, number: int) ->
     if number < len(borders):
         _passed(steps.output(FEATURES), borders[number])
     return steps.build()
+
+
+def _read_by(results: Sequence[Node]) -> set[str]:
+    """Return the names of all nodes that results follow from."""
+    found: set[str] = set()
+    waiting = list(results)
+    while waiting:
+        node = waiting.pop()
+        if node.get_friendly_name() not in found:
+            found.add(node.get_friendly_name())
+            waiting += [port.get_node() for port in node.input_values()]
+    return found
 
 
 def _passed(port: Any, border: Border) -> None:  # noqa: ANN401 - openvino has no types

@@ -22,7 +22,12 @@ def write_csv(predictions: FilePredictions, output: TextIO, top: int = 1) -> Non
     """
     further = range(2, min(top, len(predictions.classes)) + 1)
     every = any(answer.probabilities is not None for answer in predictions.predictions)
-    header = [*COLUMNS, *(f"{what}_{place}" for place in further for what in ("label", "probability"))]
+    texts = any(answer.text is not None for answer in predictions.predictions)
+    header = [
+        *COLUMNS,
+        *(["text"] if texts else []),
+        *(f"{what}_{place}" for place in further for what in ("label", "probability")),
+    ]
     header += [f"probability_{name}" for name in predictions.classes] if every else []
     rows = csv.writer(output, lineterminator="\n")
     rows.writerow(header)
@@ -39,6 +44,8 @@ def _row(answer: FileAnswer, further: int) -> Iterator[object]:
     yield "" if answer.confusion is None else _number(answer.confusion)
     yield _truth(answer.forced)
     yield _truth(answer.abstained)
+    if answer.text is not None:
+        yield answer.text
     for one in answer.top[1 : further + 1]:
         yield one.label
         yield _number(one.probability)

@@ -17,6 +17,7 @@ from shallowdeep.exits.policy import NEVER, shared_threshold
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.backends.registry import open_segments
+from shallowdeep.inference.entering import entering
 from shallowdeep.inference.export import BundleWriter
 from shallowdeep.inference.precision import runtime_name
 from shallowdeep.progress import SILENT, Bar, Progress, SilentBar
@@ -37,6 +38,7 @@ class RuntimeExits:
         network = writer.network
         self.name = runtime_name(writer.backend, writer.precision.name)
         self._costs, self._weights, self._exits = network.costs, network.weights, len(network.exits)
+        self._inputs = network.inputs
         every = shared_threshold(NEVER, self._exits)
         self._folder = TemporaryDirectory()  # kept meanwhile: runtimes read files when they need them
         bundle = writer.write(every, Path(self._folder.name) / "bundle", static=False, progress=progress)
@@ -71,9 +73,9 @@ class RuntimeExits:
 
     def _all_exits(self, images: Tensor) -> NDArray[np.float32]:
         """Logits (E, n, C)."""
-        x, logits = self._runtime.accept(images), None
+        (x, beside, _), logits = entering(self._runtime, images, self._inputs), None
         found = []
         for number in range(self._exits):
-            x, logits = self._runtime.run(number, x, logits)
+            x, logits = self._runtime.run(number, x, logits, beside)
             found.append(np.array(to_numpy(logits), dtype=np.float32))
         return np.stack(found)

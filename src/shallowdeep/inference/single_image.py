@@ -5,7 +5,7 @@ Whether an image leaves is what the arrays would say: where rounding could make 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, isfinite
 from typing import Any, NamedTuple
 
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from shallowdeep.errors import DataError
 from shallowdeep.exits.abstention import CONFUSION
+from shallowdeep.exits.arrays import Array
 from shallowdeep.exits.policy import Policy
 from shallowdeep.exits.signals import DEFAULT_SIGNAL, softmax
-from shallowdeep.inference.backends.backend import Backend
+from shallowdeep.inference.backends.backend import NOTHING, Backend
 from shallowdeep.inference.batch_state import Answers
 from shallowdeep.inference.segments import Segment
 
@@ -62,24 +63,27 @@ class SingleImage:
         by_confusion = policy.abstention is not None and policy.abstention.indicator == CONFUSION
         return policy.signal == DEFAULT_SIGNAL and policy.fallback == "final" and not by_confusion
 
-    def answer(self, backend: Backend, x: Floats, *, probabilities: bool) -> Answers:
+    def answer(
+        self, backend: Backend, x: Floats, beside: Mapping[str, Array] = NOTHING, *, probabilities: bool
+    ) -> Answers:
         """Answer one image.
 
         Args:
             backend: runs the segments on NumPy arrays.
-            x: (1, C, H, W), as the backend accepts it.
+            x: (1, C, H, W), as the backend accepts it; or what else the network takes.
+            beside: inputs that segments read besides, see `Backend.run`.
             probabilities: tell those of all classes too.
 
         Raises:
             DataError: values that are not finite.
         """
-        if not _finite(x):
+        if x.dtype.kind == "f" and not _finite(x):
             raise DataError("Expected finite images, got values that are infinite or not a number")
         logits: Any = None
         last = len(self._steps) - 1
         features: Any = x
         for number, step in enumerate(self._steps):
-            features, logits = backend.run(number, features, logits)
+            features, logits = backend.run(number, features, logits, beside)
             if number == last or (step.looked_at and leaves(logits, step.threshold, step.temperature)):
                 return self._answers(number, logits, probabilities=probabilities)
         raise ValueError("Expected at least one segment, got none")

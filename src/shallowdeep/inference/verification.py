@@ -5,21 +5,24 @@ Exporters drop arguments and freeze sizes of batch without a word; such a bundle
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from shallowdeep.data.text import PADDING
 from shallowdeep.errors import ConfigurationError, ConversionError, innermost, one_line
 from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.exits.policy import decide
 from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.backends.registry import backend_module, open_segments
 from shallowdeep.inference.bundle import Agreement, Bundle
+from shallowdeep.inference.entering import entering, takes_tokens
 from shallowdeep.inference.precision import F32
+from shallowdeep.input_spec import ALONE, MASK
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -32,7 +35,11 @@ _IMAGES = 3
 _LARGEST_BYTES = 2**24  # of images in the largest batch that is tried
 _LARGEST = 64  # where a runtime has no largest batch
 
+_SMALL_IDS = 100  # of tokens, below any vocabulary's size
+
 Floats = NDArray[np.float32]
+Batch: TypeAlias = NDArray[Any] | Mapping[str, NDArray[Any]]
+B = TypeVar("B", bound=Batch)
 
 
 def verify(bundle: Bundle, network: ShallowDeepNetwork) -> None:
@@ -48,7 +55,7 @@ def verify(bundle: Bundle, network: ShallowDeepNetwork) -> None:
     Raises:
         ConversionError: a file cannot run, or computes something else; names the file and the module of its exit.
     """
-    images = np.random.default_rng(0).standard_normal((_IMAGES, *bundle.input_shape), dtype=np.float32)
+    images = _random(bundle)
     try:
         backend = open_segments(bundle, None, None)
     except ConfigurationError:  # for another machine: this one lacks the device
@@ -90,9 +97,9 @@ def agreement(bundle: Bundle, network: ShallowDeepNetwork, images: Floats, least
     got = np.zeros_like(expected)
     start = 0
     for part in parts:
-        x, logits = backend.accept(part), None
+        (x, beside, _), logits = entering(backend, part, bundle.inputs), None
         for number, segment in enumerate(bundle.segments):
-            x, logits = backend.run(number, x, logits)
+            x, logits = backend.run(number, x, logits, beside)
             got[segment.exit, start : start + len(part)] = to_numpy(logits)
         start += len(part)
     answers = [to_numpy(decide(bundle.policy, one, network.costs).labels) for one in (got, expected)]
@@ -109,19 +116,19 @@ def agreement(bundle: Bundle, network: ShallowDeepNetwork, images: Floats, least
 
 
 def _check_segments(
-    bundle: Bundle, network: ShallowDeepNetwork, backend: Backend, batch: Floats, expected: Floats, *,
+    bundle: Bundle, network: ShallowDeepNetwork, backend: Backend, batch: Batch, expected: Floats, *,
     last_only: bool = False,
 ) -> None:  # fmt: skip
     """Run segments in turn and compare each one's logits, or the last one's alone."""
-    x, logits = backend.accept(batch), None
+    (x, beside, _), logits = entering(backend, batch, bundle.inputs), None
     for number, (segment, file) in enumerate(zip(bundle.segments, bundle.files, strict=True)):
         name = network.exits[segment.exit].name
-        x, logits = _run(bundle, file, name, lambda x, k=number, p=logits: backend.run(k, x, p), x)  # type: ignore[misc]
+        x, logits = _run(bundle, file, name, lambda x, k=number, p=logits: backend.run(k, x, p, beside), x)  # type: ignore[misc]
         last = number == len(bundle.files) - 1
         if last or not last_only:
             wanted = expected[-1 if last_only else segment.exit]
             near = NEAR_LOW if last_only else NEAR
-            _compare(to_numpy(logits), wanted, near, f"{file} (up to {name})", len(batch))
+            _compare(to_numpy(logits), wanted, near, f"{file} (up to {name})", len(logits))
 
 
 def _run(bundle: Bundle, file: str, name: str, run: Callable[[Any], Any], x: Array) -> Any:  # noqa: ANN401 - a backend's
@@ -146,14 +153,41 @@ def _compare(got: Floats, expected: Floats, near: float, what: str, size: int) -
         )
 
 
-def _batch(rows: Floats, size: int) -> Floats:
+def _random(bundle: Bundle) -> Batch:
+    """Different samples of a bundle's inputs: normal numbers, small ids in texts of several lengths, masks of ones."""
+    draw = np.random.default_rng(0)
+    found: dict[str, NDArray[Any]] = {}
+    for spec in bundle.inputs:
+        size = (_IMAGES, *spec.shape)
+        if "float" in spec.dtype:
+            found[spec.name] = draw.standard_normal(size).astype(spec.dtype)
+        elif spec.name == MASK or spec.dtype == "bool":
+            found[spec.name] = np.ones(size, spec.dtype)
+        else:
+            found[spec.name] = draw.integers(0, _SMALL_IDS, size).astype(spec.dtype)
+    if not takes_tokens(bundle.inputs):
+        return found if list(found) != [ALONE] else found[ALONE]
+    for row, ids in enumerate(found[ALONE]):
+        ids[max(1, len(ids) - row) :] = PADDING
+    return found[ALONE]
+
+
+def _batch(rows: B, size: int) -> B:
     """The rows again and again, ``size`` of them."""
-    return np.ascontiguousarray(rows[np.arange(size) % len(rows)])
+    if isinstance(rows, Mapping):
+        return {name: _batch(values, size) for name, values in rows.items()}  # type: ignore[return-value]
+    return np.ascontiguousarray(rows[np.arange(size) % len(rows)])  # type: ignore[return-value]
 
 
-def _logits_of(network: ShallowDeepNetwork, images: Floats) -> Floats:
+def _logits_of(network: ShallowDeepNetwork, batch: Batch) -> Floats:
     """Logits of all exits, (E, n, C)."""
-    like = next(network.parameters())
+    dtype = next(network.parameters()).dtype
+
+    def tensor(values: NDArray[Any]) -> torch.Tensor:
+        given = torch.from_numpy(values)
+        return given.to(dtype) if given.is_floating_point() else given
+
+    inputs = {key: tensor(values) for key, values in batch.items()} if isinstance(batch, Mapping) else tensor(batch)
     with torch.no_grad(), evaluating(network):
-        logits: Floats = network(torch.from_numpy(images).to(like.dtype)).float().numpy()
+        logits: Floats = network(inputs).float().numpy()
     return logits

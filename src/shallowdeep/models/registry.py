@@ -10,7 +10,7 @@ from torch import nn
 
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.image_size import Size, sides, size_from
-from shallowdeep.models import timm_zoo, torchvision_zoo, user_callable
+from shallowdeep.models import hf_zoo, timm_zoo, torchvision_zoo, user_callable
 from shallowdeep.models.fastnet import fastnet
 from shallowdeep.models.image_size import PAPER_SIZES, check_rgb
 from shallowdeep.models.mobilenet import mobilenet
@@ -22,6 +22,7 @@ from shallowdeep.models.wideresnet import wideresnet32_4
 
 TORCHVISION = "torchvision:"
 TIMM = "timm:"
+HF = hf_zoo.PREFIX
 
 
 def _for_colours(name: str, builder: Callable[[int, int], nn.Module]) -> ModelBuilder:
@@ -67,6 +68,7 @@ _OWN = {
 _NAMESPACES = (
     ("torchvision:NAME", "a classifier of torchvision, such as torchvision:resnet18"),
     ("timm:NAME", "a classifier of timm, such as timm:convnext_atto"),
+    ("hf:NAME_OR_DIR", "an image or text classifier of transformers with its weights, from the hub or a folder"),
     ("package.module:callable", "your own function or class that returns a torch.nn.Module"),
 )
 
@@ -119,15 +121,16 @@ def is_trusted(name: str) -> bool:
     Returns:
         False for `package.module:callable`.
     """
-    return name.startswith((TORCHVISION, TIMM)) or ":" not in name
+    return name.startswith((TORCHVISION, TIMM, HF)) or ":" not in name
 
 
 def resolve(name: str) -> ModelSpec:
     """Returns what a name stands for.
 
     Args:
-        name: one of `model_names()`, `torchvision:NAME`, `timm:NAME` or `package.module:callable`. The last imports the
-            module, from the working directory or the Python path: ask `is_trusted` first for names from a file.
+        name: one of `model_names()`, `torchvision:NAME`, `timm:NAME`, `hf:NAME_OR_DIR` or `package.module:callable`.
+            The last imports the module, from the working directory or the Python path: ask `is_trusted` first for names
+            from a file.
 
     Raises:
         UnknownNameError: no such name; the nearest are told.
@@ -137,6 +140,8 @@ def resolve(name: str) -> ModelSpec:
         return torchvision_zoo.resolve(name)
     if name.startswith(TIMM):
         return timm_zoo.resolve(name)
+    if name.startswith(HF):
+        return hf_zoo.resolve(name)
     if ":" in name:
         return user_callable.resolve(name)
     if name not in _OWN:
@@ -176,6 +181,8 @@ def build(name: str, *, num_classes: int, image_size: Size, pretrained: bool = F
         return torchvision_zoo.build_pretrained(name, num_classes, image_size)
     if name.startswith(TIMM):
         return timm_zoo.build_pretrained(name, num_classes, image_size, channels)
+    if name.startswith(HF):
+        return hf_zoo.build_pretrained(name, num_classes, image_size, channels)
     raise ConfigurationError(f"Expected a torchvision: or timm: name for pretrained weights, got {name!r}")
 
 
@@ -197,4 +204,15 @@ def published_input(name: str) -> PublishedInput | None:
         return torchvision_zoo.published_input(name)
     if name.startswith(TIMM):
         return timm_zoo.published_input(name)
+    if name.startswith(HF):
+        return hf_zoo.published_input(name)
     return None
+
+
+def reads_text(name: str) -> bool:
+    """Returns whether a network classifies text.
+
+    Raises:
+        ModelError: an `hf:` name without a model, or transformers is not installed.
+    """
+    return name.startswith(HF) and hf_zoo.task_of(hf_zoo.read_config(name), name) == hf_zoo.TEXT

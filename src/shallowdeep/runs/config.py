@@ -96,6 +96,8 @@ class TrainConfig:
         attack: a backdoor put into the training images, for a study; None for none.
         calibration_fraction: of the training part, held out.
         test_fraction: of the data, where there is no test part.
+        text_column: of tables with texts; "" for a usual name, such as ``text`` or ``sentence``.
+        max_length: tokens of the longest text; longer ones are cut; 0 for what the network takes.
         skip_bad_images: leave out images that cannot be decoded.
         memory_budget: GiB of decoded images to hold; more streams from disk.
         workers: processes that decode what streams, 0 for the training's own; changes speed alone.
@@ -152,6 +154,8 @@ class TrainConfig:
     attack: BackdoorAttack | None = None
     calibration_fraction: float = 0.1
     test_fraction: float = 0.2
+    text_column: str = ""
+    max_length: int = 0
     skip_bad_images: bool = False
     memory_budget: float = 2.0
     workers: int = 2

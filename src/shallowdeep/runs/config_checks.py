@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from shallowdeep.checkpoint import read_manifest
 from shallowdeep.data.augmentation import AUGMENTATIONS
-from shallowdeep.data.preprocessing import CHANNEL_ORDERS
+from shallowdeep.data.preprocessing import CHANNEL_ORDERS, Preprocessing
 from shallowdeep.errors import ConfigurationError, UnknownNameError
+from shallowdeep.models.registry import HF
 from shallowdeep.runs.config import MOST_EXITS, BackdoorAttack, TrainConfig
 from shallowdeep.runs.placement import MEASURES, TIME, measures
 from shallowdeep.runs.preprocessing_choice import channels_of, check_against, rules_of, with_preset
@@ -24,7 +25,7 @@ TOGETHER = tuple(name for name, recipe in RECIPES.items() if recipe.together)
 _LEAST = {
     "epochs": 0, "seed": 0, "conv_heads": 0, "deep_heads": 0, "learning_rate": 0,
     "batch_size": 0, "views": 1, "adversarial_steps": 0, "exit_weight": 0,
-    "memory_budget": 0, "cache_budget": 0, "workers": 0,
+    "memory_budget": 0, "cache_budget": 0, "workers": 0, "max_length": 0,
 }  # fmt: skip
 
 _OF_EXITS = {
@@ -59,8 +60,10 @@ def checked(config: TrainConfig) -> TrainConfig:
         if config.model and config.model != saved.model.name:
             raise ConfigurationError(f"Expected the model of {config.init}, {saved.model.name!r}, got {config.model!r}")
         config = with_preset(replace(config, model=saved.model.name))
-        if saved.preprocessing is not None:
+        if isinstance(saved.preprocessing, Preprocessing):
             check_against(config, saved.preprocessing, config.init)
+    if config.model.startswith(HF) and not (config.weights or config.init):
+        config = replace(config, pretrained=True)  # such a name stands for weights too
     config = with_preset(config)
     rules_of(config)  # refuses what is out of range
     _check_together(config)

@@ -12,7 +12,7 @@ import torch
 from shallowdeep.artifacts import CONFUSION_STATISTICS
 from shallowdeep.context import RunContext
 from shallowdeep.data.batches import Batches
-from shallowdeep.data.load import DataSplits
+from shallowdeep.data.data_splits import DataSplits
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import CheckpointError
 from shallowdeep.exits.confusion import ConfusionStatistics

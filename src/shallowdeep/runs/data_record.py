@@ -8,7 +8,7 @@ from typing import Any
 
 from shallowdeep.artifacts import CONFIG, DATA, MODEL_MANIFEST
 from shallowdeep.checkpoint import read_manifest
-from shallowdeep.data.load import Fingerprints
+from shallowdeep.data.data_splits import Fingerprints
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.files import write_json
 from shallowdeep.runs.config import TrainConfig, read_config

@@ -24,7 +24,7 @@ from shallowdeep.artifacts import (
     RESULTS,
     TRAINING_STATE,
 )
-from shallowdeep.data.load import Fingerprints
+from shallowdeep.data.data_splits import Fingerprints
 from shallowdeep.errors import ConfigurationError, OutputError
 from shallowdeep.files import abandoned, cannot_write
 from shallowdeep.models.registry import is_trusted

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from shallowdeep.artifacts import CONFIG
 from shallowdeep.context import RunContext
+from shallowdeep.data.data_splits import DataSplits
 from shallowdeep.data.image_split import ImageSplit
-from shallowdeep.data.load import DataSplits
 from shallowdeep.errors import CheckpointError, ConfigurationError, DataError, UnknownNameError
 from shallowdeep.runs.skipped_images import Names, skipped_names
 from shallowdeep.runs.splits import own_splits

@@ -13,8 +13,9 @@ from torch import Tensor
 from shallowdeep.analysis.confusion_levels import confusion_scores
 from shallowdeep.checkpoint import load
 from shallowdeep.context import RunContext
+from shallowdeep.data.any_preprocessing import images_alone
+from shallowdeep.data.data_splits import DataSplits
 from shallowdeep.data.image_split import ImageSplit
-from shallowdeep.data.load import DataSplits
 from shallowdeep.data.preprocessing import Preprocessing
 from shallowdeep.errors import DataError
 from shallowdeep.exits.arrays import to_numpy
@@ -49,7 +50,7 @@ class OpenedRun:
     @property
     def preprocessing(self) -> Preprocessing:
         """What turns images into its input."""
-        return self.splits.preprocessing
+        return images_alone(self.splits.preprocessing)
 
     @property
     def device(self) -> torch.device:

@@ -13,13 +13,17 @@ from torch import Tensor, nn
 
 from shallowdeep.artifacts import MODEL_MANIFEST, MODEL_WEIGHTS
 from shallowdeep.checkpoint import load, read_manifest
-from shallowdeep.data.load import DataSplits, load_dataset
+from shallowdeep.data.any_preprocessing import images_alone
+from shallowdeep.data.data_splits import DataSplits
+from shallowdeep.data.load import load_dataset
 from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.data.text import TextPreprocessing
 from shallowdeep.errors import ConfigurationError, ModelError, WeightsMismatchError, one_line
 from shallowdeep.image_size import shown_size
+from shallowdeep.models import hf_zoo
 from shallowdeep.models.image_size import RGB
 from shallowdeep.models.initialization import DataInitialised, initialize_from
-from shallowdeep.models.registry import build, published_input, resolve
+from shallowdeep.models.registry import build, published_input, reads_text, resolve
 from shallowdeep.models.weights import LoadedWeights, last_layer, load_weights, match_weights, read_state_dict
 from shallowdeep.progress import SILENT, Progress
 from shallowdeep.runs.config import BackdoorAttack, TrainConfig
@@ -29,6 +33,7 @@ from shallowdeep.runtime import evaluating, seed_everything
 from shallowdeep.sdn.internal_classifier import CONV, DEEP
 from shallowdeep.sdn.logits import logits_of
 from shallowdeep.sdn.network import ShallowDeepNetwork
+from shallowdeep.sdn.profile import SHORTEST
 from shallowdeep.sdn.saving import Architecture
 from shallowdeep.security.poisoning import Poisoning, poisoned
 from shallowdeep.security.triggers import make_trigger, square_of
@@ -45,15 +50,19 @@ def prepare_data(config: TrainConfig, progress: Progress = SILENT) -> DataSplits
     Raises:
         ShallowDeepError: bad settings or data.
     """
-    given, sizes = _preprocessing(config)
+    text = _text_preprocessing(config)
+    given, sizes = (text, 1) if text is not None else _preprocessing(config)
     data = load_dataset(
         config.data, image_size=sizes, seed=config.seed, calibration_fraction=config.calibration_fraction,
         test_fraction=config.test_fraction, skip_bad_images=config.skip_bad_images,
-        memory_budget=int(config.memory_budget * 2**30), preprocessing=given,
+        memory_budget=int(config.memory_budget * 2**30), preprocessing=given, text_column=config.text_column,
         rules=rules_of(config), progress=progress,
     )  # fmt: skip
+    if text is not None:
+        return data
     if not config.init:
-        data = replace(data, preprocessing=_normalised(data.preprocessing, config, measured=given is None))
+        found = images_alone(data.preprocessing)
+        data = replace(data, preprocessing=_normalised(found, config, measured=given is None))
     if config.attack is not None:
         data = _attacked(data, config.attack, config.seed)
     return replace(data, augmentation=_augmentation(config, data))
@@ -94,16 +103,37 @@ def _normalised(found: Preprocessing, config: TrainConfig, *, measured: bool) ->
 
 def _attacked(data: DataSplits, attack: BackdoorAttack, seed: int) -> DataSplits:
     """``data`` with some of its training images poisoned."""
-    trigger = make_trigger(attack.trigger, square_of(data.preprocessing))
+    trigger = make_trigger(attack.trigger, square_of(images_alone(data.preprocessing)))
     poisoning = Poisoning(trigger, attack.target, attack.poison_ratio, seed)
     return replace(data, train=poisoned(data.train, poisoning, data.classes))
+
+
+def _text_preprocessing(config: TrainConfig) -> TextPreprocessing | None:
+    """How text becomes a network's input; None for a network of images."""
+    if config.init:
+        given = read_manifest(config.init).preprocessing
+        return given if isinstance(given, TextPreprocessing) else None
+    if not reads_text(config.model):
+        return None
+    tokenizer, longest = hf_zoo.tokenizer_of(config.model)
+    if config.max_length > longest:
+        raise ConfigurationError(f"Expected a length of at most {longest} tokens, got {config.max_length}")
+    return TextPreprocessing(tokenizer, config.max_length or longest)
+
+
+def example_for(data: DataSplits) -> Tensor:
+    """One input of zeros: an image, or a text of the mean length of the training texts."""
+    lengths = data.train.lengths
+    if lengths is None:
+        return torch.zeros(1, *data.preprocessing.shape)
+    return torch.zeros(1, max(SHORTEST + 1, round(float(lengths.mean()))), dtype=torch.int64)
 
 
 def _preprocessing(config: TrainConfig) -> tuple[Preprocessing | None, str | tuple[int, ...]]:
     """Preprocessing that is fixed already, or None; and the sizes that the network takes."""
     if config.init:  # what its manifest names is not resolved here: that may run code, which takes trust
         given = read_manifest(config.init).preprocessing
-        if given is None:
+        if not isinstance(given, Preprocessing):
             raise ConfigurationError(
                 f"Expected a run with preprocessing in {config.init}, got a network made from Python without any"
             )
@@ -130,9 +160,9 @@ def prepare_placement(
         ShallowDeepError: as for `prepare_network`; or what is to be measured cannot run here.
     """
     seed_everything(config.seed)
-    backbone, shape = _backbone(config, data, trust=trust), data.preprocessing.shape
-    _check_logits(backbone, torch.zeros(1, *shape), len(data.classes))
-    return place(config, backbone, shape, progress)
+    backbone, example = _backbone(config, data, trust=trust), example_for(data)
+    _check_logits(backbone, example, len(data.classes))
+    return place(config, backbone, images_alone(data.preprocessing).shape, progress)
 
 
 def prepare_network(
@@ -160,7 +190,7 @@ def prepare_network(
     seed_everything(config.seed)
     count = len(data.classes)
     backbone = _backbone(config, data, trust=trust, progress=progress)
-    example = torch.zeros(1, *data.preprocessing.shape)
+    example = example_for(data)
     _check_logits(backbone, example, count)
     kind, count_of_kind = (DEEP, config.deep_heads) if config.deep_heads else (CONV, config.conv_heads)
     heads = first_of_kind(kind, count_of_kind) if count_of_kind else None
@@ -172,8 +202,10 @@ def prepare_network(
         at=None if placement is None else placement.at,
     )  # fmt: skip
     network.preprocessing, network.classes = data.preprocessing, data.classes
-    network.architecture = Architecture(config.model, count, data.preprocessing.size, data.preprocessing.channels)
-    network.input_shape = tuple(example.shape[1:])
+    channels = data.preprocessing.channels if isinstance(data.preprocessing, Preprocessing) else RGB
+    network.architecture = Architecture(
+        config.model, count, data.preprocessing.size, channels, hf_zoo.config_of(backbone)
+    )
     return network
 
 
@@ -184,9 +216,10 @@ def _backbone(config: TrainConfig, data: DataSplits, *, trust: bool, progress: P
         start = load(config.init, trust=trust)
         check_classes(start.classes, config.init, data.classes, config.data)
         return start.to_backbone().train()
+    channels = data.preprocessing.channels if isinstance(data.preprocessing, Preprocessing) else RGB
     backbone = build(
         config.model, num_classes=count, image_size=data.preprocessing.size, pretrained=config.pretrained,
-        channels=data.preprocessing.channels,
+        channels=channels,
     )  # fmt: skip
     if config.weights:
         told = str(_load_given(backbone, Path(config.weights), count, new_head=config.new_head))
@@ -247,15 +280,21 @@ def check_classes(expected: tuple[str, ...], run: str, got: tuple[str, ...], dat
 
 def _check_logits(backbone: nn.Module, example: Tensor, count: int) -> None:
     """Refuse a network that cannot run on images of this size, or that has another number of classes."""
-    name, (channels, height, width) = type(backbone).__name__, example.shape[1:]
+    name = type(backbone).__name__
     try:
         with torch.no_grad(), evaluating(backbone):
             logits = logits_of(backbone(example))
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        told = "" if channels == RGB else f" and {channels} channel{'' if channels == 1 else 's'}"
-        raise ModelError(
-            f"Expected {name} to run on images of {height}x{width} pixels{told}, got {one_line(error)}"
-        ) from error
+        raise ModelError(f"Expected {name} to run on {_described(example)}, got {one_line(error)}") from error
     if not isinstance(logits, Tensor) or logits.shape != (1, count):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelError(f"Expected {name} to return logits (N, {count}), one for each class of the data, got {got}")
+
+
+def _described(example: Tensor) -> str:
+    """What a network is tried on, in words."""
+    if not example.is_floating_point():
+        return f"texts of {example.shape[1]} tokens"
+    channels, height, width = example.shape[1:]
+    told = "" if channels == RGB else f" and {channels} channel{'' if channels == 1 else 's'}"
+    return f"images of {height}x{width} pixels{told}"

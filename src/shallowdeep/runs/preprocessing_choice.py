@@ -10,7 +10,7 @@ from shallowdeep.data.image_rules import DEFAULT_RULES, ImageRules
 from shallowdeep.data.preprocessing import CHANNEL_ORDERS, Preprocessing
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.models.published_input import CONVENTIONS, PublishedInput
-from shallowdeep.models.registry import published_input
+from shallowdeep.models.registry import published_input, reads_text
 from shallowdeep.runs.config import TrainConfig, config_from
 from shallowdeep.runs.preprocessing_file import read_preprocessing
 
@@ -69,7 +69,7 @@ def with_published(config: TrainConfig) -> tuple[TrainConfig, str | None]:
         UnknownNameError: the library has no network of the model's name.
         ModelError: the library is not installed.
     """
-    if not (config.weights or config.pretrained):
+    if not (config.weights or config.pretrained) or reads_text(config.model):
         return config, None
     known = published_input(config.model)
     if known is None or len(known.mean) != channels_of(config):

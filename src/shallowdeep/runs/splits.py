@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from shallowdeep.artifacts import CONFIG
 from shallowdeep.context import RunContext
+from shallowdeep.data.any_preprocessing import AnyPreprocessing
 from shallowdeep.data.batches import Batches
+from shallowdeep.data.data_splits import DataSplits
 from shallowdeep.data.image_split import ImageSplit
-from shallowdeep.data.load import DataSplits, load_dataset
-from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.data.load import load_dataset
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.inference.precision import INT8, SCALING_IMAGES, Judged, Precision
@@ -78,7 +79,7 @@ def read_splits(
         data or config.data, image_size=size, seed=config.seed, calibration_fraction=config.calibration_fraction,
         test_fraction=config.test_fraction, skip_bad_images=context.skip_bad_images or config.skip_bad_images,
         memory_budget=int(config.memory_budget * 2**30), preprocessing=network.preprocessing,
-        progress=context.progress,
+        text_column=config.text_column, progress=context.progress,
     )  # fmt: skip
     if network.classes:
         check_classes(network.classes, str(run), splits.classes, shown(data or config.data))
@@ -86,7 +87,7 @@ def read_splits(
 
 
 def predict_split(
-    network: ShallowDeepNetwork, part: ImageSplit, preprocessing: Preprocessing, context: RunContext
+    network: ShallowDeepNetwork, part: ImageSplit, preprocessing: AnyPreprocessing, context: RunContext
 ) -> ExitPredictions:
     """Predictions of every exit on a split, one pass over it."""
     part.prepare()

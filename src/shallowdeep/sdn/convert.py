@@ -14,11 +14,21 @@ from shallowdeep.errors import ConfigurationError, ConversionError
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.cut_points import CutPoint, cut_points
 from shallowdeep.sdn.independence import check_independence
+from shallowdeep.sdn.inputs import (
+    Inputs,
+    first_of,
+    ordered,
+    repeated,
+    run_on,
+    sequence_length,
+    shortened,
+    specs_of,
+)
 from shallowdeep.sdn.internal_classifier import InternalClassifier, attach
 from shallowdeep.sdn.logits import logits_of
 from shallowdeep.sdn.network import Exit, ShallowDeepNetwork
 from shallowdeep.sdn.placement import MINIMUM_GAP, choose_places, default_fractions
-from shallowdeep.sdn.profile import NodeProfile, profile
+from shallowdeep.sdn.profile import SHORTEST, NodeProfile, profile
 from shallowdeep.sdn.stage import split
 from shallowdeep.sdn.tracing import TracedBackbone, trace
 from shallowdeep.sdn.wrappers import unwrapped
@@ -28,7 +38,7 @@ HeadKinds: TypeAlias = str | Sequence[str] | Callable[[Sequence[CutPoint]], Sequ
 
 def convert(
     backbone: nn.Module,
-    example_input: Tensor,
+    example_input: Inputs,
     *,
     fractions: Sequence[float] | None = None,
     heads: HeadKinds = "pooled",
@@ -49,7 +59,9 @@ def convert(
         backbone: maps (N, 3, H, W) to logits (N, C), or to a tuple, dictionary or object with logits; each image's by
             itself. It is taken over, not copied, and left in its modes; what `torch.compile` or DataParallel wrapped
             is taken out.
-        example_input: (N, 3, H, W) float; the size the network is for. Only the first image is used.
+        example_input: (N, 3, H, W) float; the size the network is for. Only the first image is used. For networks of
+            several inputs, or of token ids, tensors (N, ...) by the names that forward gives them; the first by its
+            order enters the first stage. The network then runs at other lengths of its token ids too.
         fractions: target shares of the backbone's MACs, increasing. Default: the paper's six, or as many of
             them as the network has places for.
         heads: kind of internal classifier, ``pooled``, ``conv``, ``deep`` or a fast one, one for all or one each, or a
@@ -74,6 +86,7 @@ def convert(
     if not 0 <= minimum_gap < 1:
         raise ConfigurationError(f"Expected minimum_gap in [0, 1), got {minimum_gap}")
     backbone = unwrapped(backbone)
+    example_input = ordered(backbone, example_input)
     traced = trace(backbone, example_input)
     profiles = profile(traced, example_input)
     classes = _class_count(traced, profiles)
@@ -94,7 +107,7 @@ def convert(
         raise ConfigurationError("Expected at least two internal classifiers to cascade, got one")
     parameters = sum(p.numel() for p in backbone.parameters())
     total = sum(p.macs for p in profiles.values())
-    like = next((p for p in backbone.parameters() if p.is_floating_point()), example_input)
+    like = next((p for p in backbone.parameters() if p.is_floating_point()), first_of(example_input))
     classifiers = [
         attach(cut, classes, parameters, kind, backbone_macs=total, cascaded=cascaded and number > 0)
         .to(device=like.device, dtype=like.dtype)
@@ -103,14 +116,14 @@ def convert(
     ]
     exits = _exits(chosen, targets, classifiers, _passed(chosen, classifiers, like), total)
     network = ShallowDeepNetwork(backbone, split(traced, profiles, chosen), classifiers, exits, total)
-    network.input_shape = tuple(example_input.shape[1:])
+    network.inputs = specs_of(example_input)
     _check_equal(network, example_input)
     if not saved:
         check_independence(backbone, example_input)
     return network
 
 
-def candidates(backbone: nn.Module, example_input: Tensor) -> list[CutPoint]:
+def candidates(backbone: nn.Module, example_input: Inputs) -> list[CutPoint]:
     """Return every cut point of a classifier, by depth.
 
     Args:
@@ -120,7 +133,9 @@ def candidates(backbone: nn.Module, example_input: Tensor) -> list[CutPoint]:
     Raises:
         ConversionError: the backbone cannot be traced or run on the example, or has no cut point.
     """
-    traced = trace(unwrapped(backbone), example_input)
+    backbone = unwrapped(backbone)
+    example_input = ordered(backbone, example_input)
+    traced = trace(backbone, example_input)
     return cut_points(traced, profile(traced, example_input))
 
 
@@ -177,14 +192,18 @@ def _passed(cuts: Sequence[CutPoint], classifiers: Sequence[InternalClassifier],
     return list(accumulate(each))
 
 
-def _check_equal(network: ShallowDeepNetwork, example_input: Tensor) -> None:
-    """Compare the stages with the backbone on two images, so that no wrong conversion leaves this module."""
-    images = example_input[:1].repeat(2, *[1] * (example_input.dim() - 1))
-    name = type(network.backbone).__name__
-    with torch.no_grad(), evaluating(network):
-        expected = logits_of(network.backbone(images))
-        _, got = network.stage_outputs(images)
-    if not torch.equal(expected.nan_to_num(), got.nan_to_num()):
+def _check_equal(network: ShallowDeepNetwork, example_input: Inputs) -> None:
+    """Compare the stages with the backbone on two samples, so that no wrong conversion leaves this module."""
+    name, length = type(network.backbone).__name__, sequence_length(example_input)
+    batches = [repeated(example_input, 2)]
+    if length is not None and length > SHORTEST:
+        batches.append(shortened(batches[0], length - 1))
+    for batch in batches:
+        with torch.no_grad(), evaluating(network):
+            expected = logits_of(run_on(network.backbone, batch))
+            _, got = network.stage_outputs(batch)
+        if torch.equal(expected.nan_to_num(), got.nan_to_num()):
+            continue
         gap = (expected - got).abs().max().item()
         raise ConversionError(
             f"Expected the stages to give {name}'s logits exactly, but they differ by up to {gap:.3g}: "

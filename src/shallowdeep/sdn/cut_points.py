@@ -43,20 +43,21 @@ class CutPoint:
 def live_alone(graph: fx.Graph, profiles: dict[fx.Node, NodeProfile]) -> list[fx.Node]:
     """Nodes after which their own output is the only live activation, in execution order; O(nodes + edges).
 
-    Shape integers, parameters and what is computed from these alone do not count: they can be recomputed. Neither
-    does reading a tensor's shape keep it alive.
+    Shape integers, parameters and what is computed from these alone do not count: they can be recomputed. Nor does what
+    follows from the inputs without weights, such as an attention mask: the inputs travel beside the activation.
+    Neither does reading a tensor's shape keep it alive.
     """
     order = {node: i for i, node in enumerate(graph.nodes)}
     last_use: dict[fx.Node, int] = {}
     for node, i in order.items():
-        for source in node.all_input_nodes if profiles[node].activation else ():
+        for source in node.all_input_nodes if profiles[node].alive else ():
             last_use[source] = i
     ending: dict[int, int] = {}
     alive = 0
     found = []
     for node, i in order.items():
         alive -= ending.pop(i, 0)
-        if not profiles[node].activation or node not in last_use:
+        if not profiles[node].alive or node not in last_use:
             continue
         alive += 1
         ending[last_use[node]] = ending.get(last_use[node], 0) + 1
@@ -136,8 +137,8 @@ def _explain(traced: TracedBackbone, profiles: dict[fx.Node, NodeProfile], alone
             "into a submodule of its own, or mark the function with torch.fx.wrap"
         )
     order = {node: i for i, node in enumerate(traced.graph.nodes)}
-    readers = {node: [user for user in node.users if profiles[user].activation] for node in order}
-    inner = [node for node in order if profiles[node].activation and readers[node]]
+    readers = {node: [user for user in node.users if profiles[user].alive] for node in order}
+    inner = [node for node in order if profiles[node].alive and readers[node]]
     longest = max(inner, key=lambda node: max(order[user] for user in readers[node]) - order[node])
     reader = max(readers[longest], key=lambda node: order[node])
     made, reads = (node.meta.get("path") or f"{name}.forward" for node in (longest, reader))

@@ -233,11 +233,20 @@ class TokenReduction(nn.Module):
         self.features = channels
         self.class_token = class_token
 
-    def summarise(self, x: Tensor) -> Tensor:
-        """(N, 1, C)."""
+    def summarise(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(N, 1, C).
+
+        Args:
+            x: (N, L, C).
+            mask: (N, L) bool, which tokens count in the mean; None for all.
+        """
         if self.class_token:
             x = x[:, :1]
-        return F.layer_norm(x, (self.features,)).mean(dim=1, keepdim=True)
+        normed = F.layer_norm(x, (self.features,))
+        if self.class_token or mask is None:
+            return normed.mean(dim=1, keepdim=True)
+        counted = mask.unsqueeze(-1).to(normed.dtype)
+        return (normed * counted).sum(dim=1, keepdim=True) / counted.sum(dim=1, keepdim=True).clamp_min(1)
 
     def combine(self, summary: Tensor) -> Tensor:
         """(N, C)."""

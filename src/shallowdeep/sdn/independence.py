@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from shallowdeep.errors import ConversionError
 from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.inputs import Inputs, by_name, like, random_like, run_on
 from shallowdeep.sdn.logits import logits_of
 
 _COUNT = 3  # images in the batch
@@ -20,29 +21,28 @@ _EXACT = 1e-9  # in float64
 _SURELY = 1e-2  # in float32, where float64 cannot run
 
 
-def check_independence(backbone: nn.Module, example: Tensor) -> None:
+def check_independence(backbone: nn.Module, example: Inputs) -> None:
     """Refuse a classifier whose answer to an image changes with the other images of its batch, in eval mode.
 
     Samples leave a batch when they are done, and a promise is about each image: with such a network neither holds.
 
     Args:
         backbone: left as it is.
-        example: (N, ...) float; its shape alone is used.
+        example: (N, ...), or several of them by name; shapes, and the range of integers, are used.
 
     Raises:
         ConversionError: naming the module whose output mixes images.
     """
-    generator = torch.Generator(example.device).manual_seed(0)
-    size = (_COUNT, *example.shape[1:])
-    images = torch.randn(size, generator=generator, device=example.device, dtype=example.dtype)
+    images = random_like(example, _COUNT)
     with torch.no_grad(), evaluating(backbone):
-        gap = _gap(backbone, images)
+        gap = _gap(partial(run_on, backbone), images)
         if gap <= _ROUNDING:
             return
-        run, gap, limit = _in_double(backbone, images) or (backbone, gap, _SURELY)
+        double = _in_double(backbone, images)
+        run, gap, limit = double or (partial(run_on, backbone), gap, _SURELY)
         if gap <= limit:
             return
-        path = _first_mixing(backbone, run, images if run is backbone else images.double())
+        path = _first_mixing(backbone, run, images if double is None else _doubled(images), limit)
     name = type(backbone).__name__
     where = f"{path} ({type(backbone.get_submodule(path)).__name__})" if path else f"{name}.forward"
     raise ConversionError(
@@ -51,44 +51,59 @@ def check_independence(backbone: nn.Module, example: Tensor) -> None:
     )
 
 
-Run = Callable[[Tensor], Any]
+Run = Callable[[Inputs], Any]
 
 
-def _in_double(backbone: nn.Module, images: Tensor) -> tuple[Run, float, float] | None:
+def _in_double(backbone: nn.Module, images: Inputs) -> tuple[Run, float, float] | None:
     """The same comparison in float64, where the network allows it."""
     tensors = {**dict(backbone.named_parameters()), **dict(backbone.named_buffers())}
     doubled = {name: value.double() if value.is_floating_point() else value for name, value in tensors.items()}
-    run = partial(functional_call, backbone, doubled)
+
+    def run(inputs: Inputs) -> Any:  # noqa: ANN401 - what the network returns
+        given = (inputs, None) if isinstance(inputs, Tensor) else ((), dict(inputs))
+        return functional_call(backbone, doubled, *given)
+
     try:
-        return run, _gap(run, images.double()), _EXACT
+        return run, _gap(run, _doubled(images)), _EXACT
     except Exception:  # noqa: BLE001 - a forward with constants of its own may raise anything
         return None
 
 
-def _gap(run: Run, images: Tensor) -> float:
+def _doubled(inputs: Inputs) -> Inputs:
+    """Floating-point inputs in float64."""
+    named = by_name(inputs)
+    return like(inputs, {key: value.double() if value.is_floating_point() else value for key, value in named.items()})
+
+
+def _rows(inputs: Inputs, first: int, last: int) -> Inputs:
+    """Some samples of a batch."""
+    return like(inputs, {key: value[first:last] for key, value in by_name(inputs).items()})
+
+
+def _gap(run: Run, images: Inputs) -> float:
     """Largest difference between logits of a batch and of each image alone, as a share of the largest logit."""
     together = logits_of(run(images))
-    alone = torch.cat([logits_of(run(images[place : place + 1])) for place in range(len(images))])
+    alone = torch.cat([logits_of(run(_rows(images, place, place + 1))) for place in range(_COUNT)])
     if not isinstance(together, Tensor) or together.shape != alone.shape:
         return 0.0  # refused elsewhere, with a better reason
     together, alone = together.nan_to_num().double(), alone.nan_to_num().double()
     return float((together - alone).abs().max() / alone.abs().max().clamp_min(1e-30))
 
 
-def _first_mixing(backbone: nn.Module, run: Run, images: Tensor) -> str:
+def _first_mixing(backbone: nn.Module, run: Run, images: Inputs, limit: float) -> str:
     """Path of the first module, the innermost of those that begin together, whose output differs; "" for the root."""
-    alone = _outputs(backbone, run, images[:1])
+    alone = _outputs(backbone, run, _rows(images, 0, 1))
     for path, output in _outputs(backbone, run, images).items():
         own = alone.get(path)
         if own is None or len(output) != _COUNT * len(own):
             continue
         part, own = output[: len(own)].nan_to_num(), own.nan_to_num()
-        if (part - own).abs().max() > (_SURELY if images.dtype != torch.double else _EXACT) * own.abs().max():
+        if (part - own).abs().max() > limit * own.abs().max():
             return path
     return ""
 
 
-def _outputs(backbone: nn.Module, run: Run, images: Tensor) -> dict[str, Tensor]:
+def _outputs(backbone: nn.Module, run: Run, images: Inputs) -> dict[str, Tensor]:
     """Outputs of modules that are single tensors, by path, in the order in which they were done."""
     found: dict[str, Tensor] = {}
 

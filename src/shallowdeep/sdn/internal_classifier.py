@@ -64,8 +64,20 @@ class InternalClassifier(nn.Module):
         """Whether `summarise` makes something small enough to keep for every image."""
         return self._reduction.cacheable
 
-    def summarise(self, x: Tensor) -> Tensor:
-        """The parameter-free part of the classifier, to be cached."""
+    @property
+    def reads_mask(self) -> bool:
+        """Whether it takes the mean of tokens, of which those that are padding do not count."""
+        return isinstance(self.reduction, TokenReduction) and not self.reduction.class_token
+
+    def summarise(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The parameter-free part of the classifier, to be cached.
+
+        Args:
+            x: the stage's output.
+            mask: (N, L) bool, which tokens are no padding; None where all count.
+        """
+        if mask is not None and isinstance(self.reduction, TokenReduction):
+            return self.reduction.summarise(x, mask)
         return self._reduction.summarise(x)
 
     def classify(self, summary: Tensor, previous: Tensor | None = None) -> Tensor:
@@ -78,17 +90,18 @@ class InternalClassifier(nn.Module):
         share: Tensor = self.cascade(F.layer_norm(previous.detach(), previous.shape[-1:]))
         return logits + share
 
-    def forward(self, x: Tensor, previous: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, previous: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Logits (N, C).
 
         Args:
             x: the stage's output.
             previous: (N, C) logits of the internal classifier before, which cascaded ones read.
+            mask: see `summarise`.
 
         Raises:
             ValueError: it is cascaded and there are none.
         """
-        return self.classify(self.summarise(x), previous)
+        return self.classify(self.summarise(x, mask), previous)
 
 
 def attach(

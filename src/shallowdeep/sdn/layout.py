@@ -16,6 +16,7 @@ from shallowdeep.sdn.profile import NodeProfile
 MAP = ("N", "C", "H", "W")
 MAP_LAST = ("N", "H", "W", "C")
 TOKENS = ("N", "L", "C")
+TOKEN_IDS = ("N", "L")
 VECTOR = ("N", "C")
 READABLE = (MAP, MAP_LAST, TOKENS, VECTOR)
 
@@ -58,6 +59,9 @@ def layouts(
         known = walk.found[node]
         if profiles[node].activation and profiles[node].shape is not None and (known is None or not known.readable):
             walk.found[node] = walk.consumed(node, _EVIDENCE_DEPTH) or known
+    if any(walk.reads_first_token(node) for node in graph.nodes):
+        tokens = [node for node, layout in walk.found.items() if layout is not None and layout.axes == TOKENS]
+        walk.found.update(dict.fromkeys(tokens, Layout(TOKENS, class_token=True)))
     return walk.found
 
 
@@ -77,6 +81,8 @@ class _LayoutWalk:
         """The layout that the operation gives its result."""
         shape = self.profiles[node].shape
         if node.op == "placeholder":
+            if self.profiles[node].beside:
+                return Layout(TOKEN_IDS) if shape is not None and len(shape) == len(TOKEN_IDS) else None
             return Layout(MAP) if shape is not None and len(shape) == len(MAP) else None
         if node.op == "call_module":
             return self._by_module(node, self.modules[str(node.target)], shape)
@@ -103,6 +109,8 @@ class _LayoutWalk:
             axes = tuple(layout.axes[d] for d in dims)
         elif isinstance(module, nn.Flatten) and shape is not None:
             axes = regrouped(layout.axes, before, shape)
+        elif isinstance(module, nn.Embedding):
+            axes = (*layout.axes, "C")
         elif isinstance(module, nn.Linear) and shape is not None and len(shape) == len(layout.axes):
             return Layout((*layout.axes[:-1], "C"), layout.class_token)
         elif isinstance(module, nn.MultiheadAttention) or shape == before:  # attention's first result is like its query
@@ -130,6 +138,8 @@ class _LayoutWalk:
 
     def _kept(self, node: fx.Node, name: str, shape: Shape, layout: Layout) -> Layout | None:
         """The layout after an operation that moves no dimension: elementwise ones, linear maps, padding."""
+        if name == "embedding":
+            return Layout((*layout.axes, "C"))
         if name in _LAST_AXIS_FUNCTIONS:
             return Layout((*layout.axes[:-1], "C"), layout.class_token) if len(layout.axes) == len(shape) else None
         activations = (s for s in node.all_input_nodes if self.profiles[s].activation)
@@ -152,6 +162,15 @@ class _LayoutWalk:
         if layout.axes == TOKENS and dim in {1, -2} and not first.activation:
             return Layout(TOKENS, class_token=first.shape is not None and first.shape[1:2] == (1,))
         return layout
+
+    def reads_first_token(self, node: fx.Node) -> bool:
+        """Whether a node takes token 0 of token ids' features alone, as heads on a class token do: ``x[:, 0]``."""
+        if operation_name(node) != "getitem" or len(node.args) != 2 or not isinstance(node.args[0], fx.Node):  # noqa: PLR2004 - (x, index)
+            return False
+        layout, index = self.found.get(node.args[0]), node.args[1]
+        if layout is None or layout.axes != TOKENS or not isinstance(index, tuple):
+            return False
+        return len(index) > 1 and index[0] == slice(None) and index[1] == 0 and all(i == slice(None) for i in index[2:])
 
     def consumed(self, node: fx.Node, depth: int) -> Layout | None:
         """The layout that the operations reading ``node`` require."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, fx, nn
@@ -71,14 +71,17 @@ class LogitsModule(nn.Module):
 
     Args:
         backbone: returns them as `logits_of` finds them.
+        names: of its inputs, in turn, where they are given by name; none for a backbone of a single tensor.
     """
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, names: Sequence[str] = ()) -> None:
         super().__init__()
         self.backbone = backbone
+        self.names = tuple(names)
         self.training = backbone.training
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *others: Tensor) -> Tensor:
         """Logits (N, C)."""
-        logits: Tensor = logits_of(self.backbone(x))
+        given = dict(zip(self.names, (x, *others), strict=True)) if self.names else {}
+        logits: Tensor = logits_of(self.backbone(**given) if given else self.backbone(x))
         return logits

@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from shallowdeep.data.preprocessing import Preprocessing
+from shallowdeep.data.any_preprocessing import AnyPreprocessing
 from shallowdeep.exits.costs import CostModel
+from shallowdeep.input_spec import InputSpec, images_spec
 from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.inputs import Inputs, by_name, first_of, padding_mask
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.saving import Architecture, save
-from shallowdeep.sdn.stage import WholeStage
+from shallowdeep.sdn.stage import NOTHING, WholeStage
 from shallowdeep.sdn.wrappers import computed_in, copied
 
 
 class RunsBackbone(Protocol):
-    """A stage: part of a backbone as a function of the backbone and one tensor."""
+    """A stage: part of a backbone as a function of the backbone, one tensor, and inputs that travel beside it."""
 
-    def __call__(self, backbone: nn.Module, x: Tensor) -> Tensor:
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Names of the network's inputs that it reads besides the previous part's output."""
+
+    def __call__(self, backbone: nn.Module, x: Tensor, inputs: Mapping[str, Tensor] = NOTHING) -> Tensor:
         """Output of the part for the previous part's output."""
+
+
+class Entered(NamedTuple):
+    """A batch as stages take it.
+
+    Attributes:
+        x: what enters the first stage.
+        inputs: all inputs, by name.
+        mask: (N, L) bool, which tokens are no padding; None where internal classifiers do not ask.
+    """
+
+    x: Tensor
+    inputs: Mapping[str, Tensor]
+    mask: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -85,7 +105,7 @@ class ShallowDeepNetwork(nn.Module):
         preprocessing: how image files become input; set by training and loading, else None.
         classes: class names; set by training and loading, else ().
         architecture: how to build the backbone again by name; None for one made from an object.
-        input_shape: (C, H, W) of its images.
+        inputs: what it takes: their names, shapes and dtypes; () where that is not known.
         weights: SHA-256 of the weights file it was last saved to or loaded from, else "".
 
     Example:
@@ -115,20 +135,34 @@ class ShallowDeepNetwork(nn.Module):
         self.stages = tuple(stages)
         self.exits = tuple(exits)
         self.backbone_macs = backbone_macs
-        self.preprocessing: Preprocessing | None = None
+        self.preprocessing: AnyPreprocessing | None = None
         self.classes: tuple[str, ...] = ()
         self.architecture: Architecture | None = None
-        self.input_shape: tuple[int, ...] | None = None
+        self.inputs: tuple[InputSpec, ...] = ()
         self.weights = ""
         self.frozen = False
         self.contiguous = False  # whether maps must be laid out channels first, see `channels_last`
         self.training = backbone.training  # its submodules keep the modes they came in
 
     @classmethod
-    def without_exits(cls, backbone: nn.Module, backbone_macs: int) -> ShallowDeepNetwork:
+    def without_exits(
+        cls, backbone: nn.Module, backbone_macs: int, inputs: Sequence[InputSpec] = ()
+    ) -> ShallowDeepNetwork:
         """The backbone as a network whose only exit is its own; nothing is traced."""
         final = Exit("final", "", 1.0, 1.0, backbone_macs)
-        return cls(backbone, [WholeStage()], [], [final], backbone_macs)
+        stage = WholeStage([spec.name for spec in inputs]) if inputs else WholeStage()
+        network = cls(backbone, [stage], [], [final], backbone_macs)
+        network.inputs = tuple(inputs)
+        return network
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Shape of one sample of what enters the first stage, such as (C, H, W); None where it is not known."""
+        return self.inputs[0].shape if self.inputs else None
+
+    @input_shape.setter
+    def input_shape(self, shape: tuple[int, ...] | None) -> None:
+        self.inputs = () if shape is None else (images_spec(shape),)
 
     @property
     def costs(self) -> CostModel:
@@ -155,46 +189,59 @@ class ShallowDeepNetwork(nn.Module):
         """
         save(self, directory, dtype=dtype)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Inputs) -> Tensor:
         """Logits of all exits.
 
         Args:
-            images: (N, 3, H, W) float, normalised.
+            images: (N, 3, H, W) float, normalised; or what else the network was converted for, several tensors by name.
 
         Returns:
             (E, N, C), unnormalised.
         """
-        x, previous = self._laid_out(images), None
+        (x, inputs, mask), previous = self.entering(images), None
         logits = []
         for stage, classifier in zip(self.stages, self.internal_classifiers, strict=False):
-            x = stage(self.backbone, x)
-            previous = classifier(x, previous)
+            x = stage(self.backbone, x, inputs)
+            previous = classifier(x, previous, mask)
             logits.append(previous)
-        logits.append(self.stages[-1](self.backbone, x))
+        logits.append(self.stages[-1](self.backbone, x, inputs))
         return torch.stack(logits)  # (E, N, C)
 
-    def internal_outputs(self, images: Tensor) -> list[Tensor]:
+    def entering(self, images: Inputs) -> Entered:
+        """Return a batch as stages and internal classifiers take it."""
+        masked = any(isinstance(one, InternalClassifier) and one.reads_mask for one in self.internal_classifiers)
+        mask = padding_mask(images) if masked else None
+        return Entered(self._laid_out(first_of(images)), by_name(images), mask)
+
+    def internal_outputs(self, images: Inputs) -> list[Tensor]:
         """What each internal classifier reads, E-1 tensors; the last stage is not run."""
-        x = self._laid_out(images)
+        x, inputs, _ = self.entering(images)
         outputs = []
         for stage in self.stages[:-1]:
-            x = stage(self.backbone, x)
+            x = stage(self.backbone, x, inputs)
             outputs.append(x)
         return outputs
 
-    def stage_outputs(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+    def summaries(self, images: Inputs) -> list[Tensor]:
+        """What `InternalClassifier.summarise` makes of each internal classifier's input, E-1 tensors (N, P, F)."""
+        mask = self.entering(images).mask
+        classifiers = cast("Sequence[InternalClassifier]", self.internal_classifiers)
+        return [one.summarise(x, mask) for one, x in zip(classifiers, self.internal_outputs(images), strict=True)]
+
+    def stage_outputs(self, images: Inputs) -> tuple[list[Tensor], Tensor]:
         """What each internal classifier reads, E-1 tensors, and the final logits (N, C)."""
         outputs = self.internal_outputs(images)
-        return outputs, self.stages[-1](self.backbone, outputs[-1] if outputs else self._laid_out(images))
+        x, inputs, _ = self.entering(images)
+        return outputs, self.stages[-1](self.backbone, outputs[-1] if outputs else x, inputs)
 
     def channels_last(self) -> Self:
         """Lay maps out channels last, which is faster, if the backbone runs so: ``x.view(...)`` of a map may not."""
         self.contiguous = False
         self.to(memory_format=torch.channels_last)
         like = next((parameter for parameter in self.parameters()), None)
-        if self.input_shape is None or like is None:
+        if len(self.inputs) != 1 or len(self.inputs[0].shape) != len(("C", "H", "W")) or like is None:
             return self
-        example = torch.zeros(2, *self.input_shape, dtype=like.dtype, device=like.device)
+        example = torch.zeros(2, *self.inputs[0].shape, dtype=like.dtype, device=like.device)
         try:
             with torch.no_grad(), evaluating(self):
                 self(example.contiguous(memory_format=torch.channels_last))

@@ -20,6 +20,7 @@ from shallowdeep.documents import sealed
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.files import replacing_together, sha256_of
 from shallowdeep.image_size import Size, size_from
+from shallowdeep.input_spec import inputs_document
 
 if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -35,6 +36,8 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 class Architecture:
     """How to build the backbone again: its name as ``--model`` takes it, or "" for one built from an object.
 
+    One of transformers is built from its ``config``, what `config.json` holds, wherever its folder is by then.
+
     Example:
         >>> import shallowdeep
         >>> shallowdeep.Architecture("resnet56", num_classes=10, image_size=32).name
@@ -45,6 +48,7 @@ class Architecture:
     num_classes: int
     image_size: Size
     channels: int = 3
+    config: Mapping[str, Any] | None = None
 
 
 def save(
@@ -117,12 +121,13 @@ def write_network(
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "model": asdict(known),
+        "model": {key: value for key, value in asdict(known).items() if value is not None},
         "exits": [asdict(exit_) for exit_ in network.exits],
         "backbone_macs": network.backbone_macs,
         "classes": list(network.classes),
         "preprocessing": None if network.preprocessing is None else network.preprocessing.to_dict(),
         "input_shape": list(network.input_shape),
+        **inputs_document(network.inputs),
         **({} if data is None else {"data": dict(data)}),
         **({"extra_state": extra} if extra else {}),
     }

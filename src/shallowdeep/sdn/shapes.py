@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.inputs import by_name, repeated, sequence_length
 
 _METADATA = frozenset(
     {
@@ -31,20 +33,26 @@ class ShapeReader:
 
     Args:
         root: the module that is traced.
-        example_input: (N, ...); only the first sample is used, once alone and once doubled.
+        inputs: by the names of the graph's placeholders, each (N, ...); only the first sample is used, once alone and
+            once doubled.
     """
 
-    def __init__(self, root: nn.Module, example_input: Tensor) -> None:
-        one = example_input[:1]
+    def __init__(self, root: nn.Module, inputs: Mapping[str, Tensor]) -> None:
         self.root = root
-        self.inputs = (one, torch.cat([one, one]))
+        self.inputs = tuple(repeated(inputs, times) for times in (1, 2))
         self.values: tuple[dict[fx.Node, Any], dict[fx.Node, Any]] = ({}, {})
         self.running = False
+        self.varying = sequence_length(inputs) is not None
 
     def truth(self, node: fx.Node) -> bool | None:
         """The truth of ``node``'s value; None where it depends on more than shapes, or on the size of the batch."""
         answer = self._answer(node)
         return None if answer is None else bool(answer[0])
+
+    def number(self, node: fx.Node) -> int | None:
+        """The number that ``node`` is; None where it depends on more than shapes, the batch, or a text's length."""
+        answer = None if self.varying else self._answer(node)
+        return int(answer[0]) if answer is not None and isinstance(answer[0], (int, float)) else None
 
     def length(self, node: fx.Node) -> int | None:
         """The number of dimensions where ``node`` is a shape; None where it is anything else."""
@@ -58,8 +66,8 @@ class ShapeReader:
         self.running = True
         try:
             with torch.no_grad(), evaluating(self.root):
-                for images, values in zip(self.inputs, self.values, strict=True):
-                    self._run(node, images, values)
+                for inputs, values in zip(self.inputs, self.values, strict=True):
+                    self._run(node, by_name(inputs), values)
         finally:
             self.running = False
         first, second = self.values
@@ -68,12 +76,12 @@ class ShapeReader:
             return None
         return (first[node],)
 
-    def _run(self, last: fx.Node, images: Tensor, values: dict[fx.Node, Any]) -> None:
+    def _run(self, last: fx.Node, inputs: Mapping[str, Tensor], values: dict[fx.Node, Any]) -> None:
         interpreter = fx.Interpreter(self.root, graph=last.graph)
         interpreter.env = values
         for node in last.graph.nodes:
             if node not in values:
-                values[node] = images if node.op == "placeholder" else interpreter.run_node(node)
+                values[node] = inputs[str(node.target)] if node.op == "placeholder" else interpreter.run_node(node)
             if node is last:
                 return
 

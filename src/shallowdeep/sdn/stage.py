@@ -1,23 +1,27 @@
-"""A stage: the part of a backbone between two cut points, as a function of the backbone and one tensor."""
+"""A stage: the part of a backbone between two cut points, as a function of the backbone, one tensor, and its inputs."""
 
 from __future__ import annotations
 
 import importlib
 import linecache
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from shallowdeep.errors import ConversionError
+from shallowdeep.input_spec import ALONE
 from shallowdeep.sdn.cut_points import CutPoint
 from shallowdeep.sdn.logits import logits_of
 from shallowdeep.sdn.profile import NodeProfile
 from shallowdeep.sdn.tracing import TracedBackbone
+
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
+"""No inputs: what a network of one tensor hands on besides it."""
 
 
 @dataclass(frozen=True)
@@ -29,33 +33,43 @@ class Stage:
 
     Attributes:
         name: shown in tracebacks.
-        source: Python source of ``forward(self, x)``, ``self`` being the backbone.
+        source: Python source of ``forward(self, x, ...)``, ``self`` being the backbone.
         names: what the source refers to besides builtins.
         targets: paths of the backbone's modules, parameters and buffers that the source reads.
+        beside: names of the network's inputs that the source reads besides ``x``, in the order it takes them.
     """
 
     name: str
     source: str
     names: dict[str, Any]
     targets: tuple[str, ...]
+    beside: tuple[str, ...] = ()
 
     @cached_property
-    def function(self) -> Callable[[nn.Module, Tensor], Tensor]:
+    def function(self) -> Callable[..., Tensor]:
         """The compiled ``forward``."""
         filename = f"<shallowdeep stage {self.name}>"
         linecache.cache[filename] = (len(self.source), None, self.source.splitlines(keepends=True), filename)
         scope = dict(self.names)
         exec(compile(self.source, filename, "exec"), scope)  # noqa: S102 - source made by torch.fx from the user's own module
-        function: Callable[[nn.Module, Tensor], Tensor] = scope["forward"]
+        function: Callable[..., Tensor] = scope["forward"]
         return function
 
-    def __call__(self, backbone: nn.Module, x: Tensor) -> Tensor:
-        """Output of this part of ``backbone`` for the previous stage's output ``x``."""
-        return self.function(backbone, x)
+    def __call__(self, backbone: nn.Module, x: Tensor, inputs: Mapping[str, Tensor] = NOTHING) -> Tensor:
+        """Output of this part of ``backbone``.
+
+        Args:
+            backbone: whole.
+            x: the previous stage's output; for the first stage the first input.
+            inputs: the network's, by name; those that it reads ``beside`` at least.
+        """
+        return self.function(backbone, x, *(inputs[name] for name in self.beside))
 
     def __getstate__(self) -> dict[str, Any]:
         names = {k: _ModuleName(v.__name__) if isinstance(v, ModuleType) else v for k, v in self.names.items()}
-        return {"name": self.name, "source": self.source, "names": names, "targets": self.targets}
+        return {
+            "name": self.name, "source": self.source, "names": names, "targets": self.targets, "beside": self.beside
+        }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         names = {
@@ -87,9 +101,14 @@ class WholeStage:
 
     name = "whole"
 
-    def __call__(self, backbone: nn.Module, x: Tensor) -> Tensor:
+    def __init__(self, names: Sequence[str] = (ALONE,)) -> None:
+        self.entry, *others = names
+        self.beside = tuple(others)
+
+    def __call__(self, backbone: nn.Module, x: Tensor, inputs: Mapping[str, Tensor] = NOTHING) -> Tensor:
         """Logits of ``backbone``."""
-        output: Tensor = logits_of(backbone(x))
+        beside = {name: inputs[name] for name in self.beside}
+        output: Tensor = logits_of(backbone(x) if self.entry == ALONE else backbone(**{self.entry: x}, **beside))
         return output
 
 
@@ -126,7 +145,8 @@ class _StageBuilder:
         self.profiles, self.entry = profiles, entry
         self.graph = fx.Graph()
         self.copies: dict[fx.Node, fx.Node] = {entry: self.graph.placeholder("x")}
-        self.batch: fx.Node | None = None
+        self.last_input = self.copies[entry]
+        self.sizes: dict[int, fx.Node] = {}  # of the entry, by axis
 
     def add(self, node: fx.Node) -> None:
         """Copy ``node``, whose inputs are in this stage or can be recomputed.
@@ -136,9 +156,11 @@ class _StageBuilder:
         if node.op == "output":
             self.graph.output(fx.map_arg(node.args[0], self._value))
             return
+        if node.op == "placeholder":
+            return  # taken where it is read
         profile = self.profiles[node]
         here = all(source in self.copies for source in node.all_input_nodes)
-        if here or profile.activation or not profile.tensorless:
+        if here or profile.alive or not (profile.tensorless or profile.beside):
             self._copy(node)
 
     def _copy(self, node: fx.Node) -> fx.Node:
@@ -146,35 +168,72 @@ class _StageBuilder:
             constant = self.constants[str(node.target)]
             self.copies[node] = self.graph.call_function(constant, (self.copies[self.entry],))
         else:
-            self.copies[node] = self.graph.node_copy(node, self._value)
+            wanted = self._stand_in if self.profiles[node].sizes_alone else self._value
+            self.copies[node] = self.graph.node_copy(node, wanted)
         return self.copies[node]
+
+    def _stand_in(self, node: fx.Node) -> Any:  # noqa: ANN401 - as `_value`
+        """As `_value`, but for an activation of an earlier stage, of which the sizes alone are read."""
+        profile = self.profiles[node]
+        if node in self.copies or not profile.alive or profile.dtype is None:
+            return self._value(node)
+        shape = tuple(self._recomputed(node, sizes) for sizes in zip(*profile.shapes, strict=True))
+        device = self.graph.call_function(getattr, (self.copies[self.entry], "device"))
+        return self.graph.call_function(torch.empty, (shape,), {"dtype": profile.dtype, "device": device})
 
     def _value(self, node: fx.Node) -> Any:  # noqa: ANN401 - a node or a constant structure of nodes
         if node in self.copies:
             return self.copies[node]
         profile = self.profiles[node]
-        if profile.activation:
+        if node.op == "placeholder":
+            return self._input(node)
+        if profile.alive:
             raise ConversionError(f"Expected one live tensor after {self.entry.name}, but {node.name} is read later")
-        if any(self.profiles[source].activation for source in node.all_input_nodes):  # the shape of an activation
-            return self._recomputed(node, *profile.values)
-        return self._copy(node)  # made of such shapes, of parameters, or of flags read from their modules
+        read = any(self.profiles[source].activation for source in node.all_input_nodes)
+        if read and not (profile.beside or profile.sizes_alone):
+            return self._recomputed(node, profile.values)  # the shape of an activation
+        return self._copy(node)  # made of such shapes, of parameters, of inputs, or of flags read from their modules
 
-    def _recomputed(self, node: fx.Node, one: Any, two: Any) -> Any:  # noqa: ANN401 - any traced constant
-        """What was read from an activation's shape, as constants and multiples of this stage's batch size."""
+    def _input(self, node: fx.Node) -> fx.Node:
+        """One of the network's inputs, which is handed to this stage too."""
+        with self.graph.inserting_after(self.last_input):
+            self.last_input = self.copies[node] = self.graph.placeholder(str(node.target))
+        return self.copies[node]
+
+    def _recomputed(self, node: fx.Node, values: Sequence[Any]) -> Any:  # noqa: ANN401 - any traced constant
+        """What was read from an activation's shape, as constants and multiples of the sizes of this stage's input.
+
+        Args:
+            node: that read it.
+            values: on one sample, on two, and on a shorter one where lengths vary.
+        """
+        one = values[0]
         if isinstance(one, (tuple, list)):
-            items = tuple(self._recomputed(node, a, b) for a, b in zip(one, two, strict=True))
+            items = tuple(self._recomputed(node, each) for each in zip(*values, strict=True))
             return self.graph.call_function(torch.Size, (items,)) if isinstance(one, torch.Size) else items
         if isinstance(one, torch.device):
             return self.graph.call_function(getattr, (self.copies[self.entry], "device"))
-        if one == two:
+        if all(value == one for value in values):
             return one
-        if isinstance(one, int) and two == 2 * one:
-            if self.batch is None:
-                self.batch = self.graph.call_method("size", (self.copies[self.entry], 0))
-            return self.batch if one == 1 else self.graph.call_function(_times, (self.batch, one))
+        for axis, sizes in enumerate(zip(*self.profiles[self.entry].shapes, strict=True)):
+            if isinstance(one, int) and sizes[0] and one % sizes[0] == 0:
+                factor = one // sizes[0]
+                if all(value == factor * size for value, size in zip(values, sizes, strict=True)):
+                    return (
+                        self._size(axis)
+                        if factor == 1
+                        else self.graph.call_function(_times, (self._size(axis), factor))
+                    )
         raise ConversionError(
-            f"Expected {node.name} to be a multiple of the batch size, got {one} for 1 and {two} for 2"
+            f"Expected {node.name} to be a multiple of the batch size or of a sequence's length, got "
+            f"{', '.join(map(str, values))} for one sample, two, and a shorter one"
         )
+
+    def _size(self, axis: int) -> fx.Node:
+        """The size of this stage's input along an axis."""
+        if axis not in self.sizes:
+            self.sizes[axis] = self.graph.call_method("size", (self.copies[self.entry], axis))
+        return self.sizes[axis]
 
     def finish(self, name: str, end: fx.Node) -> Stage:
         """The stage whose output is ``end``."""
@@ -184,7 +243,8 @@ class _StageBuilder:
         used = _names_in(compile(code.src, name, "exec"))
         targets = [str(node.target) for node in self.graph.nodes if node.op in {"call_module", "get_attr"}]
         names = {key: value for key, value in code.globals.items() if key in used}
-        return Stage(name, code.src, names, tuple(dict.fromkeys(targets)))
+        _, *beside = (str(node.target) for node in self.graph.nodes if node.op == "placeholder")
+        return Stage(name, code.src, names, tuple(dict.fromkeys(targets)), tuple(beside))
 
 
 def _times(batch: int, factor: int) -> int:

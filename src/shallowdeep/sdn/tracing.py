@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import torch
@@ -14,16 +15,24 @@ from torch.fx.proxy import Attribute
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from shallowdeep.errors import ConversionError
+from shallowdeep.input_spec import ALONE
 from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.inputs import Inputs, by_name
 from shallowdeep.sdn.logits import return_logits_alone
 from shallowdeep.sdn.modes import TracedMode, merge_modes
 from shallowdeep.sdn.shapes import ShapeReader
+from shallowdeep.sdn.traced_transformers import running_whole
 
 MAX_ATTEMPTS = 100  # each failed attempt turns at least one more module into a leaf
+_HELD = (
+    *(fx.Proxy, Tensor, nn.Module, str, int, float, complex, tuple, list, dict, slice, range, Enum),
+    *(torch.dtype, torch.device, torch.memory_format, torch.layout),
+)  # what graphs can hold
 _MACHINERY = (
     "/torch/fx/",
     "/torch/nn/modules/module.py",
     "/shallowdeep/sdn/tracing.py",
+    "/shallowdeep/sdn/traced_transformers.py",
 )  # frames that are not the user's code
 
 # Functions that make tensors from sizes alone; torch dispatches on tensors only, so these miss traced sizes.
@@ -58,13 +67,27 @@ def _length(proxy: fx.Proxy) -> int:
     return fx.Proxy.__len__(proxy) if length is None else length
 
 
+class _EndlessError(fx.proxy.TraceError, TypeError):
+    """A traced value cannot be iterated over; a TypeError too, by which code finds out that a value has no items."""
+
+
+def _number(proxy: fx.Proxy) -> int:
+    """A number that was read from shapes; fx.Proxy has no ``__int__``."""
+    shapes = proxy.tracer.shapes if isinstance(proxy.tracer, _ModuleTracer) else None
+    number = None if shapes is None else shapes.number(proxy.node)
+    if number is None:
+        raise TypeError(f"{proxy.node.name} is not known while a network is traced, and cannot be made an int")
+    return number
+
+
 class _ValueProxy(fx.Proxy):
-    """Stands for a traced value; the lengths of shapes are known."""
+    """Stands for a traced value; the lengths of shapes, and numbers read from them, are known."""
 
     def __getattr__(self, k: str) -> Attribute:
         return _AttributeProxy(self, k)
 
     __len__ = _length
+    __int__ = _number
 
 
 class _AttributeProxy(Attribute):
@@ -105,9 +128,10 @@ class _ModuleTracer(fx.Tracer):
     ``if self.training`` is frozen for ever. Buffers are read when the graph runs, as parameters are: they may change.
     """
 
-    def __init__(self, opaque: dict[str, str], shapes: ShapeReader | None) -> None:
+    def __init__(self, names: tuple[str, ...], opaque: dict[str, str], shapes: ShapeReader | None) -> None:
         super().__init__(autowrap_functions=_FACTORIES, param_shapes_constant=True)
         self._autowrap_search.append(torch)
+        self._names = names
         self.opaque = dict(opaque)
         self.shapes = shapes
         self.entered: list[str] = [""]
@@ -117,6 +141,27 @@ class _ModuleTracer(fx.Tracer):
     def to_bool(self, obj: fx.Proxy) -> bool:
         truth = None if self.shapes is None else self.shapes.truth(obj.node)
         return super().to_bool(obj) if truth is None else truth
+
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        length = None if self.shapes is None else self.shapes.length(obj.node)
+        if length is None:
+            raise _EndlessError(f"{obj.node.name} cannot be iterated over: how many values it has is not known")
+        items: Any = obj
+        return iter([items[place] for place in range(length)])
+
+    def create_arg(self, a: Any) -> Any:  # noqa: ANN401 - as the base class has it
+        if isinstance(a, _HELD) or a is None or a is ...:
+            return super().create_arg(a)
+        path = self._attribute(a)
+        return super().create_arg(a) if path is None else self.create_node("get_attr", path, (), {})
+
+    def _attribute(self, value: Any) -> str | None:  # noqa: ANN401 - any object
+        """Where a module keeps an object that no graph can hold, such as its configuration; None where none does."""
+        for path, module in self.root.named_modules():
+            for name, own in vars(module).items():
+                if own is value:
+                    return f"{path}.{name}".lstrip(".")
+        return None
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _ValueProxy(node, self)
@@ -145,8 +190,15 @@ class _ModuleTracer(fx.Tracer):
         is_module: bool,  # noqa: ARG002 - as above
         concrete_args: Any = None,  # noqa: ANN401, ARG002 - as above
     ) -> tuple[Any, list[Any]]:
-        # One input; whatever else forward takes keeps its Python default.
-        return root_fn, [self.root, self.create_proxy("placeholder", "images", (), {})]
+        # The inputs of the example; whatever else forward takes keeps its Python default.
+        given = [self.create_proxy("placeholder", name, (), {}) for name in self._names]
+        if self._names == (ALONE,):
+            return root_fn, [self.root, *given]
+
+        def by_keyword(root: nn.Module, *values: Any) -> Any:  # noqa: ANN401 - what forward returns
+            return root_fn(root, **dict(zip(self._names, values, strict=True)))
+
+        return by_keyword, [self.root, *given]
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:  # noqa: ANN401 - as above
         node = super().create_node(*args, **kwargs)
@@ -180,7 +232,7 @@ class _ModuleTracer(fx.Tracer):
         return super().call_module(m, forward, args, kwargs)
 
 
-def trace(backbone: nn.Module, example_input: Tensor | None = None) -> TracedBackbone:
+def trace(backbone: nn.Module, example_input: Inputs | None = None) -> TracedBackbone:
     """A graph that computes what ``backbone`` computes, in either mode.
 
     The backbone is traced twice, in eval and in train mode. Arguments that differ (``training=self.training``,
@@ -189,19 +241,23 @@ def trace(backbone: nn.Module, example_input: Tensor | None = None) -> TracedBac
     Python numbers that ``forward`` reads from a module with children keep the value they have now.
 
     Args:
-        backbone: a module of one tensor; further arguments of its forward keep their defaults.
-        example_input: (N, ...); its size decides branches on shapes other than the batch size. Without it such
-            branches cannot be traced.
+        backbone: a module of one tensor, or of those that the example names; further arguments of its forward keep
+            their defaults.
+        example_input: (N, ...), or several of them by name; their sizes decide branches on shapes other than the batch
+            size. Without it such branches cannot be traced.
 
     Raises:
         ConversionError: ``backbone.forward`` itself cannot be traced, or takes another way in train mode.
     """
     name = type(backbone).__name__
     opaque: dict[str, str] = {}
+    inputs: Mapping[str, Tensor] | None = None if example_input is None else by_name(example_input)
+    names = (ALONE,) if inputs is None else tuple(inputs)
     for _ in range(MAX_ATTEMPTS):
         modes = []
         for training in (False, True):
-            tracer = _ModuleTracer(opaque, None if example_input is None else ShapeReader(backbone, example_input))
+            shapes = None if inputs is None else ShapeReader(backbone, inputs)
+            tracer = _ModuleTracer(names, opaque, shapes)
             modes.append(_trace_mode(backbone, tracer, training=training))
             if tracer.opaque != opaque:
                 break
@@ -226,7 +282,8 @@ def _trace_mode(backbone: nn.Module, tracer: _ModuleTracer, *, training: bool) -
     with evaluating(backbone), _without_additions(backbone) as additions:
         backbone.train(training)
         try:
-            graph = tracer.trace(backbone)
+            with running_whole(backbone, tracer):
+                graph = tracer.trace(backbone)
         except Exception as error:
             raise ConversionError(
                 f"{type(backbone).__name__}.forward cannot be traced at {_reason(error)}; move this step into a "

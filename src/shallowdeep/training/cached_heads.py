@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from accelerate import Accelerator
 
-from shallowdeep.data.load import DataSplits
+from shallowdeep.data.data_splits import DataSplits
 from shallowdeep.progress import Progress
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.caching import Caching, filled_caches, plan_caches, planned_before

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from shallowdeep.data.augmentation import get_augmentation
 from shallowdeep.data.batches import WORKERS, Batches
-from shallowdeep.data.load import DataSplits
+from shallowdeep.data.data_splits import DataSplits
 from shallowdeep.errors import OutputError
 from shallowdeep.progress import Progress
 from shallowdeep.sdn.folding import folded

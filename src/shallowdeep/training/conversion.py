@@ -10,6 +10,7 @@ from shallowdeep.cost import count_macs
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.sdn.convert import HeadKinds, convert
 from shallowdeep.sdn.cut_points import CutPoint
+from shallowdeep.sdn.inputs import specs_of
 from shallowdeep.sdn.internal_classifier import POOLED
 from shallowdeep.sdn.layout import MAP, MAP_LAST
 from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -32,8 +33,8 @@ def convert_by(
 
     Args:
         recipe: decides whether there are internal classifiers, and their kind on maps.
-        backbone: maps (N, C, H, W) to logits.
-        example_input: (N, C, H, W) float; only the first image is used.
+        backbone: maps (N, C, H, W), or token ids (N, L), to logits.
+        example_input: (N, C, H, W) float, or (N, L) int64; only the first sample is used.
         fractions: target shares of MACs; None for the paper's.
         heads: kinds of internal classifiers, see `shallowdeep.sdn.convert.convert`; None for the recipe's.
         cascaded: let each internal classifier but the first read the logits of the one before it too.
@@ -48,9 +49,7 @@ def convert_by(
         if fractions or heads or cascaded or at:
             raise ConfigurationError(f"Expected no options of exits for the recipe {recipe.name!r}, which has none")
         macs = count_macs(backbone, example_input[:1])
-        network = ShallowDeepNetwork.without_exits(backbone, macs)
-        network.input_shape = tuple(example_input.shape[1:])
-        return network
+        return ShallowDeepNetwork.without_exits(backbone, macs, specs_of(example_input))
 
     def by_recipe(cuts: Sequence[CutPoint]) -> list[str]:
         return [recipe.heads if cut.layout.axes in (MAP, MAP_LAST) else POOLED for cut in cuts]

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from shallowdeep.sdn.inputs import Inputs
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 
@@ -27,18 +28,19 @@ class Balanced(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Inputs) -> Tensor:
         """Logits of all exits (E, N, C), as the network gives them."""
-        network, x, previous = self.network, images, None
+        network, previous = self.network, None
+        x, inputs, mask = network.entering(images)
         exits = len(network.exits)
         logits = []
         for place, (stage, classifier) in enumerate(zip(network.stages, network.internal_classifiers, strict=False)):
-            x = stage(network.backbone, x)
+            x = stage(network.backbone, x, inputs)
             later = exits - place - 1
-            previous = classifier(scaled_gradient(x, 1 / (later + 1)), previous)
+            previous = classifier(scaled_gradient(x, 1 / (later + 1)), previous, mask)
             logits.append(previous)
             x = scaled_gradient(x, later / (later + 1))
-        logits.append(network.stages[-1](network.backbone, x))
+        logits.append(network.stages[-1](network.backbone, x, inputs))
         return torch.stack(logits)
 
 

@@ -74,7 +74,7 @@ def plan_cache(
         return None
     device = next(network.parameters()).device
     with torch.no_grad(), evaluating(network):
-        summaries = _summaries(network, network.internal_outputs(torch.zeros(1, *shape, device=device)))
+        summaries = network.summaries(torch.zeros(1, *shape, device=device))
     shapes = tuple((summary.shape[1], summary.shape[2]) for summary in summaries)
     one = CachePlan(shapes, samples, 1)
     existing = next(folder for folder in path.absolute().parents if folder.exists())
@@ -86,10 +86,6 @@ def plan_cache(
 
 def _classifiers(network: ShallowDeepNetwork) -> Sequence[InternalClassifier]:
     return cast("Sequence[InternalClassifier]", network.internal_classifiers)
-
-
-def _summaries(network: ShallowDeepNetwork, outputs: Sequence[Tensor]) -> list[Tensor]:
-    return [ic.summarise(x) for ic, x in zip(_classifiers(network), outputs, strict=True)]
 
 
 class FeatureCache:
@@ -197,8 +193,7 @@ def summarise_batches(
     with evaluating(network), torch.no_grad():
         for images, labels in batches:
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                outputs = network.internal_outputs(images.to(device))
-                summaries = [summary.flatten(1).float() for summary in _summaries(network, outputs)]
+                summaries = [summary.flatten(1).float() for summary in network.summaries(images.to(device))]
             joined = torch.cat(summaries, dim=1).clamp_(-LARGEST_HALF, LARGEST_HALF)
             bar.advance(len(labels))
             yield joined.half().cpu().numpy(), labels

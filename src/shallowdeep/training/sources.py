@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shallowdeep.data.augmentation import get_augmentation
 from shallowdeep.data.batches import WORKERS, Batches
-from shallowdeep.data.load import DataSplits
+from shallowdeep.data.data_splits import DataSplits
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.progress import total_of
 
@@ -51,7 +51,8 @@ class SplitSource:
 
     def __init__(self, data: DataSplits, seed: int, workers: int = WORKERS) -> None:
         self._data, self._seed, self._workers = data, seed, workers
-        self._augmentation = get_augmentation(data.augmentation, data.preprocessing.size)
+        text = data.train.lengths is not None
+        self._augmentation = None if text else get_augmentation(data.augmentation, data.preprocessing.size)
 
     @property
     def skipped(self) -> int:

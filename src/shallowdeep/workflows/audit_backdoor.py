@@ -12,7 +12,9 @@ from shallowdeep.artifacts import BACKDOOR_AUDIT, STUDY
 from shallowdeep.audits.backdoor_audit import PRESET, BackdoorAudit
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
-from shallowdeep.data.load import DataSplits, dataset_classes
+from shallowdeep.data.any_preprocessing import images_alone
+from shallowdeep.data.data_splits import DataSplits
+from shallowdeep.data.load import dataset_classes
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.files import exclusive, reading, write_json
 from shallowdeep.runs.audit_files import write_audit
@@ -159,7 +161,7 @@ def read_study(out: Path) -> BackdoorStudy:
 
 def _poisoning(study: BackdoorStudy, splits: DataSplits) -> Poisoning:
     """What is done to the training images, once it is known to be possible."""
-    trigger = make_trigger(study.trigger, square_of(splits.preprocessing))
+    trigger = make_trigger(study.trigger, square_of(images_alone(splits.preprocessing)))
     ratio = study.poison_ratio or (CLEAN_LABEL_RATIO if trigger.clean_label else RATIO)
     poisoning = Poisoning(trigger, class_number(study.target, splits.classes), ratio, study.seed)
     poisoning.victims(splits.train.labels.numpy(), splits.classes)

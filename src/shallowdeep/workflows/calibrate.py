@@ -22,10 +22,11 @@ from shallowdeep.calibration.objective import Objective
 from shallowdeep.calibration.promisable import option_of
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
+from shallowdeep.data.any_preprocessing import images_alone
 from shallowdeep.data.batches import Batches
+from shallowdeep.data.data_splits import DataSplits
 from shallowdeep.data.held_out import HeldOut, load_held_out, shared_images
 from shallowdeep.data.image_split import ImageSplit
-from shallowdeep.data.load import DataSplits
 from shallowdeep.documents import plain
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.exits.arrays import to_numpy
@@ -248,8 +249,9 @@ def calibration_splits(
         if splits.cut_from is None:
             _check_apart((splits.tune, splits.certify), splits.train, "training", "the data's calibration part")
         return CalibrationSplits(splits, None, data)
+    seed = read_config(run / CONFIG).seed
     found = load_held_out(
-        held_out, classes=splits.classes, preprocessing=splits.preprocessing, seed=read_config(run / CONFIG).seed,
+        held_out, classes=splits.classes, preprocessing=images_alone(splits.preprocessing), seed=seed,
         skip_bad_images=context.skip_bad_images, progress=context.progress,
     )  # fmt: skip
     for part in (splits.train, splits.test):

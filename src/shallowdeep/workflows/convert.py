@@ -13,7 +13,7 @@ from shallowdeep.calibration.calibrate import check_sizes
 from shallowdeep.calibration.calibration_report import CalibrationReport
 from shallowdeep.calibration.objective import Objective
 from shallowdeep.context import RunContext
-from shallowdeep.data.load import DataSplits
+from shallowdeep.data.data_splits import DataSplits
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.promises import Promise, points
 from shallowdeep.files import reading

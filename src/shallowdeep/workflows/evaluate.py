@@ -10,7 +10,7 @@ from shallowdeep.analysis.evaluation import Evaluation, evaluation
 from shallowdeep.artifacts import ACCURACY_PICTURE, CONFIG, METRICS, PREDICTIONS
 from shallowdeep.checkpoint import load
 from shallowdeep.context import RunContext
-from shallowdeep.data.load import DataSplits
+from shallowdeep.data.data_splits import DataSplits
 from shallowdeep.documents import plain
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.predictions import ExitPredictions

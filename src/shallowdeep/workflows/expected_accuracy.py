@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from shallowdeep.analysis.accuracy import correctness
 from shallowdeep.context import RunContext
-from shallowdeep.data.load import DataSplits
+from shallowdeep.data.any_preprocessing import images_alone
+from shallowdeep.data.data_splits import DataSplits
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.runs.config import TrainConfig
 from shallowdeep.runs.preprocessing_choice import OPTIONS, described
@@ -33,6 +34,7 @@ def require_accuracy(config: TrainConfig, network: ShallowDeepNetwork, data: Dat
     if accuracy < expected:
         raise ConfigurationError(
             f"Expected an accuracy of at least {expected:g} of the backbone with {source}, got {found}; it may want "
-            f"another preprocessing than {described(data.preprocessing)} ({OPTIONS}) or another order of classes"
+            f"another preprocessing than {described(images_alone(data.preprocessing))} ({OPTIONS}) or another order of "
+            "classes"
         )
     return f"The backbone with {source} has an accuracy of {found}, at least {expected:g} as expected"

@@ -15,7 +15,7 @@ from shallowdeep.bench.runtime_times import ROUNDS, Contender, static_seconds
 from shallowdeep.bench.worker import STATIC
 from shallowdeep.calibration.objective import Objective
 from shallowdeep.data.batches import Batches
-from shallowdeep.data.load import DataSplits
+from shallowdeep.data.data_splits import DataSplits
 from shallowdeep.errors import ConfigurationError, ShallowDeepError
 from shallowdeep.exits.arrays import to_numpy
 from shallowdeep.exits.outcome import final_answers

@@ -15,7 +15,8 @@ from shallowdeep.artifacts import CONFIG
 from shallowdeep.calibration.promisable import promisable
 from shallowdeep.checkpoint import load, read_manifest
 from shallowdeep.context import RunContext
-from shallowdeep.data.load import DataSplits, Fingerprints
+from shallowdeep.data.any_preprocessing import images_alone
+from shallowdeep.data.data_splits import DataSplits, Fingerprints
 from shallowdeep.data.repeated import repeated_images
 from shallowdeep.files import exclusive, reading
 from shallowdeep.progress import first_process
@@ -303,7 +304,7 @@ def _attack(config: TrainConfig, data: DataSplits, device: torch.device) -> Deep
         return None
     epsilon = config.adversarial_epsilon / GREY_LEVELS
     return DeepSloth(
-        data.preprocessing, epsilon=epsilon, step=min(1.0, _REACH * epsilon / steps), iterations=steps,
+        images_alone(data.preprocessing), epsilon=epsilon, step=min(1.0, _REACH * epsilon / steps), iterations=steps,
         precision=pick_precision(config.precision, device),
     )  # fmt: skip
 

@@ -41,7 +41,7 @@ def find_columns(schema: Any, path: Path, *, labelled: bool = True) -> Columns: 
     Raises:
         DataError: if there is no such column, or one is of another type.
     """
-    features = _declared_features(schema.metadata or {})
+    features = declared_features(schema.metadata or {})
     images = [name for name, feature in features.items() if feature.get("_type") == "Image" and name in schema.names]
     image = _pick(images, _IMAGE_NAMES) or _pick(schema.names, _IMAGE_NAMES, required=True)
     labels = [name for name, feature in features.items() if feature.get("_type") == "ClassLabel"]
@@ -57,7 +57,7 @@ def find_columns(schema: Any, path: Path, *, labelled: bool = True) -> Columns: 
         )
     if label is not None and not _is_label(schema.field(label).type):
         raise DataError(f"Expected integers or names in column {label} of {path.name}, got {schema.field(label).type}")
-    return Columns(bytes_path, file_path, label or "", _class_names(features.get(label or "", {})))
+    return Columns(bytes_path, file_path, label or "", class_names(features.get(label or "", {})))
 
 
 def _image_paths(kind: Any, column: str) -> tuple[str, str]:  # noqa: ANN401 - pyarrow is untyped
@@ -81,7 +81,7 @@ def _is_label(kind: Any) -> bool:  # noqa: ANN401 - pyarrow is untyped
     )
 
 
-def _declared_features(metadata: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
+def declared_features(metadata: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
     """Return column -> feature as the Hugging Face writer left them, {} where it did not."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
@@ -92,7 +92,7 @@ def _declared_features(metadata: dict[bytes, bytes]) -> dict[str, dict[str, Any]
     return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
 
 
-def _class_names(feature: dict[str, Any]) -> tuple[str, ...] | None:
+def class_names(feature: dict[str, Any]) -> tuple[str, ...] | None:
     """Return the names of a ClassLabel feature."""
     names = feature.get("names")
     if isinstance(names, list) and names:

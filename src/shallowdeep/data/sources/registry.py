@@ -14,6 +14,7 @@ from shallowdeep.data.sources.hub import HUB_DATASETS, read_hub
 from shallowdeep.data.sources.idx import DEBIAN_FASHION_MNIST, FASHION_CLASSES, has_idx, read_idx_folder
 from shallowdeep.data.sources.parquet import find_parquet, read_parquet
 from shallowdeep.data.sources.source import Source
+from shallowdeep.data.sources.text_tables import holds_text, read_text_tables
 from shallowdeep.data.sources.tiny_imagenet import has_tiny_imagenet, read_tiny_imagenet
 from shallowdeep.errors import DataError, UnknownNameError
 
@@ -57,12 +58,13 @@ def describe_datasets() -> list[DatasetDescription]:
     ]
 
 
-def open_source(name_or_path: str | Path, *, encoded_memory: int) -> Source:
+def open_source(name_or_path: str | Path, *, encoded_memory: int, text_column: str = "") -> Source:
     """Return the dataset that a name or a path means; names come first (write ./cifar10 for a directory so called).
 
     Args:
         name_or_path: one of `DATASET_NAMES`, or a directory of Parquet files, of images, or of IDX files.
         encoded_memory: bytes of encoded images that may stay in memory.
+        text_column: of tables with texts; "" for a usual name.
 
     Raises:
         UnknownNameError: if it is neither a name nor a path that exists.
@@ -70,7 +72,7 @@ def open_source(name_or_path: str | Path, *, encoded_memory: int) -> Source:
     """
     root, name = source_directory(name_or_path), str(name_or_path)
     if root is not None:
-        return _read_directory(root, root.resolve().name or name, encoded_memory)
+        return _read_directory(root, root.resolve().name or name, encoded_memory, text_column)
     if name == "mnist5k":
         return read_mnist5k()
     if name == "fashion-mnist" and has_idx(DEBIAN_FASHION_MNIST):
@@ -105,7 +107,7 @@ def _is_path(name: str) -> bool:
     return name.startswith((".", "~")) or any(separator in name for separator in (os.sep, os.altsep) if separator)
 
 
-def _read_directory(root: Path, name: str, encoded_memory: int) -> Source:
+def _read_directory(root: Path, name: str, encoded_memory: int, text_column: str) -> Source:
     """Return the dataset of a directory, by what lies in it."""
     if has_tiny_imagenet(root):
         return read_tiny_imagenet(root, name)
@@ -116,6 +118,8 @@ def _read_directory(root: Path, name: str, encoded_memory: int) -> Source:
             classes=FASHION_CLASSES if "fashion" in name.lower() else None,
             augmentation=_suited_augmentation(name),
         )
+    if holds_text(root, text_column):
+        return read_text_tables(root, name, text_column)
     source = read_parquet(root, name, encoded_memory) if find_parquet(root) else read_image_folder(root, name)
     return replace(source, augmentation=_suited_augmentation(name))
 

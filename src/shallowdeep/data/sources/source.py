@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shallowdeep.data.stores import ImageStore
+from shallowdeep.data.stores import ImageStore, TextStore
 from shallowdeep.errors import DataError
 
 HIDDEN = -1
@@ -40,6 +40,7 @@ class Source:
         test: the source's own test part, if it has one.
         augmentation: the preset that suits it.
         calibration: what tune and certify are cut from, where the source has a part for it.
+        certify: what certify is, where the source has a part for it alone; tune is then cut from ``train``.
         notes: what was left out of it, or read otherwise than its user may think; a sentence each.
 
     Raises:
@@ -52,7 +53,18 @@ class Source:
     test: Part | None
     augmentation: str = "standard"
     calibration: Part | None = None
+    certify: Part | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> bool:
+        """Whether its samples are texts."""
+        return isinstance(self.train.images, TextStore)
+
+    @property
+    def samples(self) -> str:
+        """What its samples are called in the plural."""
+        return "texts" if self.text else "images"
 
     def __post_init__(self) -> None:
         if len(self.classes) < LEAST_CLASSES:
@@ -60,12 +72,17 @@ class Source:
                 f"Expected at least {LEAST_CLASSES} classes, got {len(self.classes)} in {self.name}"
                 + (f" ({self.classes[0]})" if self.classes else "")
             )
-        named = (("training", self.train), ("test", self.test), ("calibration", self.calibration))
+        named = (
+            ("training", self.train),
+            ("test", self.test),
+            ("calibration", self.calibration),
+            ("certify", self.certify),
+        )
         for what, part in named:
             if part is None:
                 continue
             if not len(part.labels):
-                raise DataError(f"Expected {what} images in {self.name}, got none")
+                raise DataError(f"Expected {what} {self.samples} in {self.name}, got none")
             bad = np.flatnonzero((part.labels < 0) | (part.labels >= len(self.classes)))
             if len(bad):
                 raise DataError(

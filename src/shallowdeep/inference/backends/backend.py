@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from shallowdeep.exits.arrays import Array
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 CPU_MACS_PER_BYTE = 4.0  # some 100 G/s a core beside some 50 GB/s, with margin
 GPU_MACS_PER_BYTE = 80.0  # by data sheet: an H100 does 250 T/s in TF32 and moves 3 TB/s; not measured
 PREVIOUS = "previous"  # name of a segment's input for the logits of the exit before, where it is a file with names
+TOKENS = "tokens"  # name of a segment's input for the token ids of the texts, which travel beside the features
+NOTHING: Mapping[str, Array] = MappingProxyType({})  # beside
 
 
 class Written(NamedTuple):
@@ -46,24 +49,32 @@ class Backend(Protocol):
         macs_per_byte: multiply-adds done in the time of copying a byte: finished samples leave the batch where that
             saves more than copying the others costs.
         largest: most samples that run together; the engine splits larger batches. None for any number.
+        beside: names of the network's inputs that segments read beside the features; () for most networks.
     """
 
     macs_per_byte: float
     largest: int | None
+    beside: tuple[str, ...]
+
+    def length(self, tokens: int) -> int:
+        """How many tokens are computed for so many, of networks of text: see `rows`."""
 
     def rows(self, samples: int) -> int:
         """How many samples are computed for so many: more where models are compiled for a few sizes of batch."""
 
     def accept(self, images: Array) -> Array:
-        """Images (N, 3, H, W) as float32 of this runtime's library and device."""
+        """An input (N, ...) as this runtime's library and device have it: numbers as float32, integers as int64."""
 
-    def run(self, number: int, x: Array, previous: Array | None = None) -> tuple[Array, Array]:
+    def run(
+        self, number: int, x: Array, previous: Array | None = None, beside: Mapping[str, Array] = NOTHING
+    ) -> tuple[Array, Array]:
         """Run segment ``number``.
 
         Args:
             number: of the segment.
             x: (n, ...), the images or what the segment before returned.
             previous: (n, C), logits of the exit before, which cascaded internal classifiers read; None at the first.
+            beside: inputs (n, ...) by the names in ``beside``.
 
         Returns:
             What the next segment reads, (n, ...), and the exit's logits (n, C); the last segment returns the logits

@@ -11,7 +11,7 @@ It was not run on a GPU when it was written: its tests there skip where there is
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,9 +22,10 @@ from torch import Tensor
 from shallowdeep.checkpoint import load
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import Array
-from shallowdeep.inference.backends.backend import GPU_MACS_PER_BYTE
+from shallowdeep.inference.backends.backend import GPU_MACS_PER_BYTE, NOTHING
 from shallowdeep.inference.backends.torch_eager import NETWORK, NetworkExporter
 from shallowdeep.inference.backends.torch_eager import exporter as torch_exporter
+from shallowdeep.inference.beside import network_length
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.precision import BF16, F32, Precision
 from shallowdeep.inference.segments import Segment
@@ -142,9 +143,14 @@ class CudaGraphs:
         self._segments, self._precision, self._recorder = tuple(segments), precision, recorder
         self.macs_per_byte = GPU_MACS_PER_BYTE
         self.largest: int | None = buckets[-1]
+        self.beside: tuple[str, ...] = ()
         self._sizes = [next(size for size in buckets if size >= count) for count in range(buckets[-1] + 1)]
         self._own = threading.local()
         self._lock = threading.Lock()  # one recording at a time
+
+    def length(self, tokens: int) -> int:
+        """So many."""
+        return tokens
 
     def rows(self, samples: int) -> int:
         """How many samples are computed for so many."""
@@ -155,8 +161,11 @@ class CudaGraphs:
         return torch.as_tensor(images, dtype=torch.float32, device=self._recorder.device)
 
     @torch.no_grad()
-    def run(self, number: int, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def run(
+        self, number: int, x: Tensor, previous: Tensor | None = None, beside: Mapping[str, Array] = NOTHING
+    ) -> tuple[Tensor, Tensor]:
         """Run one segment; what it returns stays as it is until the same thread runs the segment again."""
+        del beside  # `exporter` refuses networks that read some
         samples = len(x)
         size = self._sizes[samples]
         recordings: dict[tuple[int, int], _Recording] = self._own.__dict__.setdefault("recordings", {})
@@ -282,5 +291,9 @@ def exporter(network: ShallowDeepNetwork, precision: Precision) -> NetworkExport
     if precision.name not in {F32, BF16}:
         raise ConfigurationError(
             f"Expected precision f32 or bf16 for cuda-graphs, got {precision.name!r}; openvino has all three"
+        )
+    if len(network.inputs) > 1 or any(stage.beside for stage in network.stages) or network_length(network):
+        raise ConfigurationError(
+            "Expected a network of images alone for cuda-graphs, got one of several inputs or text"
         )
     return torch_exporter(network, Precision())

@@ -12,7 +12,7 @@ batch, which after compaction is hardly ever the same; other sessions in the pro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -25,7 +25,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as pybind_state
 
 from shallowdeep.errors import CheckpointError, one_line
 from shallowdeep.exits.arrays import Array, to_numpy
-from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, PREVIOUS, Exporter
+from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, NOTHING, PREVIOUS, Exporter
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.precision import Precision, f32_alone
 from shallowdeep.machine import available_cores
@@ -65,19 +65,30 @@ class OnnxRuntime:
         self.largest: int | None = None
         self._sessions = [session(path, threads, pool, _segment_options) for path in paths]
         self._outputs = [[output.name for output in opened.get_outputs()] for opened in self._sessions]
-        self._cascaded = [any(entry.name == PREVIOUS for entry in opened.get_inputs()) for opened in self._sessions]
+        named = [[entry.name for entry in opened.get_inputs()] for opened in self._sessions]
+        self._cascaded = [PREVIOUS in names for names in named]
+        self._beside = [tuple(name for name in names if name not in {"x", PREVIOUS}) for names in named]
+        self.beside = tuple(dict.fromkeys(name for names in self._beside for name in names))
+
+    def length(self, tokens: int) -> int:
+        """So many."""
+        return tokens
 
     def rows(self, samples: int) -> int:
         """So many."""
         return samples
 
-    def accept(self, images: Array) -> Floats:
-        """Images as a contiguous float32 array on the host."""
-        return np.ascontiguousarray(to_numpy(images), dtype=np.float32)
+    def accept(self, images: Array) -> NDArray[Any]:
+        """An input as a contiguous float32 or int64 array on the host."""
+        return accepted(images)
 
-    def run(self, number: int, x: Floats, previous: Floats | None = None) -> tuple[Floats, Floats]:
+    def run(
+        self, number: int, x: Floats, previous: Floats | None = None, beside: Mapping[str, Array] = NOTHING
+    ) -> tuple[Floats, Floats]:
         """Run one session."""
-        inputs = {"x": x, PREVIOUS: previous} if self._cascaded[number] else {"x": x}
+        inputs: dict[str, Any] = {"x": x, PREVIOUS: previous} if self._cascaded[number] else {"x": x}
+        for name in self._beside[number]:
+            inputs[name] = beside[name]
         try:
             outputs = self._sessions[number].run(self._outputs[number], inputs)
         except _ERRORS as error:
@@ -85,6 +96,12 @@ class OnnxRuntime:
                 f"Expected segment {number} to run in ONNX Runtime on {len(x)} images, got {one_line(error)}"
             ) from error
         return outputs[0], outputs[-1]
+
+
+def accepted(images: Array) -> NDArray[Any]:
+    """An input as a contiguous array on the host: numbers as float32, anything else as int64."""
+    given = to_numpy(images)
+    return np.ascontiguousarray(given, dtype=np.float32 if given.dtype.kind == "f" else np.int64)
 
 
 def _options() -> Any:  # noqa: ANN401 - onnxruntime has no types
@@ -160,11 +177,19 @@ def open_static(bundle: Bundle, threads: int | None, pool: str = SHARED) -> Call
     """The static backbone: images (N, 3, H, W) to logits (N, C)."""
     opened = session(bundle.path / str(bundle.static), threads, pool)
 
-    def run(images: Array) -> Floats:
-        logits: Floats = opened.run(None, {"x": np.ascontiguousarray(to_numpy(images), dtype=np.float32)})[0]
+    def run(images: Array | Mapping[str, Array]) -> Floats:
+        logits: Floats = opened.run(None, static_feed(images))[0]
         return logits
 
     return run
+
+
+def static_feed(images: Array | Mapping[str, Array]) -> dict[str, NDArray[Any]]:
+    """A batch by the names of a static network's file: the first input is ``x``."""
+    if not isinstance(images, Mapping):
+        return {"x": accepted(images)}
+    first, *others = images.items()
+    return {"x": accepted(first[1]), **{name: accepted(value) for name, value in others}}
 
 
 def exporter(network: ShallowDeepNetwork, precision: Precision) -> Exporter:

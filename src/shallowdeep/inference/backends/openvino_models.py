@@ -15,6 +15,7 @@ from shallowdeep.errors import CheckpointError, ConfigurationError, one_line
 from shallowdeep.files import sha256_of
 from shallowdeep.inference.backends.compiled_files import Kept, compiled_files, key_of
 from shallowdeep.inference.openvino_core import core, openvino
+from shallowdeep.inference.openvino_graph import FEATURES, INPUT, PREVIOUS
 from shallowdeep.inference.precision import BF16, F32, INT8
 from shallowdeep.instruction_set import processor_flags
 from shallowdeep.machine import available_cores
@@ -29,6 +30,8 @@ _GRAPH_BYTES = 6_000  # an operation's own
 _ERRORS = (RuntimeError,)
 
 Graph = Any  # openvino.Model, which has no types
+Key = tuple[int, int, int]
+"""Number of a model, samples of a batch, and tokens of its texts; 0 where sizes of samples are fixed."""
 
 
 @dataclass
@@ -78,41 +81,49 @@ class CompiledModels:
         check_precision(precision)
         self.limit = memory_limit() if limit is None else limit
         self.crowded = False
-        self._dropped: set[tuple[int, int]] = set()
+        self._dropped: set[Key] = set()
         self._again = 0
         self._paths, self._contents = tuple(paths), list(contents)
         self._precision, self._options = precision, options(threads, precision)
         self._read: dict[int, Graph] = {}
-        self._held: dict[tuple[int, int], Held] = {}
+        self._held: dict[Key, Held] = {}
         self._files = compiled_files("openvino")
         self._lock = threading.Lock()
         self._turn = 0
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Names of the network's inputs that the models read besides features and logits."""
+        names = [min(port.get_names()) for number in range(len(self._paths)) for port in self._graph(number).inputs]
+        return tuple(dict.fromkeys(name for name in names if name not in {INPUT, FEATURES, PREVIOUS}))
 
     @property
     def memory(self) -> int:
         """Estimated bytes that the compiled models take."""
         return sum(held.memory for held in list(self._held.values()))
 
-    def model(self, number: int, size: int) -> tuple[Held, list[tuple[int, int]]]:
-        """Return a model compiled for a size, and those that were dropped for it, as pairs of number and size."""
+    def model(self, number: int, size: int, length: int = 0) -> tuple[Held, list[Key]]:
+        """Return a model compiled for a size, and those that were dropped for it."""
+        key = number, size, length
         with self._lock:
-            if (number, size) not in self._held:
-                self._again += (number, size) in self._dropped
+            if key not in self._held:
+                self._again += key in self._dropped
                 self.crowded |= self._again >= len(self._paths)
-                self._held[number, size] = self._compiled(number, size)
-            held = self._held[number, size]
+                self._held[key] = self._compiled(key)
+            held = self._held[key]
             self.touch(held)
             return held, self._make_room()
 
-    def nearest(self, number: int, size: int) -> int:
+    def nearest(self, number: int, size: int, length: int = 0) -> int:
         """Return the size to run at: the one asked for, unless there is no room for it and a larger one will do.
 
         A larger one will do up to twice the size: padding costs less than dropping what the next batch needs.
         """
-        held = {(name, wide): one.memory for (name, wide), one in list(self._held.items())}
-        if (number, size) in held or sum(held.values()) + max(held.values(), default=0) <= self.limit:
+        held = {key: one.memory for key, one in list(self._held.items())}
+        if (number, size, length) in held or sum(held.values()) + max(held.values(), default=0) <= self.limit:
             return size
-        return min((wide for name, wide in held if name == number and size < wide <= 2 * size), default=size)
+        wide = (rows for name, rows, tokens in held if name == number and tokens == length)
+        return min((rows for rows in wide if size < rows <= 2 * size), default=size)
 
     def keeps(self, held: Held) -> bool:
         """Whether a model was not dropped since it was given out."""
@@ -124,22 +135,22 @@ class CompiledModels:
 
     @property
     def widest(self) -> int:
-        """Largest size that a model was compiled for, and not dropped for good."""
-        return max((size for _, size in {*self._held, *self._dropped}), default=0)
+        """Most samples that a model was compiled for, and not dropped for good."""
+        return max((size for _, size, _ in {*self._held, *self._dropped}), default=0)
 
-    def drop_above(self, size: int) -> list[tuple[int, int]]:
-        """Drop models for larger sizes, for good; return which. What was dropped before counts no more."""
+    def drop_above(self, samples: int) -> list[Key]:
+        """Drop models for more samples, for good; return which. What was dropped before counts no more."""
         with self._lock:
-            dropped = [key for key in self._held if key[1] > size]
+            dropped = [key for key in self._held if key[1] > samples]
             for key in dropped:
                 del self._held[key]
             self._dropped.clear()
             self.crowded, self._again = False, 0
             return dropped
 
-    def _make_room(self) -> list[tuple[int, int]]:
+    def _make_room(self) -> list[Key]:
         """Drop least recently used models, but for the last, until the rest is within the limit."""
-        dropped: list[tuple[int, int]] = []
+        dropped: list[Key] = []
         while len(self._held) > 1 and self.memory > self.limit:
             oldest = min(self._held, key=lambda key: self._held[key].used)
             dropped.append(oldest)
@@ -147,15 +158,16 @@ class CompiledModels:
             self.crowded |= self._held.pop(oldest).used > self._turn - len(self._paths)
         return dropped
 
-    def _compiled(self, number: int, size: int) -> Held:
-        key = self._key(number, size)
+    def _compiled(self, wanted: Key) -> Held:
+        number, size, length = wanted
+        key = self._key(number, size, length)
         kept = self._files.read(key)
         if kept is not None:
             try:
                 return Held(core().import_model(BytesIO(kept.blob), "CPU", self._options), kept.memory)
             except _ERRORS:  # another build of the runtime wrote it
                 self._files.drop(key)
-        graph = sized(self._graph(number), size)
+        graph = sized(self._graph(number), size, length)
         memory = estimated_bytes(graph, self._precision)
         try:
             model = core().compile_model(graph, "CPU", self._options)
@@ -175,14 +187,14 @@ class CompiledModels:
                 raise _cannot_run(self._paths[number], error) from error
         return self._read[number]
 
-    def _key(self, number: int, size: int) -> str:
+    def _key(self, number: int, size: int, length: int = 0) -> str:
         """Everything that a compiled model depends on: content, size, settings, runtime, processor."""
         if not self._contents:
             self._contents = [content_of(path) for path in self._paths]
         settings = ";".join(f"{name}={value}" for name, value in sorted(self._options.items()))
         processor = " ".join(sorted(processor_flags()))
         return key_of(
-            self._contents[number], str(size), settings, openvino.get_version(),
+            self._contents[number], f"{size}x{length}" if length else str(size), settings, openvino.get_version(),
             str(core().get_property("CPU", "FULL_DEVICE_NAME")), processor,
         )  # fmt: skip
 
@@ -237,10 +249,15 @@ def options(threads: int | None, precision: str) -> dict[str, str]:
     }
 
 
-def sized(graph: Graph, size: int) -> Graph:
-    """Return a copy of a model for batches of one size."""
+def sized(graph: Graph, size: int, length: int = 0) -> Graph:
+    """Return a copy of a model for batches of one size, and texts of one length, which takes an input's open sides."""
     fixed = graph.clone()
-    fixed.reshape({port: [size, *list(port.get_partial_shape())[1:]] for port in fixed.inputs})
+
+    def shape(port: Any) -> list[Any]:  # noqa: ANN401 - openvino has no types
+        _, *sides = list(port.get_partial_shape())
+        return [size, *(length if length and side.is_dynamic else side for side in sides)]
+
+    fixed.reshape({port: shape(port) for port in fixed.inputs})
     return fixed
 
 

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: each segment compiled for a few sizes of batch, tensors handed on without a copy.
+"""OpenVINO on the CPU: each segment compiled for a few sizes of batch (and of text), tensors handed on without a copy.
 
 With a batch of any size the runtime prepares its kernels again for every new number of survivors. So a batch is padded
 up to the next of `BUCKETS`, and samples leave it only where that reaches a smaller one. A model is compiled when its
@@ -9,7 +9,7 @@ where those of one batch take too much, larger batches are split from then on.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from shallowdeep.errors import CheckpointError, one_line
 from shallowdeep.exits.arrays import Array, to_numpy
-from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, Exporter
-from shallowdeep.inference.backends.openvino_models import CompiledModels, Held, check_precision
+from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, NOTHING, Exporter
+from shallowdeep.inference.backends.openvino_models import CompiledModels, Held, Key, check_precision
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.openvino_core import openvino
 from shallowdeep.inference.openvino_graph import FEATURES, INPUT, LOGITS, PREVIOUS
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 POOLS = ("process",)
 # Sizes of batch that models are compiled for: less than a fifth of what is computed is padding.
 BUCKETS = (*range(1, 9), 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256)
+LENGTHS = (*range(8, 65, 8), *range(80, 129, 16), *range(160, 257, 32), *range(320, 513, 64))
+"""Tokens that models of text are compiled for; beyond these multiples of 128."""
+
+_LONGER = 128
 _COPIED = 65_536  # bytes: more are read where they are, which costs about as much as copying these
 
 Values = NDArray[Any]
@@ -40,6 +44,11 @@ Values = NDArray[Any]
 def bucket_of(samples: int, sizes: Sequence[int] = BUCKETS) -> int:
     """Return the smallest of the sizes that holds so many samples; the largest for more."""
     return next((size for size in sizes if size >= samples), sizes[-1])
+
+
+def length_of(tokens: int) -> int:
+    """Return the smallest of `LENGTHS` that holds so many tokens; beyond them the next multiple of 128."""
+    return next((length for length in LENGTHS if length >= tokens), -(-tokens // _LONGER) * _LONGER)
 
 
 class OpenVino:
@@ -51,6 +60,8 @@ class OpenVino:
         precision: ``f32``, ``bf16`` or ``int8``.
         buckets: sizes of batch to compile for, ascending.
         contents: see `CompiledModels`.
+        longest: tokens of the longest texts; 0 for networks of images.
+        several: whether the network has several inputs.
 
     Attributes:
         models: compiled so far; `CompiledModels.limit` bounds their memory.
@@ -67,10 +78,15 @@ class OpenVino:
         precision: str,
         buckets: Sequence[int] = BUCKETS,
         contents: Sequence[str] = (),
+        *,
+        longest: int = 0,
+        several: bool = False,
     ) -> None:
         self.macs_per_byte = CPU_MACS_PER_BYTE
         self.largest: int | None = buckets[-1]
         self.models = CompiledModels(paths, threads, precision, contents)
+        self.beside = self.models.beside if longest or several else ()
+        self._longest = longest
         self._buckets = tuple(buckets)
         self._sizes = [bucket_of(samples, buckets) for samples in range(buckets[-1] + 1)]
         self._own = threading.local()  # requests hold a batch's tensors: each thread has its own
@@ -85,16 +101,24 @@ class OpenVino:
         """Return how many samples are computed for so many."""
         return self._sizes[samples]
 
+    def length(self, tokens: int) -> int:
+        """Return how many tokens are computed for so many."""
+        return min(length_of(tokens), max(self._longest, tokens))
+
     def accept(self, images: Array) -> Values:
-        """Images as a contiguous float32 array on the host."""
+        """An input as a contiguous float32 or int64 array on the host."""
         return _accepted(images)
 
-    def run(self, number: int, x: Values, previous: Values | None = None) -> tuple[Values, Values]:
+    def run(
+        self, number: int, x: Values, previous: Values | None = None, beside: Mapping[str, Array] = NOTHING
+    ) -> tuple[Values, Values]:
         """Run one segment; what it returns stays as it is until the same thread runs the segment again."""
         samples = len(x)
-        request = self._request(number, self._sizes[samples])
+        request = self._request(number, self._sizes[samples], x.shape[1] if self._longest else 0)
         size = request.size
         request.read(x, size)
+        for name, values in request.beside.items():
+            values[:samples] = beside[name]
         if request.previous is not None and previous is not None:
             request.previous[:samples] = previous
         request.infer()
@@ -102,29 +126,29 @@ class OpenVino:
             return request.features, request.logits
         return request.features[:samples], request.logits[:samples]
 
-    def _request(self, number: int, size: int) -> _Request:
+    def _request(self, number: int, size: int, length: int) -> _Request:
         try:
-            request: _Request | None = self._own.requests.get((number, size))
+            request: _Request | None = self._own.requests.get((number, size, length))
         except AttributeError:
             self._own.requests = _Requests()
             self._all[id(self._own.requests)] = self._own.requests
             request = None
         if request is None:
-            nearest = self.models.nearest(number, size)
+            nearest = self.models.nearest(number, size, length)
             if nearest != size:
-                return self._request(number, nearest)
-            held, dropped = self.models.model(number, size)
+                return self._request(number, nearest, length)
+            held, dropped = self.models.model(number, size, length)
             self._forget(dropped)
             request = _Request(held, size)
             if self.models.crowded:
                 self._split_below(self.models.widest)
             if self.models.keeps(held):  # it was not dropped meanwhile
-                self._own.requests[number, size] = request
+                self._own.requests[number, size, length] = request
         else:
             self.models.touch(request.held)
         return request
 
-    def _forget(self, dropped: Sequence[tuple[int, int]]) -> None:
+    def _forget(self, dropped: Sequence[Key]) -> None:
         """Let the requests of dropped models go, in every thread: a request keeps its model."""
         for requests in list(self._all.values()):
             for key in dropped:
@@ -139,8 +163,8 @@ class OpenVino:
             self._forget(self.models.drop_above(self.largest))
 
 
-class _Requests(dict["tuple[int, int]", "_Request"]):
-    """One thread's requests, by segment and size of batch."""
+class _Requests(dict["Key", "_Request"]):
+    """One thread's requests, by segment, size of batch and length of texts."""
 
 
 class _Request:
@@ -153,6 +177,7 @@ class _Request:
     Attributes:
         held: see above.
         size: likewise.
+        beside: other inputs (size, ...) that it reads, by name.
         previous: (size, C) that cascaded heads read; None where there are none.
         logits: (size, C) that it writes.
         features: (size, ...) that it writes; the last segment's are the logits.
@@ -161,8 +186,13 @@ class _Request:
     def __init__(self, held: Held, size: int) -> None:
         self.held, self.size, compiled = held, size, held.model
         self._request = compiled.create_infer_request()
-        names = [next(iter(port.get_names() & {INPUT, FEATURES, PREVIOUS})) for port in compiled.inputs]
-        self._place = next(place for place, name in enumerate(names) if name != PREVIOUS)
+        names = [_input_name(port) for port in compiled.inputs]
+        self._place = next(place for place, name in enumerate(names) if name in {INPUT, FEATURES})
+        self.beside: dict[str, Values] = {
+            name: self._request.get_input_tensor(place).data
+            for place, name in enumerate(names)
+            if name not in {INPUT, FEATURES, PREVIOUS}
+        }
         own = self._request.get_input_tensor(self._place)
         self._element, self._own = own.element_type, own
         self._input: Values = own.data
@@ -201,9 +231,16 @@ class _Request:
         self._bound = whole
 
 
+def _input_name(port: Any) -> str:  # noqa: ANN401 - openvino has no types
+    """What an input of a segment is called."""
+    names: set[str] = port.get_names()
+    return next(iter(names & {INPUT, FEATURES, PREVIOUS}), min(names))
+
+
 def _accepted(images: Array) -> Values:
-    """Images as a contiguous float32 array that may be written to: the runtime takes no other in place."""
-    x = np.ascontiguousarray(to_numpy(images), dtype=np.float32)
+    """An input as a contiguous array that may be written to: the runtime takes no other in place."""
+    given = to_numpy(images)
+    x = np.ascontiguousarray(given, dtype=np.float32 if given.dtype.kind == "f" else np.int64)
     return x if x.flags.writeable else x.copy()
 
 
@@ -222,7 +259,17 @@ def open_bundle(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> Op
     del pool
     buckets = bundle.runtime.buckets if bundle.runtime is not None and bundle.runtime.buckets else BUCKETS
     paths = [bundle.path / name for name in bundle.files]
-    return OpenVino(paths, threads, bundle.precision, buckets, _contents(bundle, bundle.files))
+    return OpenVino(
+        paths, threads, bundle.precision, buckets, _contents(bundle, bundle.files), longest=longest_of(bundle),
+        several=len(bundle.inputs) > 1,
+    )  # fmt: skip
+
+
+def longest_of(bundle: Bundle) -> int:
+    """Tokens of the longest text that a bundle takes; 0 for one of images."""
+    if len(bundle.inputs) != 1 or not bundle.inputs[0].tokens:
+        return 0
+    return bundle.inputs[0].shape[0] if bundle.preprocessing is None else bundle.preprocessing.shape[0]
 
 
 def open_static(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> Callable[[Array], Values]:
@@ -230,18 +277,24 @@ def open_static(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> Ca
     del pool
     name = str(bundle.static)
     models = CompiledModels([bundle.path / name], threads, bundle.precision, _contents(bundle, [name]))
-    requests: dict[int, Any] = {}
+    requests: dict[tuple[int, int], Any] = {}
+    longest = longest_of(bundle)
 
-    def run(images: Array) -> Values:
-        x = _accepted(images)
-        if len(x) not in requests:
-            held, dropped = models.model(0, len(x))
-            for _, size in dropped:
-                requests.pop(size, None)
-            requests[len(x)] = held, held.model.create_infer_request()
-        held, request = requests[len(x)]
+    def run(images: Array | Mapping[str, Array]) -> Values:
+        given = images if isinstance(images, Mapping) else {INPUT: images}
+        first, *others = ((name, _accepted(values)) for name, values in given.items())
+        x = first[1]
+        wanted = (len(x), x.shape[1] if longest else 0)
+        if wanted not in requests:
+            held, dropped = models.model(0, *wanted)
+            for _, *size in dropped:
+                requests.pop((size[0], size[1]), None)
+            requests[wanted] = held, held.model.create_infer_request()
+        held, request = requests[wanted]
         models.touch(held)
-        request.set_input_tensor(openvino.Tensor(x, shared_memory=True))
+        request.set_tensor(INPUT, openvino.Tensor(x, shared_memory=True))
+        for name, values in others:
+            request.set_tensor(name, openvino.Tensor(values, shared_memory=True))
         request.infer(share_outputs=True)
         logits: Values = request.get_output_tensor(0).data.copy()
         return logits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,8 @@ from shallowdeep.artifacts import MODEL_MANIFEST, MODEL_WEIGHTS
 from shallowdeep.checkpoint import load
 from shallowdeep.errors import ConfigurationError
 from shallowdeep.exits.arrays import Array
-from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, GPU_MACS_PER_BYTE, Written
+from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, GPU_MACS_PER_BYTE, NOTHING, Written
+from shallowdeep.inference.beside import masked, names_of, read_beside
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.precision import Precision, f32_alone
 from shallowdeep.inference.runtime_record import RuntimeRecord
@@ -41,27 +42,38 @@ class TorchEager:
         on_cpu = next(network.parameters()).device.type == "cpu"
         self.macs_per_byte = CPU_MACS_PER_BYTE if on_cpu else GPU_MACS_PER_BYTE
         self.largest: int | None = None
+        self.beside = tuple({name: None for segment in segments for name in read_beside(network, segment)})
+
+    def length(self, tokens: int) -> int:
+        """So many."""
+        return tokens
 
     def rows(self, samples: int) -> int:
         """So many."""
         return samples
 
     def accept(self, images: Array) -> Tensor:
-        """Images as a float32 tensor on the network's device."""
+        """An input as a float32 or int64 tensor on the network's device."""
         device = next(self._network.parameters()).device
-        return torch.as_tensor(images, dtype=torch.float32, device=device).detach()
+        given = torch.as_tensor(images, device=device).detach()
+        return given.to(torch.float32 if given.is_floating_point() else torch.int64)
 
     @torch.inference_mode()
-    def run(self, number: int, x: Tensor, previous: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def run(
+        self, number: int, x: Tensor, previous: Tensor | None = None, beside: Mapping[str, Tensor] = NOTHING
+    ) -> tuple[Tensor, Tensor]:
         """Run the stages of one segment, and the exit's head."""
         network, segment = self._network, self._segments[number]
         if network.training:  # somebody trained it meanwhile
             network.eval()
+        inputs = beside if number or not network.inputs else {network.inputs[0].name: x, **beside}
         for stage in network.stages[segment.first : segment.last + 1]:
-            x = stage(network.backbone, x)
+            x = stage(network.backbone, x, inputs)
         if segment.exit == len(network.exits) - 1:
             return x, x
-        return x, network.internal_classifiers[segment.exit](x, previous)
+        head = network.internal_classifiers[segment.exit]
+        mask = masked(head, inputs, named=bool(names_of(network)))
+        return x, head(x, previous) if mask is None else head(x, previous, mask)
 
 
 def open_bundle(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> TorchEager:

@@ -1,0 +1,68 @@
+"""A batch as it enters the first segment (no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from shallowdeep.exits.arrays import Array, namespace_of
+from shallowdeep.inference.backends.backend import NOTHING, Backend
+from shallowdeep.inference.text_input import fitted, token_counts
+from shallowdeep.input_spec import ALONE, InputSpec
+
+
+class Entering(NamedTuple):
+    """A batch in a backend's arrays.
+
+    Attributes:
+        x: (N, ...), what enters the first segment.
+        beside: other inputs (N, ...) that segments read, by their names in ``Backend.beside``; copies, which may be
+            written to.
+        lengths: (N,) tokens of each text; None for other networks.
+    """
+
+    x: Array
+    beside: Mapping[str, Array]
+    lengths: Array | None
+
+
+def entering(backend: Backend, batch: Array | Mapping[str, Array], inputs: Sequence[InputSpec]) -> Entering:
+    """Return a batch ready for the first segment: token ids are cut or padded to a length that the backend computes.
+
+    Args:
+        backend: whose arrays are returned.
+        batch: (N, ...), or arrays by name.
+        inputs: of the network.
+    """
+    if isinstance(batch, Mapping):
+        x = backend.accept(batch[inputs[0].name])
+        return Entering(x, {name: _copied(backend.accept(batch[name])) for name in backend.beside}, None)
+    x = backend.accept(batch)
+    if not takes_tokens(inputs) or not len(x):
+        return Entering(x, NOTHING, None)
+    lengths = token_counts(x)
+    x = fitted(x, backend.length(int(lengths.max())))
+    return Entering(x, {name: _copied(x) for name in backend.beside}, lengths)
+
+
+def takes_tokens(inputs: Sequence[InputSpec]) -> bool:
+    """Whether a network takes token ids alone."""
+    return len(inputs) == 1 and inputs[0].name == ALONE and inputs[0].tokens
+
+
+def shortened(batch: Entering, length: int) -> Entering:
+    """Return a batch cut to a length, where its features (n, L, C) and inputs (n, L) are longer.
+
+    Args:
+        batch: of texts.
+        length: tokens.
+    """
+    x, beside, lengths = batch
+    width = next((values.shape[1] for values in beside.values()), x.shape[1])
+    if length >= width or x.ndim != 3 or x.shape[1] != width:  # noqa: PLR2004 - (n, L, C)
+        return batch
+    return Entering(x[:, :length], {name: values[:, :length] for name, values in beside.items()}, lengths)
+
+
+def _copied(values: Array) -> Array:
+    return namespace_of(values).asarray(values, copy=True)

@@ -1,0 +1,214 @@
+"""Networks of several inputs, and of token ids: what travels beside the activation."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shallowdeep.checkpoint import load
+from shallowdeep.errors import ConversionError
+from shallowdeep.sdn.convert import convert
+from shallowdeep.sdn.inputs import ordered, random_like
+
+
+class _Layer(nn.Module):
+    """Attention over tokens that a mask allows, and a feed-forward part."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.norm, self.wide, self.narrow = (
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width),
+            nn.Linear(4 * width, width),
+        )
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Tokens (N, L, C)."""
+        attended = F.scaled_dot_product_attention(self.query(x), self.key(x), self.value(x), attn_mask=mask)
+        x = self.norm(x + self.dropout(attended))
+        wide: Tensor = F.gelu(self.wide(x))
+        return x + self.narrow(wide)  # type: ignore[no-any-return]
+
+
+class Encoder(nn.Module):
+    """A small text classifier of ids and a mask, whose head reads the first token."""
+
+    def __init__(self, width: int = 16, layers: int = 4, classes: int = 3) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(50, width), nn.Embedding(32, width)
+        self.layers = nn.ModuleList(_Layer(width) for _ in range(layers))
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Logits among other things."""
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        mask = attention_mask[:, None, :].bool().expand(-1, input_ids.shape[1], -1)
+        x = self.words(input_ids) + self.places(torch.arange(input_ids.shape[1], device=input_ids.device))
+        for layer in self.layers:
+            x = layer(x, mask)
+        return {"hidden": x, "logits": self.head(x[:, 0])}
+
+
+class MeanEncoder(Encoder):
+    """The same, whose head reads the mean of the tokens."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Logits among other things."""
+        hidden = super().forward(input_ids, attention_mask)["hidden"]
+        assert attention_mask is not None
+        counted = attention_mask[..., None].to(hidden.dtype)
+        return {"logits": self.head((hidden * counted).sum(1) / counted.sum(1))}
+
+
+class Tabular(nn.Module):
+    """Images beside a vector of measurements, which joins at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.head = nn.Linear(8 + 4, 5)
+
+    def forward(self, pixels: Tensor, measured: Tensor) -> Tensor:
+        """Logits."""
+        x = F.relu(self.second(F.relu(self.first(pixels))))
+        return self.head(torch.cat([x.mean((2, 3)), measured], dim=1))  # type: ignore[no-any-return]
+
+
+def texts(count: int = 3, length: int = 9) -> dict[str, Tensor]:
+    """Texts of falling length."""
+    mask = torch.ones(count, length, dtype=torch.int64)
+    for row in range(count):
+        mask[row, length - row :] = 0
+    ids = torch.randint(2, 50, (count, length), generator=torch.Generator().manual_seed(0))
+    return {"input_ids": ids * mask, "attention_mask": mask}
+
+
+def example() -> dict[str, Tensor]:
+    """An example without padding."""
+    return texts(1)
+
+
+def test_token_ids_and_their_mask_travel_beside_the_activation() -> None:
+    """The mask is read by every stage that attends, and the logits are the backbone's."""
+    torch.manual_seed(0)
+    model = Encoder().eval()
+    network = convert(model, example())
+    assert len(network.exits) > 2
+    assert [stage.beside for stage in network.stages] == [*[("attention_mask",)] * (len(network.stages) - 1), ()]
+    assert torch.equal(network(texts())[-1], model(**texts())["logits"])
+
+
+@pytest.mark.parametrize("length", [1, 4, 9, 20])
+def test_the_network_runs_at_other_lengths(length: int) -> None:
+    """Lengths are read when a stage runs, not fixed when it is made."""
+    torch.manual_seed(0)
+    model = Encoder().eval()
+    network = convert(model, example())
+    batch = texts(2, length)
+    assert torch.equal(network(batch)[-1], model(**batch)["logits"])
+
+
+def test_train_mode_computes_what_the_backbone_does() -> None:
+    """With its dropout, drawn from the same numbers."""
+    torch.manual_seed(0)
+    model = Encoder().train()
+    network = convert(model, example())
+    torch.manual_seed(3)
+    expected = model(**texts())["logits"]
+    torch.manual_seed(3)
+    assert torch.equal(network(texts())[-1], expected)
+    assert not torch.equal(model(**texts())["logits"], expected)
+
+
+def test_a_head_on_the_first_token_makes_internal_classifiers_read_it() -> None:
+    """No mask is asked for."""
+    network = convert(Encoder().eval(), example())
+    assert not any(classifier.reads_mask for classifier in network.internal_classifiers)
+
+
+def test_padding_does_not_count_in_a_mean_of_tokens() -> None:
+    """A text says the same alone and beside a longer one."""
+    torch.manual_seed(0)
+    network = convert(MeanEncoder().eval(), example())
+    assert all(classifier.reads_mask for classifier in network.internal_classifiers)
+    batch = texts(2)
+    alone = {key: value[1:, :8] for key, value in batch.items()}
+    torch.testing.assert_close(network(batch)[:, 1:], network(alone))
+
+
+def test_a_second_input_that_joins_at_the_end_leaves_cut_points_before_it() -> None:
+    """Only the last stage reads it."""
+    torch.manual_seed(0)
+    model = Tabular().eval()
+    batch = {"pixels": torch.randn(2, 3, 16, 16), "measured": torch.randn(2, 4)}
+    network = convert(model, batch)
+    assert [stage.beside for stage in network.stages] == [*[()] * (len(network.stages) - 1), ("measured",)]
+    assert torch.equal(network(batch)[-1], model(**batch))
+
+
+def test_inputs_are_taken_in_the_order_of_forward() -> None:
+    """Whatever the order of the dictionary."""
+    batch = {"measured": torch.zeros(1, 4), "pixels": torch.zeros(1, 3, 16, 16)}
+    assert list(ordered(Tabular(), batch)) == ["pixels", "measured"]
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ({"pixels": torch.zeros(1, 3, 16, 16)}, "Expected an input 'measured' for Tabular, got pixels alone"),
+        ({"pixels": torch.zeros(1, 3, 16, 16), "size": torch.zeros(1)}, "takes \\(pixels, measured\\), got size"),
+        ({}, "by name for Tabular, got none"),
+        ({"pixels": [1, 2]}, "got list for pixels"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_named(batch: Mapping[str, Tensor], message: str) -> None:
+    """In one line."""
+    with pytest.raises(ConversionError, match=message):
+        convert(Tabular(), batch)
+
+
+def test_a_network_of_several_inputs_is_copied_pickled_and_saved(tmp_path: object) -> None:
+    """Its inputs are in the manifest."""
+    torch.manual_seed(0)
+    network = convert(Encoder().eval(), example()).eval()
+    expected = network(texts())
+    assert torch.equal(copy.deepcopy(network)(texts()), expected)
+    assert torch.equal(pickle.loads(pickle.dumps(network))(texts()), expected)  # noqa: S301 - its own
+    network.save(f"{tmp_path}/run")
+    again = load(f"{tmp_path}/run", backbone=Encoder())
+    assert [spec.name for spec in again.inputs] == ["input_ids", "attention_mask"]
+    assert torch.equal(again(texts()), expected)
+
+
+def test_random_samples_keep_to_the_example() -> None:
+    """Ids within its range, masks as they are."""
+    drawn = random_like(texts(1), 5)
+    assert isinstance(drawn, dict)
+    assert drawn["input_ids"].shape == (5, 9)
+    assert int(drawn["input_ids"].max()) <= int(texts(1)["input_ids"].max())
+    assert bool((drawn["attention_mask"] == 1).all())
+
+
+class Mixing(Encoder):
+    """Answers that depend on the other texts of a batch."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Logits among other things."""
+        logits = super().forward(input_ids, attention_mask)["logits"]
+        return {"logits": logits - logits.mean(0)}
+
+
+def test_texts_of_a_batch_that_change_each_others_answers_are_refused() -> None:
+    """As images are."""
+    torch.manual_seed(0)
+    with pytest.raises(ConversionError, match="mixes the images of a batch"):
+        convert(Mixing().eval(), example())
