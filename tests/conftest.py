@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,18 @@ def shell(capfd: pytest.CaptureFixture[str]) -> Shell:
         capfd.readouterr()
         status = run([str(argument) for argument in arguments])
         return status, *capfd.readouterr()
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def module_shell() -> Shell:
+    """The same for fixtures that a module's tests share."""
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        with redirect_stdout(StringIO()) as output, redirect_stderr(StringIO()) as errors:
+            status = run([str(argument) for argument in arguments])
+        return status, output.getvalue(), errors.getvalue()
 
     return command
 

@@ -28,6 +28,7 @@ from shallowdeep.models import hf_zoo
 from shallowdeep.models.registry import build, is_trusted
 from shallowdeep.models.weights import load_weights
 from shallowdeep.sdn.convert import convert
+from shallowdeep.sdn.hub import PREFIX, fetched
 from shallowdeep.sdn.inputs import example_of
 from shallowdeep.sdn.network import Exit, ShallowDeepNetwork
 from shallowdeep.sdn.saving import FORMAT, FORMAT_VERSION, Architecture
@@ -105,13 +106,14 @@ def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = F
     """The network saved at ``path``, in eval mode on the CPU, with ``.preprocessing`` and ``.classes``.
 
     Args:
-        path: a directory written by `save`, such as a RUN.
+        path: a directory written by `save`, such as a RUN; or ``hf:OWNER/NAME``, a network on the Hugging Face hub.
         backbone: an object to rebuild on, for networks that were built from one; its weights are replaced.
         trust: allow a manifest that names ``package.module:callable`` to import and run that code.
 
     Raises:
         CheckpointError: truncated, altered or of a newer format; or trust or a backbone is needed.
         WeightsMismatchError: the weights do not fit the rebuilt network.
+        ModelError: there is no such network on the hub.
 
     Example:
         >>> import tempfile, torch, shallowdeep
@@ -123,7 +125,8 @@ def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = F
         >>> again.weights == network.weights
         True
     """
-    directory = Path(path)
+    on_hub = isinstance(path, str) and path.startswith(PREFIX) and not Path(path).exists()
+    directory = fetched(str(path)) if on_hub else Path(path)
     manifest = read_manifest(directory)
     tensors = _read_weights(directory, manifest.weights)
     if backbone is None:

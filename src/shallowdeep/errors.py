@@ -99,7 +99,7 @@ EXTRAS = {
     "onnxscript": "train", "pyarrow": "train", "safetensors": "train", "scipy": "train", "sklearn": "train",
     "tomli_w": "train", "torch": "train", "torchmetrics": "train", "timm": "zoo", "torchvision": "zoo",
     "art": "security", "captum": "report", "cattrs": "report", "jinja2": "report",
-    "openvino": "openvino", "nncf": "quantize",
+    "openvino": "openvino", "nncf": "quantize", "tokenizers": "text", "transformers": "hf",
 }  # fmt: skip
 """Which extra of this package brings another package, by the name it is imported by."""
 

@@ -60,3 +60,8 @@ def inputs_from(document: Mapping[str, Any], shape: Sequence[int]) -> tuple[Inpu
         InputSpec(str(spec["name"]), tuple(int(side) for side in spec["shape"]), str(spec["dtype"]))
         for spec in document["inputs"]
     )
+
+
+def takes_tokens(inputs: Sequence[InputSpec]) -> bool:
+    """Whether a network takes token ids alone."""
+    return len(inputs) == 1 and inputs[0].name == ALONE and inputs[0].tokens

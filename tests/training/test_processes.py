@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from tests.texts import write_model, write_reviews
+
 from shallowdeep.cli.main import run
 
 CHILD = """
@@ -84,6 +86,17 @@ def test_two_processes_train_the_same_internal_classifiers(workplace: Path, budg
     arguments = (*heads, "--exits", "2", "--cache-budget", budget)
     in_two_processes(workplace, command(workplace, "two", *arguments))
     assert run(command(workplace, "one", *arguments)) == 0
+    assert largest_difference("one", "two") < 1e-5
+
+
+def test_two_processes_train_the_same_transformer(workplace: Path) -> None:
+    """On texts, of which each process has its half of every batch, padded to that half's longest."""
+    model = write_model(workplace / "model", dropout=0.0)
+    data = write_reviews(workplace / "reviews", 200)
+    arguments = ["train", "--data", str(data), "--model", f"hf:{model}", "--recipe", "joint", "--epochs", "2"]
+    arguments += ["--exits", "2", "--batch-size", "16", "--precision", "fp32", "--out"]
+    in_two_processes(workplace, [*arguments, "two"])
+    assert run([*arguments, "one"]) == 0
     assert largest_difference("one", "two") < 1e-5
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,8 +29,8 @@ from shallowdeep.exits.signals import max_probability
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 Pixels = NDArray[np.uint8]
-FetchesPixels = Callable[[Indices], Pixels]
-"""Images of some samples, given by (n,) integers in [0, N): (n, S, S, 3) uint8."""
+FetchesSamples = Callable[[Indices], NDArray[Any]]
+"""Some samples, given by (n,) integers in [0, N): images (n, S, S, 3) uint8, or (n,) texts as objects."""
 
 _AXES = 4  # of images
 
@@ -75,6 +75,7 @@ class GallerySample:
         answers: E of them, in the order of the exits.
         maps: none, or one for each exit that is explained.
         caption: what is to be seen.
+        text: itself, where it is a text; else None.
     """
 
     image: bytes | None
@@ -82,6 +83,7 @@ class GallerySample:
     answers: tuple[ExitAnswer, ...]
     maps: tuple[HeatMap, ...]
     caption: str
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Galleries(NamedTuple):
 def galleries(
     network: ShallowDeepNetwork | None,
     pred: ExitPredictions,
-    images: FetchesPixels | None,
+    images: FetchesSamples | None,
     *,
     class_names: Sequence[str],
     exit_names: Sequence[str],
@@ -131,7 +133,7 @@ def galleries(
     Args:
         network: that made the predictions, or None.
         pred: predictions of all exits on one split.
-        images: fetches the split's images, or None for galleries without pictures.
+        images: fetches the split's images or texts, or None for galleries without them.
         class_names: C of them.
         exit_names: E of them.
         preprocessing: what turns the images into the network's input, or None.
@@ -152,7 +154,7 @@ class _Shown:
     def __init__(
         self,
         pred: ExitPredictions,
-        images: FetchesPixels | None,
+        images: FetchesSamples | None,
         class_names: Sequence[str],
         exit_names: Sequence[str],
     ) -> None:
@@ -168,6 +170,8 @@ class _Shown:
         if self.images is None or not len(samples):
             return None
         pixels = self.images(samples)
+        if pixels.dtype == object:
+            return None
         if (
             pixels.dtype != np.uint8
             or pixels.shape[:1] != samples.shape
@@ -179,6 +183,11 @@ class _Shown:
             )
         return pixels
 
+    def texts(self, samples: Indices) -> list[str | None]:
+        """Some samples as texts; None each where they are none."""
+        found = self.images(samples) if self.images is not None and len(samples) else None
+        return [None] * len(samples) if found is None or found.dtype != object else found.tolist()
+
     def entries(
         self,
         samples: Indices,
@@ -187,6 +196,7 @@ class _Shown:
         maps: Sequence[Sequence[HeatMap]] | None = None,
     ) -> tuple[GallerySample, ...]:
         """A gallery's ``samples``."""
+        texts = self.texts(samples) if pixels is None else [None] * len(samples)
         return tuple(
             GallerySample(
                 image=None if pixels is None else _png(pixels[place]),
@@ -194,6 +204,7 @@ class _Shown:
                 answers=tuple(self._answer(exit_, sample) for exit_ in range(self.pred.exits)),
                 maps=() if maps is None else tuple(maps[place]),
                 caption=captions[place],
+                text=texts[place],
             )
             for place, sample in enumerate(samples)
         )

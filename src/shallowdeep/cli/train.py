@@ -40,9 +40,14 @@ if TYPE_CHECKING:
 def train(
     *,
     out: Annotated[Path, typer.Option(callback=writable_place, help="Directory of the run, made here.")],
-    data: Annotated[str | None, typer.Option(help="Dataset name, folder of Parquet files, or image folder.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Dataset name, folder of Parquet files or tables of text, or image folder.")
+    ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A name from `shallowdeep models`, torchvision:NAME, timm:NAME, module:callable.")
+        str | None,
+        typer.Option(
+            help="A name from `shallowdeep models`, torchvision:NAME, timm:NAME, hf:NAME_OR_DIR, module:callable."
+        ),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="backbone, ic-only, joint, mixed or best. (default: joint)")
@@ -157,6 +162,11 @@ def train(
         float | None, typer.Option(help="Share of training images to hold out. (default: 0.1)")
     ] = None,
     test_fraction: Annotated[float | None, typer.Option(help="Where there is no test part. (default: 0.2)")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Of tables with texts. (default: text, sentence ...)")] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(callback=above_zero, help="Tokens of the longest text. (default: what the network takes)"),
+    ] = None,
     skip_bad_images: Annotated[
         bool | None, typer.Option("--skip-bad-images", help="Leave out images that cannot be decoded, and count them.")
     ] = None,
@@ -208,7 +218,7 @@ def train(
         "calibration_fraction": calibration_fraction, "test_fraction": test_fraction,
         "skip_bad_images": skip_bad_images, "memory_budget": memory_budget, "workers": workers,
         "cache_budget": cache_budget, "precision": precision, "weights_dtype": weights_dtype, "device": device,
-        "tensorboard": tensorboard,
+        "tensorboard": tensorboard, "text_column": text_column, "max_length": max_length,
     }  # fmt: skip
     options = {key: value for key, value in given.items() if value is not None}
     source = config if config is not None else (out / CONFIG if resume else None)

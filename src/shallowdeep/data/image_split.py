@@ -122,6 +122,10 @@ class ImageSplit:
         """Return what a message calls the image at ``index`` in [0, N)."""
         return self._store.name(int(self._positions[index]))
 
+    def text(self, index: int) -> str:
+        """Return the text at ``index`` in [0, N), of a split of texts."""
+        return self._store.content(int(self._positions[index])).decode("utf-8", "replace")
+
     def subset(self, indices: Sequence[int] | Indices) -> ImageSplit:
         """Return the split of some of this split's images, which shares what is decoded.
 

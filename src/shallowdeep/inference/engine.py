@@ -26,12 +26,12 @@ from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.backends.registry import backend_module, open_segments
 from shallowdeep.inference.batch_state import Answers, BatchState, Watch, joined, keep
 from shallowdeep.inference.bundle import Bundle, check_weights, known_preprocessing, read_bundle
-from shallowdeep.inference.entering import Entering, entering, shortened, takes_tokens
+from shallowdeep.inference.entering import Entering, entering, shortened
 from shallowdeep.inference.image_input import ImageSource, read_images, sources_of
 from shallowdeep.inference.segments import Segment, plan_segments
 from shallowdeep.inference.single_image import SingleImage
 from shallowdeep.inference.text_input import check_tokens, read_texts, texts_of
-from shallowdeep.input_spec import ALONE, InputSpec
+from shallowdeep.input_spec import ALONE, InputSpec, takes_tokens
 
 if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork

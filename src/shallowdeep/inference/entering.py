@@ -8,7 +8,7 @@ from typing import NamedTuple
 from shallowdeep.exits.arrays import Array, namespace_of
 from shallowdeep.inference.backends.backend import NOTHING, Backend
 from shallowdeep.inference.text_input import fitted, token_counts
-from shallowdeep.input_spec import ALONE, InputSpec
+from shallowdeep.input_spec import InputSpec, takes_tokens
 
 
 class Entering(NamedTuple):
@@ -43,11 +43,6 @@ def entering(backend: Backend, batch: Array | Mapping[str, Array], inputs: Seque
     lengths = token_counts(x)
     x = fitted(x, backend.length(int(lengths.max())))
     return Entering(x, {name: _copied(x) for name in backend.beside}, lengths)
-
-
-def takes_tokens(inputs: Sequence[InputSpec]) -> bool:
-    """Whether a network takes token ids alone."""
-    return len(inputs) == 1 and inputs[0].name == ALONE and inputs[0].tokens
 
 
 def shortened(batch: Entering, length: int) -> Entering:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,11 @@ class Judged:
     """What a quantised network is judged on: images of ``tune``.
 
     Attributes:
-        images: (m, C, H, W) float32, normalised.
+        images: (m, C, H, W) float32, normalised; or token ids (m, L).
         labels: (m,) integers in [0, C), the right answers.
     """
 
-    images: NDArray[np.float32]
+    images: NDArray[Any]
     labels: NDArray[np.int64]
 
 
@@ -46,8 +46,8 @@ class Precision:
 
     Attributes:
         name: ``f32``, ``bf16`` or ``int8``.
-        images: (n, C, H, W) float32, normalised: training images without augmentation, by which ``int8`` finds its
-            scales; None for the others.
+        images: (n, C, H, W) float32, normalised, or token ids (n, L): training images without augmentation, or texts,
+            by which ``int8`` finds its scales; None for the others.
         judged: what layers that lose too much at ``int8`` are found by; None for no look at that.
 
     Raises:
@@ -56,7 +56,7 @@ class Precision:
     """
 
     name: str = F32
-    images: NDArray[np.float32] | None = None
+    images: NDArray[Any] | None = None
     judged: Judged | None = None
 
     def __post_init__(self) -> None:

@@ -20,9 +20,9 @@ from shallowdeep.exits.policy import decide
 from shallowdeep.inference.backends.backend import Backend
 from shallowdeep.inference.backends.registry import backend_module, open_segments
 from shallowdeep.inference.bundle import Agreement, Bundle
-from shallowdeep.inference.entering import entering, takes_tokens
+from shallowdeep.inference.entering import entering
 from shallowdeep.inference.precision import F32
-from shallowdeep.input_spec import ALONE, MASK
+from shallowdeep.input_spec import ALONE, MASK, takes_tokens
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.network import ShallowDeepNetwork
 

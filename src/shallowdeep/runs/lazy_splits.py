@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from shallowdeep.sdn.network import ShallowDeepNetwork
 UNREADABLE = (DataError, UnknownNameError, ConfigurationError, CheckpointError)
 """What says that a run's data is not there any more, or is no longer what it was."""
 
-Images = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+Images = Callable[[NDArray[np.int64]], NDArray[Any]]
 """Places (n,) of samples to their images (n, H, W, 3)."""
 
 
@@ -59,14 +60,16 @@ class LazySplits:
 
 
 def images_of(splits: LazySplits, name: str, samples: int) -> Images | None:
-    """Return how to fetch the samples' images; None where the data cannot be read."""
+    """Return how to fetch the samples' images, or their texts; None where the data cannot be read."""
     try:
         part = splits.read().split(name)
     except UNREADABLE:
         return None
     kept = _kept(part, samples)
 
-    def fetch(places: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def fetch(places: NDArray[np.int64]) -> NDArray[Any]:
+        if part.lengths is not None:
+            return np.array([part.text(int(place)) for place in kept[places]], dtype=object)
         images, _ = part.subset(kept[places]).fetch(np.arange(len(places)))
         pixels: NDArray[np.uint8] = images.permute(0, 2, 3, 1).numpy()
         return pixels

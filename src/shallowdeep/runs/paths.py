@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shallowdeep.artifacts import DATA
 from shallowdeep.data.sources.registry import DATASET_NAMES
+from shallowdeep.models.registry import HF
 from shallowdeep.runs.config import TrainConfig
 
 PATHS = ("data", "init", "weights")
@@ -18,7 +19,13 @@ PATHS = ("data", "init", "weights")
 def absolute(config: TrainConfig) -> TrainConfig:
     """``config`` with absolute paths where something is; names of datasets stay names, as `load_dataset` has it."""
     data, init, weights = (_absolute(name, getattr(config, name)) for name in PATHS)
-    return replace(config, data=data, init=init, weights=weights)
+    return replace(config, data=data, init=init, weights=weights, model=_absolute_model(config.model))
+
+
+def _absolute_model(model: str) -> str:
+    """The name of a model of `transformers` with the absolute path of its folder, where it is one."""
+    folder = Path(model.removeprefix(HF)).expanduser()
+    return f"{HF}{folder.resolve()}" if model.startswith(HF) and folder.is_dir() else model
 
 
 def located(config: TrainConfig, run: Path) -> TrainConfig:

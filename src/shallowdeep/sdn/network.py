@@ -15,6 +15,7 @@ from shallowdeep.data.any_preprocessing import AnyPreprocessing
 from shallowdeep.exits.costs import CostModel
 from shallowdeep.input_spec import InputSpec, images_spec
 from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.hub import push
 from shallowdeep.sdn.inputs import Inputs, by_name, first_of, padding_mask
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.saving import Architecture, save
@@ -188,6 +189,22 @@ class ShallowDeepNetwork(nn.Module):
             OutputError: the disk is full or cannot be written.
         """
         save(self, directory, dtype=dtype)
+
+    def push_to_hub(self, name: str, *, run: Path | str | None = None, private: bool = False) -> str:
+        """Upload the network with a model card to the Hugging Face hub, for ``shallowdeep.load("hf:OWNER/NAME")``.
+
+        Args:
+            name: ``OWNER/NAME``.
+            run: the RUN it was loaded from, whose files, history and policy among them, are uploaded as they are.
+            private: make a repository that others cannot see.
+
+        Returns:
+            The address of the repository.
+
+        Raises:
+            ModelError: huggingface_hub is not installed, or the hub refuses or cannot be reached.
+        """
+        return push(self, name, run=run, private=private)
 
     def forward(self, images: Inputs) -> Tensor:
         """Logits of all exits.

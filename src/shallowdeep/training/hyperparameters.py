@@ -15,6 +15,7 @@ OPTIMIZERS = ("sgd", "muon", "adam", "adamw")
 BACKBONE, HEADS, EVERYTHING = TRAINED_PARTS = ("backbone", "heads", "everything")
 """What a phase trains: the backbone alone, internal classifiers on a frozen backbone, or both together."""
 
+FINE_TUNED = "hf:"
 LARGEST_RATE = 1e6  # none near it trains anything; optimisers fail on rates beyond float32
 SOURCE_MARK = (
     ":"  # in names of networks that are not the project's: torchvision:NAME, timm:NAME, package.module:callable
@@ -115,12 +116,21 @@ _SHORT_ADAMW = Hyperparameters(
     epochs=16, batch_size=64, optimizer="adamw", learning_rate=1e-3, momentum=0.9, nesterov=False,
     weight_decay=0.05, decay_all=False, schedule=OneCycle(0.2),
 )  # fmt: skip
+_FINE_TUNING = Hyperparameters(
+    epochs=3, batch_size=32, optimizer="adamw", learning_rate=1e-4, momentum=0.9, nesterov=False,
+    weight_decay=0.01, decay_all=False, schedule=OneCycle(0.1),
+)  # fmt: skip
 _PAPER_ADAM = Hyperparameters(
     epochs=25, batch_size=128, optimizer="adam", learning_rate=1e-3, momentum=0.9, nesterov=False,
     weight_decay=0.0, decay_all=True, schedule=Steps((0.6,)),
 )  # fmt: skip
 _WITHOUT_SHORTCUTS, _LOWER_RATE = "vgg", 0.05  # at .2 one of two VGG-16 broke off, its loss not finite
 _PAPER_LIGHT_DECAY = ("resnet", "mobilenet")  # the networks the paper decays by 1e-4
+
+
+def fine_tuned(model: str) -> bool:
+    """Whether a model's name stands for weights that are trained a little further, as those of `transformers` do."""
+    return model.startswith(FINE_TUNED)
 
 
 def hyperparameters(trains: str, model: str, preset: str = "short", optimizer: str = "") -> Hyperparameters:
@@ -152,7 +162,8 @@ def hyperparameters(trains: str, model: str, preset: str = "short", optimizer: s
     sgd = _SHORT_SGD_JOINT if trains == EVERYTHING else _SHORT_SGD
     if model.startswith(_WITHOUT_SHORTCUTS):
         sgd = replace(sgd, learning_rate=_LOWER_RATE)
-    known = {"muon": _SHORT_MUON, "sgd": sgd, "adamw": _SHORT_ADAMW}
+    adamw = _FINE_TUNING if fine_tuned(model) else _SHORT_ADAMW
+    known = {"muon": _SHORT_MUON, "sgd": sgd, "adamw": adamw}
     chosen = optimizer or ("adamw" if SOURCE_MARK in model else "muon")
     if chosen not in known:
         raise UnknownNameError("optimizer", chosen, known)

@@ -8,7 +8,14 @@ from enum import Enum
 
 from shallowdeep.errors import ConfigurationError, UnknownNameError
 from shallowdeep.sdn.internal_classifier import DEEP, POOLED
-from shallowdeep.training.hyperparameters import BACKBONE, EVERYTHING, HEADS, Hyperparameters, hyperparameters
+from shallowdeep.training.hyperparameters import (
+    BACKBONE,
+    EVERYTHING,
+    HEADS,
+    Hyperparameters,
+    fine_tuned,
+    hyperparameters,
+)
 
 OF_AN_OBJECT = "python:object"  # the model's name for hyper-parameters of a network that has none
 
@@ -196,7 +203,8 @@ def plan_phases(recipe: Recipe, choices: Choices) -> list[Phase]:
 
 def _phase(recipe: Recipe, plan: PhasePlan, base: Hyperparameters, choices: Choices, *, alone: bool) -> Phase:
     """One phase; a learning rate given is the peak of the only phase, and of several that before ``plan.rate``."""
-    begun = 1.0 if choices.start is Start.FRESH else plan.rate_if_begun
+    fresh = choices.start is Start.FRESH or fine_tuned(choices.model)  # the rates of fine-tuning are low already
+    begun = 1.0 if fresh else plan.rate_if_begun
     if not choices.learning_rate:
         rate = base.learning_rate * plan.rate * begun
     else:

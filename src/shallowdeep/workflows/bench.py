@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from shallowdeep.files import require_writable, write_json
 from shallowdeep.inference.bundle import Bundle, preprocessing_of, read_bundle
 from shallowdeep.progress import SILENT, Progress
 
+if TYPE_CHECKING:
+    from shallowdeep.data.image_split import ImageSplit
+
 MOST_IMAGES = 2048
 _CHUNK = 64  # images read at a time
 
@@ -28,12 +31,12 @@ class LabelledImages(NamedTuple):
     """Images to time on.
 
     Attributes:
-        images: (N, 3, S, S) float32, normalised, in random order.
+        images: (N, 3, S, S) float32, normalised, in random order; or token ids (N, L) int64, by length.
         labels: (N,) int64 in [0, C), in the bundle's order of classes.
         name: of the dataset.
     """
 
-    images: NDArray[np.float32]
+    images: NDArray[Any]
     labels: NDArray[np.int64]
     name: str
 
@@ -88,7 +91,7 @@ def bench_bundle(
     return comparison, [out / BENCH, out / BENCH_PICTURE]
 
 
-def real_images(bundle: Bundle, data: str | None, progress: Progress = SILENT) -> tuple[NDArray[np.float32], str]:
+def real_images(bundle: Bundle, data: str | None, progress: Progress = SILENT) -> tuple[NDArray[Any], str]:
     """The images of `labelled_images` and the dataset's name, for those that only measure time."""
     found = labelled_images(bundle, data, progress)
     return found.images, found.name
@@ -128,6 +131,8 @@ def labelled_images(bundle: Bundle, data: str | None, progress: Progress = SILEN
     part = splits.test if data is None else splits.all_images
     chosen = part.subset(seeded_order(len(part), 0)[:MOST_IMAGES])  # else a folder's come class by class
     chosen.prepare()
+    if chosen.lengths is not None:
+        return _by_length(chosen, splits.name)
     images, labels = [], []
     with progress.start("reading images", "images", len(chosen)) as bar:
         for places in np.array_split(np.arange(len(chosen)), max(1, len(chosen) // _CHUNK)):
@@ -136,6 +141,12 @@ def labelled_images(bundle: Bundle, data: str | None, progress: Progress = SILEN
             labels.append(right.numpy())
             bar.advance(len(places))
     return LabelledImages(np.concatenate(images), np.concatenate(labels), splits.name)
+
+
+def _by_length(part: ImageSplit, name: str) -> LabelledImages:
+    """Texts as token ids (N, L), short ones first: batches of a length, as whoever serves them would make them."""
+    tokens, labels = part.fetch(np.argsort(np.asarray(part.lengths), kind="stable"))
+    return LabelledImages(tokens.numpy(), labels.numpy(), name)
 
 
 def _settings(bundle: Bundle, data: str | None) -> dict[str, Any]:

@@ -105,7 +105,9 @@ def write_images(site: Site) -> None:
     part = site.splits.tune.readable()
     count = max(*site.asked.batch_sizes, _IMAGE_BYTES // (4 * prod(site.splits.preprocessing.shape)))
     places = np.linspace(0, len(part) - 1, min(count, len(part))).astype(np.int64)
-    pixels, _ = part.fetch(np.random.default_rng(0).permutation(places))
+    lengths = part.lengths  # texts are timed with those of a length together
+    order = np.random.default_rng(0).permutation(places) if lengths is None else places[np.argsort(lengths[places])]
+    pixels, _ = part.fetch(order)
     np.save(site.images, site.splits.preprocessing.normalize(pixels).contiguous().numpy())
 
 

@@ -14,7 +14,6 @@ from shallowdeep.analysis.galleries import Gallery, galleries
 from shallowdeep.artifacts import PAGE
 from shallowdeep.audits.stored_audits import Audits
 from shallowdeep.data.preprocessing import Preprocessing
-from shallowdeep.data.text import TextPreprocessing
 from shallowdeep.errors import OutputError
 from shallowdeep.exits.outcome import outcome_of
 from shallowdeep.exits.policy import Policy
@@ -66,14 +65,14 @@ def write_report(analyzed: Analyzed, path: Path, images: int, audits: Audits | N
     shown: tuple[Gallery, ...] = ()
     if images and recorded.labels is not None:
         known = None if analyzed.network is None else analyzed.network.preprocessing
-        pictures = None if isinstance(known, TextPreprocessing) else analyzed.images()
+        pictures = analyzed.images()
         shown, note = galleries(
             analyzed.network, pred, pictures, class_names=recorded.class_names,
             exit_names=recorded.exit_names, count=images,
             preprocessing=known if isinstance(known, Preprocessing) else None,
         )  # fmt: skip
         lost = "The images cannot be read any more: galleries show answers alone."
-        unread = isinstance(known, Preprocessing) and pictures is None
+        unread = analyzed.network is not None and pictures is None
         notes = (*analysis.findings.notes, *((note,) if note else ()), *((lost,) if unread else ()))
         analysis = replace(analysis, findings=replace(analysis.findings, notes=notes))
     confidence = np.floor(SLIDER_STEPS * np.asarray(max_probability(pred.logits), dtype=np.float64)).astype(np.uint8)

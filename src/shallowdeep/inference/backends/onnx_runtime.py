@@ -28,6 +28,8 @@ from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.inference.backends.backend import CPU_MACS_PER_BYTE, NOTHING, PREVIOUS, Exporter
 from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.precision import Precision, f32_alone
+from shallowdeep.inference.text_input import fitted, token_counts
+from shallowdeep.input_spec import takes_tokens
 from shallowdeep.machine import available_cores
 
 if TYPE_CHECKING:
@@ -176,9 +178,13 @@ def open_bundle(bundle: Bundle, threads: int | None, pool: str = SHARED) -> Onnx
 def open_static(bundle: Bundle, threads: int | None, pool: str = SHARED) -> Callable[[Array], Floats]:
     """The static backbone: images (N, 3, H, W) to logits (N, C)."""
     opened = session(bundle.path / str(bundle.static), threads, pool)
+    text = takes_tokens(bundle.inputs)
 
     def run(images: Array | Mapping[str, Array]) -> Floats:
-        logits: Floats = opened.run(None, static_feed(images))[0]
+        feed = static_feed(images)
+        if text and len(feed["x"]):
+            feed["x"] = fitted(feed["x"], int(token_counts(feed["x"]).max()))
+        logits: Floats = opened.run(None, feed)[0]
         return logits
 
     return run

@@ -125,6 +125,18 @@ class CompiledModels:
         wide = (rows for name, rows, tokens in held if name == number and tokens == length)
         return min((rows for rows in wide if size < rows <= 2 * size), default=size)
 
+    def bytes_per_sample(self) -> int:
+        """Estimated bytes that the values of one sample take in all models together, each alive at once."""
+        sizes = [
+            [estimated_bytes(sized(self._graph(k), n), self._precision) for n in (1, 2)] for k in range(self.count)
+        ]
+        return max(1, sum(two - one for one, two in sizes))
+
+    @property
+    def count(self) -> int:
+        """How many models there are."""
+        return len(self._paths)
+
     def keeps(self, held: Held) -> bool:
         """Whether a model was not dropped since it was given out."""
         return any(kept is held for kept in list(self._held.values()))

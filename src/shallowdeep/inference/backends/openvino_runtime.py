@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -25,6 +26,8 @@ from shallowdeep.inference.bundle import Bundle
 from shallowdeep.inference.openvino_core import openvino
 from shallowdeep.inference.openvino_graph import FEATURES, INPUT, LOGITS, PREVIOUS
 from shallowdeep.inference.precision import Precision
+from shallowdeep.inference.text_input import fitted, token_counts
+from shallowdeep.input_spec import takes_tokens
 
 if TYPE_CHECKING:
     from shallowdeep.sdn.network import ShallowDeepNetwork
@@ -36,6 +39,7 @@ LENGTHS = (*range(8, 65, 8), *range(80, 129, 16), *range(160, 257, 32), *range(3
 """Tokens that models of text are compiled for; beyond these multiples of 128."""
 
 _LONGER = 128
+_VALUES_SHARE = 0.5  # of the memory's limit, that values of all sizes of batch may take; weights need the rest
 _COPIED = 65_536  # bytes: more are read where they are, which costs about as much as copying these
 
 Values = NDArray[Any]
@@ -65,7 +69,8 @@ class OpenVino:
 
     Attributes:
         models: compiled so far; `CompiledModels.limit` bounds their memory.
-        largest: batch that runs at once; halved where the segments compiled for it exceed that limit together.
+        largest: batch that runs at once: of large images fewer than there are buckets for, so that models for all sizes
+            of batch up to it have room beside each other; halved where segments compiled for it exceed the limit.
 
     Raises:
         ConfigurationError: a precision that this processor cannot do.
@@ -83,7 +88,7 @@ class OpenVino:
         several: bool = False,
     ) -> None:
         self.macs_per_byte = CPU_MACS_PER_BYTE
-        self.largest: int | None = buckets[-1]
+        self._largest: int | None = None
         self.models = CompiledModels(paths, threads, precision, contents)
         self.beside = self.models.beside if longest or several else ()
         self._longest = longest
@@ -96,6 +101,24 @@ class OpenVino:
     def memory(self) -> int:
         """Estimated bytes that the compiled segments take, with the tensors of one thread."""
         return self.models.memory
+
+    @property
+    def largest(self) -> int:
+        """See the class; found out when it is first asked for."""
+        if self._largest is None:
+            self._largest = self._buckets[-1] if self._longest else self._with_room()
+        return self._largest
+
+    @largest.setter
+    def largest(self, size: int) -> None:
+        self._largest = size
+
+    def _with_room(self) -> int:
+        """Return the largest bucket such that the values of all up to it take at most half of the memory's limit."""
+        room = self.models.limit * _VALUES_SHARE / self.models.bytes_per_sample()
+        sums = accumulate(self._buckets)
+        fitting = [size for size, samples in zip(self._buckets, sums, strict=True) if samples <= room]
+        return fitting[-1] if fitting else self._buckets[0]
 
     def rows(self, samples: int) -> int:
         """Return how many samples are computed for so many."""
@@ -158,7 +181,7 @@ class OpenVino:
         """Run at most half of a size at once from now on, if there is a bucket for it."""
         self.models.crowded = False
         smaller = [bucket for bucket in self._buckets if 2 * bucket <= size]
-        if smaller and self.largest is not None:
+        if smaller:
             self.largest = min(self.largest, smaller[-1])
             self._forget(self.models.drop_above(self.largest))
 
@@ -267,7 +290,7 @@ def open_bundle(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> Op
 
 def longest_of(bundle: Bundle) -> int:
     """Tokens of the longest text that a bundle takes; 0 for one of images."""
-    if len(bundle.inputs) != 1 or not bundle.inputs[0].tokens:
+    if not takes_tokens(bundle.inputs):
         return 0
     return bundle.inputs[0].shape[0] if bundle.preprocessing is None else bundle.preprocessing.shape[0]
 
@@ -280,10 +303,15 @@ def open_static(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> Ca
     requests: dict[tuple[int, int], Any] = {}
     longest = longest_of(bundle)
 
+    def length(tokens: int) -> int:
+        return min(length_of(tokens), max(longest, tokens))
+
     def run(images: Array | Mapping[str, Array]) -> Values:
         given = images if isinstance(images, Mapping) else {INPUT: images}
         first, *others = ((name, _accepted(values)) for name, values in given.items())
         x = first[1]
+        if longest and len(x):
+            x = fitted(x, length(int(token_counts(x).max())))
         wanted = (len(x), x.shape[1] if longest else 0)
         if wanted not in requests:
             held, dropped = models.model(0, *wanted)
