@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from tests.texts import tokenizer, write_texts
 
 from shallowdeep.data.batches import Batches
 from shallowdeep.data.load import load_dataset
@@ -17,8 +18,6 @@ from shallowdeep.data.sentences import containing
 from shallowdeep.data.sources.text_tables import holds_text, read_text_tables
 from shallowdeep.data.text import PADDING, TextPreprocessing, padded
 from shallowdeep.errors import ConfigurationError, DataError, ModelError
-
-from tests.texts import tokenizer, write_texts
 
 
 def test_phrases_go_with_the_sentences_that_hold_them() -> None:
@@ -49,7 +48,9 @@ def test_no_training_text_is_part_of_one_that_is_held_out(tmp_path: Path) -> Non
 def test_test_and_validation_parts_with_labels_are_for_certify_and_for_figures(tmp_path: Path) -> None:
     """As the sentences of SST-2 are used; and it is said."""
     for part, count in (("train", 40), ("validation", 7), ("test", 11)):
-        write_texts(tmp_path / f"{part}.jsonl", [f"{part} text {n}" for n in range(count)], [n % 2 for n in range(count)])
+        write_texts(
+            tmp_path / f"{part}.jsonl", [f"{part} text {n}" for n in range(count)], [n % 2 for n in range(count)]
+        )
     data = load_dataset(tmp_path, image_size=1, preprocessing=TextPreprocessing(tokenizer(), 16))
     assert (len(data.certify), len(data.test)) == (11, 7)
     assert len(data.train) + len(data.tune) == 40

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
-
 from tests.texts import write_model, write_reviews
 
 from shallowdeep.cli.main import run

@@ -57,7 +57,7 @@ def load_texts(
         DataError: it cannot be read as texts with labels, or holds too few.
     """
     check_fractions(calibration_fraction, test_fraction)
-    source = open_source(name_or_path, encoded_memory=0, text_column=text_column)
+    source = open_source(name_or_path, encoded_memory=0, text_column=text_column, wants_text=True)
     if not source.text:
         raise DataError(f"Expected texts for this network, got images in {name_or_path}")
     joined, starts = _joined(source)

@@ -156,7 +156,7 @@ class BundleWriter:
 
     def _verified(self, bundle: Bundle, compared: NDArray[np.float32] | None, least_equal: float) -> Agreement | None:
         """Run the files of a bundle; return how often it answers as float32 does, where that can be compared."""
-        verify(bundle, self.network)
+        verify(bundle, self.network, self._exporter.uncut)
         images = self.precision.images if compared is None else compared
         if self.precision.name == F32 or images is None:
             return None

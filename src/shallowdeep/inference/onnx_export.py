@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,7 @@ class OnnxExporter:
 
     def __init__(self, network: ShallowDeepNetwork) -> None:
         self._network = network
+        self.uncut: Callable[[Any], Any] | None = None
 
     def write(self, segments: Sequence[Segment], directory: Path, *, static: bool, bar: Bar) -> Written:
         """Write one bundle's files.

@@ -6,16 +6,19 @@ So what a network computes at an exit does not depend on which others are in use
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shallowdeep.artifacts import STATIC_GRAPH
 from shallowdeep.inference.backends.backend import Written
+from shallowdeep.inference.backends.openvino_models import options
 from shallowdeep.inference.beside import masked, names_of, network_length
 from shallowdeep.inference.onnx_export import (
     beside_name,
@@ -24,7 +27,7 @@ from shallowdeep.inference.onnx_export import (
     static_inputs,
 )
 from shallowdeep.inference.openvino_core import core, openvino
-from shallowdeep.inference.openvino_graph import BF16, F32, LOGITS, Border, border_of, cut
+from shallowdeep.inference.openvino_graph import BF16, F32, INPUT, LOGITS, Border, border_of, cut
 from shallowdeep.inference.precision import INT8, Precision
 from shallowdeep.inference.quantisation import quantised
 from shallowdeep.inference.runtime_record import BorderRecord, RuntimeRecord
@@ -80,6 +83,7 @@ class OpenVinoExporter:
 
     def __init__(self, network: ShallowDeepNetwork, precision: Precision, buckets: Sequence[int] = ()) -> None:
         self._network, self._precision, self._buckets = network, precision, tuple(buckets)
+        self.uncut: Callable[[Any], NDArray[np.float32]] | None = None if precision.name == F32 else self._all_exits
 
     def write(self, segments: Sequence[Segment], directory: Path, *, static: bool, bar: Bar) -> Written:
         """Write one bundle's files.
@@ -110,6 +114,19 @@ class OpenVinoExporter:
         """What a bundle says of the runtime."""
         passed = tuple(BorderRecord(border.exit, border.element, border.layout) for border in borders)
         return RuntimeRecord("openvino", openvino.__version__.split("-")[0], passed, self._buckets)
+
+    @cached_property
+    def _uncut(self) -> Any:  # noqa: ANN401 - openvino has no types
+        """The graph before it is cut, compiled."""
+        return core().compile_model(self._exits.graph, "CPU", options(None, self._precision.name))
+
+    def _all_exits(self, batch: Any) -> NDArray[np.float32]:  # noqa: ANN401 - an array, or several by name
+        """Logits (E, N, C) of the graph before it is cut."""
+        given = {INPUT: batch} if not isinstance(batch, Mapping) else dict(zip(
+            (INPUT, *map(beside_name, list(batch)[1:])), batch.values(), strict=True,
+        ))  # fmt: skip
+        outputs = self._uncut({name: np.ascontiguousarray(values) for name, values in given.items()})
+        return np.stack([np.asarray(outputs[f"{LOGITS}{k}"]) for k in range(len(self._network.exits))])
 
     @cached_property
     def _exits(self) -> _Exits:

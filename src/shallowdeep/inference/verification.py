@@ -39,18 +39,20 @@ _SMALL_IDS = 100  # of tokens, below any vocabulary's size
 
 Floats = NDArray[np.float32]
 Batch: TypeAlias = NDArray[Any] | Mapping[str, NDArray[Any]]
+Uncut: TypeAlias = Callable[[Batch], Floats]
 B = TypeVar("B", bound=Batch)
 
 
-def verify(bundle: Bundle, network: ShallowDeepNetwork) -> None:
+def verify(bundle: Bundle, network: ShallowDeepNetwork, uncut: Uncut | None = None) -> None:
     """Run a bundle's files on random images, in batches of 1, of 3, and of as many as run at once (or fill 16 MiB).
 
-    In float32 each exit's logits must be the network's; at lower precision the last ones must be those of the static
-    network in the same runtime, where the bundle has it.
+    In float32 each exit's logits must be the network's; at lower precision those of the same runtime's uncut graph, or
+    where there is none the last ones must be those of its static network, where the bundle has it.
 
     Args:
         bundle: its files are there.
         network: on the CPU.
+        uncut: what the graph with all exits computes at lower precision before it is cut: (N, ...) to (E, N, C).
 
     Raises:
         ConversionError: a file cannot run, or computes something else; names the file and the module of its exit.
@@ -71,11 +73,15 @@ def verify(bundle: Bundle, network: ShallowDeepNetwork) -> None:
             if static is not None:
                 got = _run(bundle, str(bundle.static), "final", static, _batch(images, size))
                 _compare(to_numpy(got), expected[-1], NEAR, f"{bundle.static} (the unmodified network)", size)
+    elif uncut is not None:
+        for size in sizes:
+            batch = _batch(images, size)
+            _check_segments(bundle, network, backend, batch, uncut(batch), near=NEAR_LOW)
     elif static is not None and bundle.segments[-1].exit == len(network.exits) - 1:
         for size in sizes:
             batch = _batch(images, size)
             whole = to_numpy(_run(bundle, str(bundle.static), "final", static, batch))
-            _check_segments(bundle, network, backend, batch, whole[None], last_only=True)
+            _check_segments(bundle, network, backend, batch, whole[None], near=NEAR_LOW, last_only=True)
 
 
 def agreement(bundle: Bundle, network: ShallowDeepNetwork, images: Floats, least: float) -> Agreement:
@@ -117,7 +123,7 @@ def agreement(bundle: Bundle, network: ShallowDeepNetwork, images: Floats, least
 
 def _check_segments(
     bundle: Bundle, network: ShallowDeepNetwork, backend: Backend, batch: Batch, expected: Floats, *,
-    last_only: bool = False,
+    near: float = NEAR, last_only: bool = False,
 ) -> None:  # fmt: skip
     """Run segments in turn and compare each one's logits, or the last one's alone."""
     (x, beside, _), logits = entering(backend, batch, bundle.inputs), None
@@ -127,7 +133,6 @@ def _check_segments(
         last = number == len(bundle.files) - 1
         if last or not last_only:
             wanted = expected[-1 if last_only else segment.exit]
-            near = NEAR_LOW if last_only else NEAR
             _compare(to_numpy(logits), wanted, near, f"{file} (up to {name})", len(logits))
 
 

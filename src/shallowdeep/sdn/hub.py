@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PREFIX = "hf:"
 CARD = "README.md"
+_CLASSES = 10  # whose names a card tells
 _KEPT = (MODEL_MANIFEST, MODEL_WEIGHTS, HISTORY, POLICY)  # of a run; its settings name places on this machine
 
 
@@ -78,31 +79,28 @@ def card(network: ShallowDeepNetwork, name: str, policy: Policy | None, accuraci
     ]
     promises = [] if policy is None else [one.sentence for one in (policy.promise,) if one is not None]
     thresholds = "none" if policy is None else json.dumps(list(policy.thresholds))
-    return "\n".join(
-        [
-            "---",
-            "library_name: shallowdeep",
-            "tags: [early-exit, shallow-deep-network]",
-            "---",
-            f"# {name}",
-            "",
-            f"A Shallow-Deep Network{f' on {model}' if model else ''} with {len(network.exits) - 1} internal classifiers "
-            f"and {len(network.classes)} classes ({', '.join(network.classes[:10])}"
-            f"{' ...' if len(network.classes) > 10 else ''}).",  # noqa: PLR2004 - as shown
-            "",
-            "| exit | after | relative cost | held-out accuracy |",
-            "|---|---|---|---|",
-            *rows,
-            "",
-            f"Thresholds of its policy: {thresholds}. " + (" ".join(promises) or "Nothing is promised."),
-            "",
-            "```python",
-            "import shallowdeep",
-            f'network = shallowdeep.load("{PREFIX}{name}")',
-            "```",
-            "",
-        ]
-    )
+    shown = ", ".join(network.classes[:_CLASSES]) + (" ..." if len(network.classes) > _CLASSES else "")
+    what = f"A Shallow-Deep Network{f' on {model}' if model else ''} with {len(network.exits) - 1} internal classifiers"
+    promised = " ".join(promises) or "Nothing is promised."
+    return f"""---
+library_name: shallowdeep
+tags: [early-exit, shallow-deep-network]
+---
+# {name}
+
+{what} and {len(network.classes)} classes ({shown}).
+
+| exit | after | relative cost | held-out accuracy |
+|---|---|---|---|
+{chr(10).join(rows)}
+
+Thresholds of its policy: {thresholds}. {promised}
+
+```python
+import shallowdeep
+network = shallowdeep.load("{PREFIX}{name}")
+```
+"""
 
 
 def fetched(name: str) -> Path:

@@ -14,7 +14,7 @@ from shallowdeep.data.sources.hub import HUB_DATASETS, read_hub
 from shallowdeep.data.sources.idx import DEBIAN_FASHION_MNIST, FASHION_CLASSES, has_idx, read_idx_folder
 from shallowdeep.data.sources.parquet import find_parquet, read_parquet
 from shallowdeep.data.sources.source import Source
-from shallowdeep.data.sources.text_tables import holds_text, read_text_tables
+from shallowdeep.data.sources.text_tables import find_tables, holds_text, read_text_tables
 from shallowdeep.data.sources.tiny_imagenet import has_tiny_imagenet, read_tiny_imagenet
 from shallowdeep.errors import DataError, UnknownNameError
 
@@ -58,13 +58,16 @@ def describe_datasets() -> list[DatasetDescription]:
     ]
 
 
-def open_source(name_or_path: str | Path, *, encoded_memory: int, text_column: str = "") -> Source:
+def open_source(
+    name_or_path: str | Path, *, encoded_memory: int, text_column: str = "", wants_text: bool = False
+) -> Source:
     """Return the dataset that a name or a path means; names come first (write ./cifar10 for a directory so called).
 
     Args:
         name_or_path: one of `DATASET_NAMES`, or a directory of Parquet files, of images, or of IDX files.
         encoded_memory: bytes of encoded images that may stay in memory.
         text_column: of tables with texts; "" for a usual name.
+        wants_text: whether tables are read as texts whatever their columns are called, so that errors tell of these.
 
     Raises:
         UnknownNameError: if it is neither a name nor a path that exists.
@@ -72,7 +75,7 @@ def open_source(name_or_path: str | Path, *, encoded_memory: int, text_column: s
     """
     root, name = source_directory(name_or_path), str(name_or_path)
     if root is not None:
-        return _read_directory(root, root.resolve().name or name, encoded_memory, text_column)
+        return _read_directory(root, root.resolve().name or name, encoded_memory, text_column, wants_text=wants_text)
     if name == "mnist5k":
         return read_mnist5k()
     if name == "fashion-mnist" and has_idx(DEBIAN_FASHION_MNIST):
@@ -107,7 +110,7 @@ def _is_path(name: str) -> bool:
     return name.startswith((".", "~")) or any(separator in name for separator in (os.sep, os.altsep) if separator)
 
 
-def _read_directory(root: Path, name: str, encoded_memory: int, text_column: str) -> Source:
+def _read_directory(root: Path, name: str, encoded_memory: int, text_column: str, *, wants_text: bool) -> Source:
     """Return the dataset of a directory, by what lies in it."""
     if has_tiny_imagenet(root):
         return read_tiny_imagenet(root, name)
@@ -118,7 +121,7 @@ def _read_directory(root: Path, name: str, encoded_memory: int, text_column: str
             classes=FASHION_CLASSES if "fashion" in name.lower() else None,
             augmentation=_suited_augmentation(name),
         )
-    if holds_text(root, text_column):
+    if holds_text(root, text_column) or (wants_text and find_tables(root)):
         return read_text_tables(root, name, text_column)
     source = read_parquet(root, name, encoded_memory) if find_parquet(root) else read_image_folder(root, name)
     return replace(source, augmentation=_suited_augmentation(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from shallowdeep.exits.arrays import Array
 from shallowdeep.inference.precision import Precision
@@ -83,7 +83,14 @@ class Backend(Protocol):
 
 
 class Exporter(Protocol):
-    """Writes one network for a runtime, as often as wanted: what several bundles share is made once."""
+    """Writes one network for a runtime, as often as wanted: what several bundles share is made once.
+
+    Attributes:
+        uncut: what the graph with all exits computes at lower precision, before it is cut: a batch (N, ...), or several
+            inputs by name, to logits (E, N, C). None where there is no such graph.
+    """
+
+    uncut: Callable[[Any], Any] | None
 
     def write(self, segments: Sequence[Segment], directory: Path, *, static: bool, bar: Bar) -> Written:
         """Write a bundle's files: segments, and the static backbone where ``static``.

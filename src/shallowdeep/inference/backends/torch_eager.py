@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from shallowdeep.inference.runtime_record import RuntimeRecord
 from shallowdeep.inference.segments import Segment
 from shallowdeep.models.registry import is_trusted
 from shallowdeep.progress import Bar
+from shallowdeep.sdn.inputs import Inputs, run_on
 from shallowdeep.sdn.logits import logits_of
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.sdn.saving import save
@@ -55,8 +57,7 @@ class TorchEager:
     def accept(self, images: Array) -> Tensor:
         """An input as a float32 or int64 tensor on the network's device."""
         device = next(self._network.parameters()).device
-        given = torch.as_tensor(images, device=device).detach()
-        return given.to(torch.float32 if given.is_floating_point() else torch.int64)
+        return _accepted(images, device)
 
     @torch.inference_mode()
     def run(
@@ -92,11 +93,21 @@ def open_static(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> Ca
     backbone = load(bundle.path / NETWORK).backbone.eval()
 
     @torch.inference_mode()
-    def run(images: Array) -> Tensor:
-        logits: Tensor = logits_of(backbone(torch.as_tensor(images, dtype=torch.float32)))
+    def run(images: Array | Mapping[str, Array]) -> Tensor:
+        if isinstance(images, Mapping):
+            given: Inputs = {name: _accepted(values) for name, values in images.items()}
+        else:
+            given = _accepted(images)
+        logits: Tensor = logits_of(run_on(backbone, given))
         return logits
 
     return run
+
+
+def _accepted(values: Array, device: torch.device | str = "cpu") -> Tensor:
+    """An input as a tensor: numbers as float32, anything else as int64."""
+    given = torch.as_tensor(values, device=device).detach()
+    return given.to(torch.float32 if given.is_floating_point() else torch.int64)
 
 
 class NetworkExporter:
@@ -108,6 +119,7 @@ class NetworkExporter:
 
     def __init__(self, network: ShallowDeepNetwork) -> None:
         self._network = network
+        self.uncut: Callable[[Any], Any] | None = None
 
     def write(self, segments: Sequence[Segment], directory: Path, *, static: bool, bar: Bar) -> Written:
         """Write the network once for all segments."""
