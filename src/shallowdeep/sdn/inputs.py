@@ -26,9 +26,19 @@ def like(inputs: Inputs, tensors: Mapping[str, Tensor]) -> Inputs:
     return tensors[ALONE] if isinstance(inputs, Tensor) else dict(tensors)
 
 
+def names_in(inputs: Inputs) -> list[str]:
+    """Return the names that a network's forward is given a batch by; none for a single tensor."""
+    return [] if isinstance(inputs, Tensor) else list(inputs)
+
+
 def first_of(inputs: Inputs) -> Tensor:
     """Return the tensor that enters the first stage: the only one, or the first by name."""
     return inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
+
+
+def moved(inputs: Inputs, device: torch.device | str) -> Inputs:
+    """Return a batch on a device."""
+    return like(inputs, {name: value.to(device) for name, value in by_name(inputs).items()})
 
 
 def run_on(network: nn.Module, inputs: Inputs) -> Any:  # noqa: ANN401 - whatever a network returns

@@ -12,12 +12,13 @@ from shallowdeep.errors import DataError
 from shallowdeep.exits.predictions import ExitPredictions
 from shallowdeep.progress import SILENT, Progress
 from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.inputs import Inputs, moved
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
 
 def predict_exits(
     network: ShallowDeepNetwork,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[tuple[Inputs, Tensor]],
     *,
     precision: str = "fp32",
     progress: Progress = SILENT,
@@ -28,7 +29,7 @@ def predict_exits(
 
     Args:
         network: run in eval mode on the device it is on, and left in its mode.
-        batches: (images (B, 3, S, S) float, labels (B,)).
+        batches: (images (B, 3, S, S) float, labels (B,)); or several inputs by name in place of images.
         precision: ``fp32``, or ``bf16`` for autocast.
         progress: told how many images are done.
         what: names the work for ``progress``.
@@ -42,7 +43,7 @@ def predict_exits(
     logits, labels = [], []
     with evaluating(network), torch.no_grad(), autocast, progress.start(what, "images", samples) as bar:
         for images, targets in batches:
-            logits.append(network(images.to(device)).float().cpu())  # (E, B, C)
+            logits.append(network(moved(images, device)).float().cpu())  # (E, B, C)
             labels.append(targets.cpu())
             bar.advance(len(targets))
     if not logits:

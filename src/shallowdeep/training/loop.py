@@ -112,7 +112,7 @@ def _run_steps(
     for inputs, labels in task.batches(epoch, accelerator.process_index, accelerator.num_processes):
         done = (epoch * task.steps + steps) / total
         set_learning_rate(optimizer, settings.learning_rate * settings.schedule.multiplier(done))
-        moved = inputs.to(device) if isinstance(inputs, Tensor) else inputs
+        moved = inputs.to(device) if isinstance(inputs, Tensor) else inputs  # others are there already
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             try:
                 logits = module(moved)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 import torch
@@ -13,11 +13,13 @@ from shallowdeep.data.batches import WORKERS, Batches
 from shallowdeep.data.data_splits import DataSplits
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.progress import total_of
+from shallowdeep.sdn.inputs import Inputs, moved
 
 EVALUATION_BATCH = 250
 
-Loader = Iterable[tuple[Tensor, Tensor]]
-"""Batches of images (B, C, H, W) float, normalised, and labels (B,) int64; gives a new pass each time."""
+Loader = Iterable[tuple[Inputs, Tensor]]
+"""Batches of images (B, C, H, W) float, normalised, or of several inputs by name, and labels (B,) int64; gives a new
+pass each time."""
 
 
 class BatchSource(Protocol):
@@ -134,17 +136,24 @@ class LoaderSource:
         return _moved(self._tune or (), device)
 
 
-def _moved(loader: Loader, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+def _moved(loader: Loader, device: torch.device) -> Iterator[tuple[Inputs, Tensor]]:
     """Batches on a device.
 
     Raises:
         DataError: something else than pairs of tensors.
     """
     for batch in loader:
-        if not (isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(x, Tensor) for x in batch)):  # noqa: PLR2004
+        known = isinstance(batch, (tuple, list)) and len(batch) == 2 and _are_inputs(batch[0])  # noqa: PLR2004 - a pair
+        labels = batch[1] if known else None
+        if not isinstance(labels, Tensor):
             raise DataError(f"Expected batches of (images, labels), two tensors, got {_described(batch)}")
-        images, labels = batch
-        yield images.to(device), labels.to(device)
+        yield moved(batch[0], device), labels.to(device)
+
+
+def _are_inputs(given: object) -> bool:
+    """Whether something is a tensor, or tensors by name."""
+    named = isinstance(given, Mapping) and bool(given) and all(isinstance(one, Tensor) for one in given.values())
+    return isinstance(given, Tensor) or named
 
 
 def _described(batch: object) -> str:

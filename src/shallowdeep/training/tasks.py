@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from shallowdeep.data.splits import seeded_order
 from shallowdeep.errors import ConfigurationError, DataError
 from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.inputs import Inputs
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.network import ShallowDeepNetwork
 from shallowdeep.training.equilibrium import Balanced
@@ -91,13 +92,15 @@ class NetworkTask:
         """Batches in an epoch."""
         return self._source.steps(self._batch_size)
 
-    def batches(self, epoch: int, rank: int, world_size: int) -> Iterable[tuple[Tensor, Tensor]]:
+    def batches(self, epoch: int, rank: int, world_size: int) -> Iterable[tuple[Inputs, Tensor]]:
         """The source's; under attack, the first half of each batch is changed."""
         batches = self._source.batches(self._batch_size, epoch, rank, world_size, self._device)
         return batches if self._attack is None else self._attacked(batches, self._attack)
 
-    def _attacked(self, batches: Iterable[tuple[Tensor, Tensor]], attack: Attack) -> Iterator[tuple[Tensor, Tensor]]:
+    def _attacked(self, batches: Iterable[tuple[Inputs, Tensor]], attack: Attack) -> Iterator[tuple[Tensor, Tensor]]:
         for images, labels in batches:
+            if not isinstance(images, Tensor):
+                raise ConfigurationError("Expected images to attack, got several inputs by name")
             half = len(images) // 2
             yield torch.cat([attack(self._network, images[:half]), images[half:]]), labels
 

@@ -290,7 +290,7 @@ def open_bundle(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> Op
 
 def longest_of(bundle: Bundle) -> int:
     """Tokens of the longest text that a bundle takes; 0 for one of images."""
-    if not takes_tokens(bundle.inputs):
+    if not bundle.inputs or not bundle.inputs[0].tokens:
         return 0
     return bundle.inputs[0].shape[0] if bundle.preprocessing is None else bundle.preprocessing.shape[0]
 
@@ -310,7 +310,7 @@ def open_static(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> Ca
         given = images if isinstance(images, Mapping) else {INPUT: images}
         first, *others = ((name, _accepted(values)) for name, values in given.items())
         x = first[1]
-        if longest and len(x):
+        if takes_tokens(bundle.inputs) and len(x):
             x = fitted(x, length(int(token_counts(x).max())))
         wanted = (len(x), x.shape[1] if longest else 0)
         if wanted not in requests:
