@@ -2,8 +2,9 @@
 
     python benchmarks/networks.py results/networks.json [NAME ...]
 
-Without names, a list of torchvision's and timm's, untrained, at sizes that keep this short; each in a process of its
-own. Names that are in the file already are left out; the table beside it (.md) is written anew.
+Without names, a list of torchvision's, timm's and transformers', untrained, at sizes that keep this short (those of
+transformers in small configurations); each in a process of its own. Names that are in the file already are left out;
+the table beside it (.md) is written anew.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers_networks import IMAGES, TEXT
 
 from shallowdeep.documents import plain
 from shallowdeep.errors import ShallowDeepError
@@ -27,11 +30,13 @@ from shallowdeep.files import write_json
 from shallowdeep.inference.engine import EarlyExitEngine
 from shallowdeep.inference.export import write_bundle
 from shallowdeep.machine import this_machine
+from shallowdeep.models.hf_zoo import from_config
 from shallowdeep.models.registry import build
 from shallowdeep.sdn.convert import candidates, convert
 from shallowdeep.sdn.logits import logits_of
 
 TIMEOUT = 600  # seconds for one network
+TOKENS = 12  # of the example of a text network
 SMALL = """
     torchvision:resnet18 torchvision:resnet50 torchvision:resnext50_32x4d torchvision:wide_resnet50_2 torchvision:vgg11
     torchvision:vgg16_bn torchvision:alexnet torchvision:densenet121 torchvision:mobilenet_v2
@@ -51,17 +56,23 @@ LARGE = """
     torchvision:inception_v3 timm:beit_base_patch16_224 timm:mixer_s16_224 timm:levit_128s timm:coat_lite_tiny
     timm:twins_svt_small timm:pit_ti_224 timm:swin_tiny_patch4_window7_224 timm:eva02_tiny_patch14_224
 """
-SIZES = {**dict.fromkeys(SMALL.split(), 64), **dict.fromkeys(LARGE.split(), 224)}
+TRANSFORMERS = "transformers:"
+SIZES = {
+    **dict.fromkeys(SMALL.split(), 64),
+    **dict.fromkeys(LARGE.split(), 224),
+    **{f"{TRANSFORMERS}{kind}": 64 for kind in IMAGES},
+    **{f"{TRANSFORMERS}{kind}": TOKENS for kind in TEXT},
+}
 EVERY = ("eval", "train", "onnxruntime", "openvino")
 
 
 def examined(name: str, size: int) -> dict[str, Any]:
     """What can be done with a network."""
     torch.manual_seed(0)
-    backbone = build(name, num_classes=10, image_size=size)
-    twin = build(name, num_classes=10, image_size=size)
+    backbone, twin = made(name, size), made(name, size)
     twin.load_state_dict(backbone.state_dict())
-    example = torch.randn(1, 3, size, size)
+    images, labels = samples(name, size), torch.arange(4)
+    example = images[:1]
     found: dict[str, Any] = {"size": size, "parameters": sum(p.numel() for p in backbone.parameters())}
     try:
         found["cut_points"] = len(candidates(backbone, example))
@@ -69,7 +80,6 @@ def examined(name: str, size: int) -> dict[str, Any]:
     except ShallowDeepError as error:
         return {**found, "error": str(error)}
     found["exits"] = len(network.exits)
-    images, labels = torch.randn(4, 3, size, size), torch.arange(4)
     with torch.no_grad():
         found["eval"] = torch.equal(network.eval()(images)[-1], logits_of(twin.eval()(images)))
     gradients = []
@@ -98,6 +108,24 @@ def examined(name: str, size: int) -> dict[str, Any]:
             except ShallowDeepError as error:
                 found[backend] = str(error)
     return found
+
+
+def made(name: str, size: int) -> nn.Module:
+    """An untrained network of 10 classes."""
+    kind = name.removeprefix(TRANSFORMERS)
+    if kind == name:
+        return build(name, num_classes=10, image_size=size)
+    return from_config({"model_type": kind, **(TEXT.get(kind) or IMAGES[kind])}, 10, size)
+
+
+def samples(name: str, size: int) -> Tensor:
+    """Four images, or texts of several lengths of which the first is the longest."""
+    if name.removeprefix(TRANSFORMERS) not in TEXT:
+        return torch.randn(4, 3, size, size)
+    tokens = torch.randint(4, 100, (4, size))
+    for row in range(1, 4):
+        tokens[row, size - 2 * row :] = -1
+    return tokens
 
 
 def main() -> None:
@@ -143,7 +171,7 @@ def page(document: dict[str, Any]) -> str:
         "for ONNX Runtime and OpenVINO in float32, run in batches of several sizes and compared with PyTorch (1e-4 of",
         "the largest logit) before they are kept.",
         "",
-        "| network | pixels | cut points | exits | eval | train | ONNX Runtime | OpenVINO |",
+        "| network | pixels or tokens | cut points | exits | eval | train | ONNX Runtime | OpenVINO |",
         "|---|---|---|---|---|---|---|---|",
     ]
     why = []

@@ -28,7 +28,7 @@ def masked(head: nn.Module | None, inputs: Mapping[str, Tensor], *, named: bool)
     """Which tokens are no padding, where a head asks: those of inputs by name, or of token ids that come alone."""
     if not isinstance(head, InternalClassifier) or not head.reads_mask:
         return None
-    return padding_mask(inputs if named else inputs[ALONE])
+    return padding_mask(inputs if named else inputs[ALONE]) if named or ALONE in inputs else None
 
 
 def read_beside(network: ShallowDeepNetwork, segment: Segment) -> tuple[str, ...]:
@@ -37,6 +37,8 @@ def read_beside(network: ShallowDeepNetwork, segment: Segment) -> tuple[str, ...
     if segment.exit < len(network.exits) - 1:
         head = network.internal_classifiers[segment.exit]
         if isinstance(head, InternalClassifier) and head.reads_mask:
-            wanted |= {spec.name for spec in network.inputs if spec.name in {MASK, ALONE}}
+            wanted |= {
+                spec.name for spec in network.inputs if spec.name == MASK or (spec.name == ALONE and spec.tokens)
+            }
     entry = {network.inputs[0].name} if network.inputs and not segment.first else set()
     return tuple(spec.name for spec in network.inputs if spec.name in wanted - entry)
