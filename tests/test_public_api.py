@@ -37,7 +37,7 @@ PARAMETERS = {  # by name after the star
     "load": "path * backbone trust",
     "load_dataset": (
         "name_or_path * image_size seed calibration_fraction test_fraction skip_bad_images memory_budget preprocessing "
-        "rules progress"
+        "text_column rules progress"
     ),
     "predict_exits": "network loader * precision progress",
     "read_bundle": "path * static",

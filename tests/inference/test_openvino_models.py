@@ -119,6 +119,7 @@ def test_batches_too_large_for_the_memory_are_split(bundle: Bundle, monkeypatch:
     x = images(256).numpy()
     expected = free(x)
     tight.backend.models.limit = free.backend.memory * 9 // 10  # type: ignore[attr-defined]  # OpenVINO's
+    tight.backend.largest = 256  # not what values have room for
     assert np.allclose(tight(x).confidences, expected.confidences, atol=1e-5)
     assert tight.backend.largest == 128
     sizes = compiled_at(monkeypatch)
@@ -127,8 +128,26 @@ def test_batches_too_large_for_the_memory_are_split(bundle: Bundle, monkeypatch:
     assert sizes == 4 * [128]
     again = EarlyExitEngine(bundle, threads=1)
     again.backend.models.limit = free.backend.memory * 9 // 10  # type: ignore[attr-defined]
+    again.backend.largest = 256
     again.warm_up(256)
     assert again.backend.largest == 128
+
+
+def test_batches_are_as_large_as_models_of_all_sizes_have_room_for(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that survivors of any number find their model; of small images that is the largest bucket."""
+    monkeypatch.setenv(VARIABLE, "off")
+    assert open_bundle(bundle, 1).largest == 256
+    engine = EarlyExitEngine(bundle, threads=1)
+    models = engine.backend.models  # type: ignore[attr-defined]  # OpenVINO's
+    models.limit = 2 * 200 * models.bytes_per_sample() + 40 * 2**20
+    assert 16 <= (engine.backend.largest or 0) < 128
+    expected = EarlyExitEngine(bundle, threads=1)(images(256).numpy())
+    engine.warm_up(256)
+    sizes = compiled_at(monkeypatch)
+    assert np.array_equal(engine(images(256).numpy()).labels, expected.labels)
+    assert not sizes
 
 
 def test_sizes_that_come_again_and_again_are_split(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +157,7 @@ def test_sizes_that_come_again_and_again_are_split(bundle: Bundle, monkeypatch: 
     x = images(64).numpy()
     backend.run(0, x)
     backend.models.limit = int(2.5 * backend.memory)
+    backend.largest = 256  # not what values have room for
     sizes = compiled_at(monkeypatch)
     counts = [0]
     for _ in range(30):

@@ -87,7 +87,7 @@ def test_own_networks_are_made_for_both_sizes_of_the_paper() -> None:
 def test_describe_models_counts_parameters_and_lists_namespaces() -> None:
     """One row a network with its parameters at 10 classes, and one a namespace."""
     rows = {row.name: row for row in describe_models()}
-    assert tuple(rows) == (*model_names(), "torchvision:NAME", "timm:NAME", "package.module:callable")
+    assert tuple(rows) == (*model_names(), "torchvision:NAME", "timm:NAME", "hf:NAME_OR_DIR", "package.module:callable")
     assert rows["resnet56"].parameters == 855_770
     assert rows["timm:NAME"].parameters is None
 

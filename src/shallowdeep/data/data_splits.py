@@ -48,6 +48,7 @@ class DataSplits:
         augmentation: name of the preset that suits it, see `shallowdeep.data.augmentation`.
         fingerprints: of its splits and of its images.
         notes: what its source left out or read otherwise than one may think; a sentence each.
+        certify_apart: whether certify has a part of its own, though it shares what is read with training.
     """
 
     name: str
@@ -62,11 +63,12 @@ class DataSplits:
     augmentation: str
     fingerprints: Fingerprints
     notes: tuple[str, ...] = ()
+    certify_apart: bool = False
 
     @property
     def cut_from(self) -> int | None:
         """How many images train, tune and certify were cut from; None where calibration has a part of its own."""
-        shared = self.calibration.shares_part(self.train)
+        shared = self.calibration.shares_part(self.train) and not self.certify_apart
         return len(self.train) + len(self.calibration) if shared else None
 
     def split(self, name: str) -> ImageSplit:

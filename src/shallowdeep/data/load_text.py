@@ -86,6 +86,7 @@ def load_texts(
             fingerprint_of({name: Cut(joined, places) for name, places in cuts.items()}), samples_fingerprint([joined])
         ),
         notes=source.notes,
+        certify_apart=source.calibration is not None or source.certify is not None,
     )
 
 

@@ -59,7 +59,8 @@ def layouts(
         known = walk.found[node]
         if profiles[node].activation and profiles[node].shape is not None and (known is None or not known.readable):
             walk.found[node] = walk.consumed(node, _EVIDENCE_DEPTH) or known
-    if any(walk.reads_first_token(node) for node in graph.nodes):
+    of_ids = any(layout is not None and layout.axes == TOKEN_IDS for layout in walk.found.values())
+    if of_ids and any(walk.reads_first_token(node) for node in graph.nodes):
         tokens = [node for node, layout in walk.found.items() if layout is not None and layout.axes == TOKENS]
         walk.found.update(dict.fromkeys(tokens, Layout(TOKENS, class_token=True)))
     return walk.found

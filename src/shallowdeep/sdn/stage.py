@@ -224,9 +224,10 @@ class _StageBuilder:
                         if factor == 1
                         else self.graph.call_function(_times, (self._size(axis), factor))
                     )
+        shorter = f", {values[2]} for one that is a token shorter" if len(values) > 2 else ""  # noqa: PLR2004 - runs
         raise ConversionError(
-            f"Expected {node.name} to be a multiple of the batch size or of a sequence's length, got "
-            f"{', '.join(map(str, values))} for one sample, two, and a shorter one"
+            f"Expected {node.name} to be a multiple of the batch size{' or of the length' if shorter else ''}, got "
+            f"{one} for 1 and {values[1]} for 2{shorter}"
         )
 
     def _size(self, axis: int) -> fx.Node:

@@ -39,16 +39,16 @@ def holds_text(root: Path, column: str = "") -> bool:
     Args:
         root: the directory.
         column: the text column's name; "" for a usual one.
-
-    Raises:
-        DataError: the first table cannot be read.
     """
     tables = find_tables(root)
     if not tables:
         return False
     wanted = (column,) if column else _TEXT_NAMES
     if tables[0].suffix.lower() == ".parquet":
-        schema = _schema(tables[0])
+        try:
+            schema = _schema(tables[0])
+        except DataError:  # told by whatever reads it
+            return False
         return any(name in schema.names and _is_text(schema.field(name).type) for name in wanted)
     names = _header(tables[0])
     return bool(names.intersection(wanted) and (column or names.intersection(_LABEL_NAMES)))

@@ -127,10 +127,14 @@ class CompiledModels:
 
     def bytes_per_sample(self) -> int:
         """Estimated bytes that the values of one sample take in all models together, each alive at once."""
-        sizes = [
-            [estimated_bytes(sized(self._graph(k), n), self._precision) for n in (1, 2)] for k in range(self.count)
-        ]
-        return max(1, sum(two - one for one, two in sizes))
+        try:
+            found = [
+                [estimated_bytes(_fixed(self._graph(number), size, 0), self._precision) for size in (1, 2)]
+                for number in range(self.count)
+            ]
+        except _ERRORS:  # told when it is compiled
+            return 1
+        return max(1, sum(two - one for one, two in found))
 
     @property
     def count(self) -> int:
@@ -263,6 +267,10 @@ def options(threads: int | None, precision: str) -> dict[str, str]:
 
 def sized(graph: Graph, size: int, length: int = 0) -> Graph:
     """Return a copy of a model for batches of one size, and texts of one length, which takes an input's open sides."""
+    return _fixed(graph, size, length)
+
+
+def _fixed(graph: Graph, size: int, length: int) -> Graph:
     fixed = graph.clone()
 
     def shape(port: Any) -> list[Any]:  # noqa: ANN401 - openvino has no types
