@@ -125,8 +125,7 @@ def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = F
         >>> again.weights == network.weights
         True
     """
-    on_hub = isinstance(path, str) and path.startswith(PREFIX) and not Path(path).exists()
-    directory = fetched(str(path)) if on_hub else Path(path)
+    directory = _directory(path)
     manifest = read_manifest(directory)
     tensors = _read_weights(directory, manifest.weights)
     if backbone is None:
@@ -138,6 +137,14 @@ def load(path: Path | str, *, backbone: nn.Module | None = None, trust: bool = F
     network.architecture, network.inputs = manifest.model, manifest.inputs
     network.weights = str(manifest.weights["sha256"])
     return network.eval()
+
+
+def _directory(path: Path | str) -> Path:
+    """Where a network is: at a path, behind ``hf:`` in a local folder or on the hub."""
+    if not isinstance(path, str) or not path.startswith(PREFIX) or Path(path).exists():
+        return Path(path)
+    local = Path(path.removeprefix(PREFIX)).expanduser()
+    return local if local.is_dir() else fetched(path)
 
 
 def _name_now(name: str) -> str:

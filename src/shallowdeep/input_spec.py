@@ -13,6 +13,8 @@ MASK = "attention_mask"
 """The input (N, L) that tells tokens, by 1, from padding."""
 
 FLOAT32 = "float32"
+RESERVED = {"x", "self", "features", "previous", "logits", "tokens"}
+"""Names that stages and segments have for what passes between them."""
 
 
 @dataclass(frozen=True)

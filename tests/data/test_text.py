@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from tests.texts import tokenizer, write_texts
 
 from shallowdeep.data.batches import Batches
@@ -155,3 +157,59 @@ def test_images_alone_can_be_normalised() -> None:
     preprocessing = TextPreprocessing(tokenizer(), 16)
     with pytest.raises(DataError, match="this is for images alone"):
         _ = preprocessing.rules
+
+
+def test_texts_of_other_parts_are_not_trained_on(tmp_path: Path) -> None:
+    """Word for word the same ones; how many is said, and so is how many parts of held-out texts are left out."""
+    train = [f"w{n} the plot of number w{n + 1} is fine" for n in range(0, 80, 2)]
+    phrases = [" ".join(text.split()[:3]) for text in train]
+    write_texts(tmp_path / "train.csv", [*train, *phrases], [n % 2 for n in range(80)])
+    write_texts(tmp_path / "test.csv", [*train[:5], "another text of w1"], [0, 1, 0, 1, 0, 1])
+    data = load_dataset(tmp_path, image_size=1, preprocessing=TextPreprocessing(tokenizer(), 16))
+    kept = {[*train, *phrases][n] for n in data.train.positions.tolist()}
+    assert not kept & set(train[:5])
+    said = " ".join(data.notes)
+    assert "training texts are in another part too, and left out of training" in said
+    assert "training texts are part of texts that are held out, and left out" in said
+
+
+def test_texts_that_are_cut_are_counted(tmp_path: Path) -> None:
+    """Before training."""
+    write_texts(
+        tmp_path / "train.csv", [f"w{n} " * (20 if n < 3 else 2) for n in range(30)], [n % 2 for n in range(30)]
+    )
+    data = load_dataset(tmp_path, image_size=1, preprocessing=TextPreprocessing(tokenizer(), 8))
+    assert "3 of 30 texts are longer than 8 tokens and cut there" in data.notes
+
+
+def test_image_datasets_with_words_in_them_stay_image_datasets(tmp_path: Path) -> None:
+    """A title beside images in Parquet, a table of metadata in a folder of images."""
+    picture = BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, format="png")
+    row = {"bytes": picture.getvalue(), "path": None}
+    table = pa.table({"image": [row] * 12, "label": [0, 1] * 6, "title": ["a"] * 12})
+    (tmp_path / "parquet").mkdir()
+    pq.write_table(table, tmp_path / "parquet" / "train.parquet")
+    assert len(load_dataset(tmp_path / "parquet", image_size=8).train) > 0
+    for number in range(12):
+        folder = tmp_path / "folder" / ("x", "y")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.png").write_bytes(picture.getvalue())
+    (tmp_path / "folder" / "metadata.csv").write_text("file_name,title,category\nx/0.png,a,b\n")
+    assert len(load_dataset(tmp_path / "folder", image_size=8).train) > 0
+
+
+def test_labels_that_begin_at_1_and_descriptions_beside_tables(tmp_path: Path) -> None:
+    """Five stars are five classes; `dataset_infos.json` is no table."""
+    write_texts(tmp_path / "data.csv", [f"text w{n}" for n in range(20)], [1 + n % 5 for n in range(20)])
+    (tmp_path / "dataset_infos.json").write_text("{}")
+    source = read_text_tables(tmp_path, "x")
+    assert source.classes == ("1", "2", "3", "4", "5")
+    assert source.train.labels.tolist()[:6] == [0, 1, 2, 3, 4, 0]
+
+
+def test_bytes_that_are_no_utf_8_become_question_marks() -> None:
+    """As they come from a command line."""
+    preprocessing = TextPreprocessing(tokenizer(), 8)
+    tokens, _ = preprocessing.encode(["w1 \udcff w2"])
+    assert len(tokens[0]) == 5

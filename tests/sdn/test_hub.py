@@ -81,3 +81,10 @@ def test_no_such_network() -> None:
     """In one line."""
     with pytest.raises(ModelError, match=r"Expected a network on the Hugging Face hub in 'hf:me/none', got OSError"):
         load("hf:me/none")
+
+
+def test_a_local_folder(network: ShallowDeepNetwork, tmp_path: Path) -> None:
+    """Works the same, without the hub."""
+    network.save(tmp_path / "net")
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(load(f"hf:{tmp_path / 'net'}")(images), network(images))

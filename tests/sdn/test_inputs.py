@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shallowdeep.checkpoint import load
-from shallowdeep.errors import ConversionError
+from shallowdeep.errors import ConversionError, DataError
 from shallowdeep.sdn.convert import convert
 from shallowdeep.sdn.inputs import ordered, random_like
 
@@ -217,3 +217,96 @@ def test_texts_of_a_batch_that_change_each_others_answers_are_refused() -> None:
     torch.manual_seed(0)
     with pytest.raises(ConversionError, match="mixes the images of a batch"):
         convert(Mixing().eval(), example())
+
+
+def test_names_are_what_counts_not_their_order() -> None:
+    """As keywords too; missing and unknown names are refused in one line."""
+    torch.manual_seed(0)
+    network, batch = convert(Encoder().eval(), example()), texts()
+    backwards = dict(reversed(batch.items()))
+    assert torch.equal(network(backwards), network(batch))
+    assert torch.equal(network(**batch), network(batch))
+    with pytest.raises(DataError, match="Expected inputs by the names input_ids, attention_mask, got input_ids"):
+        network({"input_ids": batch["input_ids"]})
+    with pytest.raises(DataError, match="got input_ids, attention_mask, token_type_ids"):
+        network({**batch, "token_type_ids": batch["input_ids"]})
+
+
+class Router(nn.Module):
+    """A module without weights that reads the order of values, and nothing else of them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C), 1 at the largest channel."""
+        if x.sum() > 1e9:  # cannot be traced
+            return x.mean((2, 3))
+        return F.one_hot(x.mean((2, 3)).argmax(1), x.shape[1]).to(x.dtype)
+
+
+class Routed(nn.Module):
+    """A network whose head reads what a router said long before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.router, self.head = Router(), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
+        x = F.relu(self.first(x))
+        chosen = self.router(x)
+        output: Tensor = self.head(F.relu(self.second(x)).mean((2, 3)) * chosen)
+        return output
+
+
+def test_a_module_that_reads_the_order_of_values_reads_more_than_sizes() -> None:
+    """What it said stays alive until it is read: there is no cut between."""
+    torch.manual_seed(0)
+    model = Routed().eval()
+    try:
+        network = convert(model, torch.zeros(1, 3, 16, 16))
+    except ConversionError:
+        return
+    images = torch.randn(8, 3, 16, 16)
+    assert torch.equal(network(images)[-1], model(images))
+
+
+class Padded(Encoder):
+    """A classifier that forgets its mask."""
+
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Tokens, of which padding is one like the others."""
+        return super().hidden(input_ids, torch.ones_like(attention_mask))
+
+
+def test_answers_that_depend_on_padding_are_refused() -> None:
+    """With such a network texts of a batch would change each other's answers."""
+    torch.manual_seed(0)
+    with pytest.raises(ConversionError, match="that do not depend on padding, but 8 tokens of it change the logits"):
+        convert(Padded().eval(), example())
+
+
+class Halved(nn.Module):
+    """Makes a Python number of its input's size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
+        half = int(x.shape[2] / 2)
+        x = self.second(F.relu(self.first(x)))[:, :, :half]
+        output: Tensor = self.head(x.mean((2, 3)))
+        return output
+
+
+def test_a_number_made_of_a_size_binds_the_network_to_it() -> None:
+    """Other sizes are refused, where they would go wrong without a word."""
+    torch.manual_seed(0)
+    model = Halved().eval()
+    network = convert(model, torch.randn(1, 3, 16, 16))
+    images = torch.randn(2, 3, 16, 16)
+    assert torch.equal(network(images)[-1], model(images))
+    with pytest.raises(DataError, match=r"Expected images of \(3, 16, 16\), .* got \(3, 32, 32\)"):
+        network(torch.randn(2, 3, 32, 32))

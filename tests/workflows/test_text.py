@@ -181,3 +181,59 @@ def test_engines_refuse_what_is_no_text(run: Path) -> None:
         engine(["a", 3])
     assert len(engine(list(SAID)).labels) == 3
     assert len(engine([]).labels) == 0
+
+
+def test_heads_on_a_frozen_trunk(run: Path, place: Path, module_shell: Shell) -> None:
+    """`ic-only` caches what internal classifiers read of texts too; the trunk stays as it is."""
+    done = module_shell(
+        "train", "--data", place / "reviews", "--init", run, "--recipe", "ic-only", "--epochs", 2, "--exits", 2,
+        "--out", place / "heads",
+    )  # fmt: skip
+    assert done[0] == 0, done[2]
+    _, tokens = encoded(run)
+    assert torch.equal(load(place / "heads")(tokens)[-1], load(run)(tokens)[-1])
+
+
+def test_a_checkpoint_in_half_precision_is_trained_and_loaded_in_float32(place: Path, module_shell: Shell) -> None:
+    """Whatever its configuration says."""
+    from transformers import AutoModelForSequenceClassification  # noqa: PLC0415 - seconds
+
+    AutoModelForSequenceClassification.from_pretrained(place / "model").half().save_pretrained(place / "half")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (place / "half" / name).write_bytes((place / "model" / name).read_bytes())
+    done = module_shell(
+        "train", "--data", place / "reviews", "--model", f"hf:{place / 'half'}", "--recipe", "backbone", "--epochs", 1,
+        "--out", place / "whole",
+    )  # fmt: skip
+    assert done[0] == 0, done[2]
+    assert {parameter.dtype for parameter in load(place / "whole").parameters()} == {torch.float32}
+
+
+def test_a_length_that_is_the_width_too_is_not_frozen(place: Path) -> None:
+    """32 tokens in a network of 32 features, exported and run on fewer."""
+    from shallowdeep.inference.export import write_bundle  # noqa: PLC0415 - seconds
+    from shallowdeep.models.registry import build  # noqa: PLC0415
+    from shallowdeep.sdn.convert import convert  # noqa: PLC0415
+
+    backbone = build(f"hf:{place / 'model'}", num_classes=2, image_size=1, pretrained=True).eval()
+    network = convert(backbone, torch.zeros(1, 32, dtype=torch.int64), fractions=[0.4])
+    bundle = write_bundle(network, Policy((2.0,)), place / "square", "onnxruntime")
+    tokens = np.random.default_rng(0).integers(4, 400, (3, 7))
+    expected = network(torch.from_numpy(tokens))[-1].softmax(-1).max(-1).values.detach().numpy()
+    assert np.allclose(EarlyExitEngine(bundle)(tokens).confidences, expected, atol=1e-4)
+
+
+def test_weights_that_do_not_fit_the_trunk_are_refused(place: Path) -> None:
+    """Not replaced by random ones; a head of another size is started anew and told."""
+    from shallowdeep.errors import ModelError  # noqa: PLC0415
+    from shallowdeep.models.hf_zoo import build_pretrained  # noqa: PLC0415
+
+    said: list[str] = []
+    build_pretrained(f"hf:{place / 'model'}", 5, 1, told=said.append)
+    assert said == [
+        f"Started anew, since {place / 'model'} has no weights that fit: classifier.bias, classifier.weight"
+    ]
+    wider = write_model(place / "wider", layers=4)
+    (wider / "model.safetensors").write_bytes((place / "model" / "model.safetensors").read_bytes())
+    with pytest.raises(ModelError, match=r"that fit all but the head, got none for bert\.encoder\.layer\.3"):
+        build_pretrained(f"hf:{wider}", 2, 1)

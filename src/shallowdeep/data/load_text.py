@@ -61,8 +61,12 @@ def load_texts(
     if not source.text:
         raise DataError(f"Expected texts for this network, got images in {name_or_path}")
     joined, starts = _joined(source)
-    cuts = _cut(source, (joined, starts), seed, calibration_fraction, test_fraction)
+    cuts, notes = _cut(source, (joined, starts), seed, calibration_fraction, test_fraction)
     table = TokenTable(joined.images, preprocessing)  # type: ignore[arg-type]  # it is a TextStore, see `_joined`
+    table.ensure(np.arange(len(joined.labels)), source.name, progress=progress)
+    if table.cut:
+        of = f"{table.cut:,} of {len(joined.labels):,} texts"
+        notes.append(f"{of} are longer than {preprocessing.max_length} tokens and cut there")
 
     def build(name: str) -> ImageSplit:
         positions = cuts[name]
@@ -85,7 +89,7 @@ def load_texts(
         fingerprints=Fingerprints(
             fingerprint_of({name: Cut(joined, places) for name, places in cuts.items()}), samples_fingerprint([joined])
         ),
-        notes=source.notes,
+        notes=(*source.notes, *notes),
         certify_apart=source.calibration is not None or source.certify is not None,
     )
 
@@ -111,8 +115,8 @@ def _joined(source: Source) -> tuple[Part, dict[str, int]]:
 
 def _cut(
     source: Source, whole_source: tuple[Part, dict[str, int]], seed: int, calibration: float, test: float
-) -> dict[str, Indices]:
-    """Return every split's places in the joined part, "all" among them."""
+) -> tuple[dict[str, Indices], list[str]]:
+    """Return every split's places in the joined part, "all" among them, and what was left out of training."""
     joined, starts = whole_source
 
     def whole_part(what: str, part: Part) -> Indices:
@@ -141,10 +145,15 @@ def _cut(
         out = hold_out(calibration, "calibration fraction")
         tune, certify = (out[cut] for cut in cut_held_out(joined.labels[out], seed))
     gone = set(np.concatenate(held).tolist()) if held else set()
-    rest = np.array([place for place in train.tolist() if not gone.intersection(holders[place])], dtype=np.int64)
+    left = [place for place in train.tolist() if not gone.intersection(holders[place])]
+    elsewhere = {store.content(place) for place in range(len(train), len(store))}
+    rest = np.array([place for place in left if store.content(place) not in elsewhere], dtype=np.int64)
     if not len(rest):
         raise DataError(f"Expected training texts in {source.name} beside those held out, got none")
+    parts, twice = len(train) - len(left) - len(gone), len(left) - len(rest)
+    notes = [f"{parts:,} training texts are part of texts that are held out, and left out"] if parts else []
+    notes += [f"{twice:,} training texts are in another part too, and left out of training"] if twice else []
     return {
         "train": rest, "tune": tune, "certify": certify, "calibration": np.sort(np.concatenate([tune, certify])),
         "test": tested, "all": tested if source.test is not None else train,
-    }  # fmt: skip
+    }, notes  # fmt: skip

@@ -9,10 +9,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-import numpy as np
-
-from shallowdeep.data.splits import Indices
-
 
 def containing(texts: Sequence[str]) -> list[list[int]]:
     """Return for each text those whole ones, in no other text, that hold it word for word; itself where it is whole.
@@ -39,16 +35,3 @@ def containing(texts: Sequence[str]) -> list[list[int]]:
             for word in set(words[place]) or {""}:
                 wholes[word].append(place)
     return found
-
-
-def cut_by_sentence(texts: Sequence[str], held_out: Indices, kept: Indices) -> Indices:
-    """Return those kept texts of which no held-out one is a part, and that are part of none.
-
-    Args:
-        texts: N of them.
-        held_out: places of whole texts.
-        kept: places of others.
-    """
-    holders = containing(texts)
-    out = set(held_out.tolist())
-    return np.array([place for place in kept.tolist() if not out.intersection(holders[place])], dtype=np.int64)

@@ -122,7 +122,8 @@ class TextPreprocessing:
         wrong = next((text for text in texts if not isinstance(text, str)), None)
         if wrong is not None:
             raise DataError(f"Expected text, got {type(wrong).__name__}")
-        found = self._encoder.encode_batch(list(texts))
+        plain = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]  # bytes of argv that are no UTF-8
+        found = self._encoder.encode_batch(plain)
         return [np.array(one.ids, dtype=np.int64) for one in found], sum(bool(one.overflowing) for one in found)
 
     def to_dict(self) -> dict[str, Any]:

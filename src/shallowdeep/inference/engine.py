@@ -135,7 +135,7 @@ class EarlyExitEngine:
         self._watched = confusion is not False or by_confusion
         quick = SingleImage.fits(self.policy) and not self._watched
         self._single = SingleImage(self.policy, self.segments) if quick else None
-        self._single_shape = () if self._named or self._tokens else (1, *self._shape)
+        self._single_shape = None if self._named or self._tokens else (1, *self._shape)
         given = confusion if isinstance(confusion, ConfusionStatistics) else None
         own_first = by_confusion or given is None  # what answers are withheld by was certified with the bundle's own
         self._statistics = (opened.confusion or given) if own_first else given
@@ -261,8 +261,14 @@ class EarlyExitEngine:
         if not isinstance(batch, Mapping) or sorted(batch) != sorted(names):
             got = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else type(batch).__name__
             raise DataError(f"Expected arrays by the names {', '.join(names)}, got {got}")
+        arrays = [name for name in names if not (hasattr(batch[name], "shape") and hasattr(batch[name], "dtype"))]
+        if arrays:
+            raise DataError(f"Expected an array for {arrays[0]}, got {type(batch[arrays[0]]).__name__}")
         count = len(batch[names[0]])
         for spec in self.inputs:
+            whole = not namespace_of(batch[spec.name]).isdtype(batch[spec.name].dtype, "real floating")
+            if whole != ("float" not in spec.dtype):
+                raise DataError(f"Expected {spec.name} in {spec.dtype}, got {batch[spec.name].dtype}")
             shape = tuple(batch[spec.name].shape)
             if shape[0] != count or len(shape) != len(spec.shape) + 1:
                 raise DataError(
@@ -278,7 +284,7 @@ class EarlyExitEngine:
         """Prepare for batches of up to so many, so that no answer waits for a model to be compiled.
 
         Runtimes that compile for a few sizes of batch (`openvino`, `cuda-graphs`) compile every segment for each of
-        those that survivors of such a batch may need; others run one batch.
+        those that survivors of such a batch may need, at one length of texts; others run one batch.
 
         Args:
             batch_size: largest that will come.
@@ -344,7 +350,7 @@ class EarlyExitEngine:
     def _check(self, images: Array) -> None:
         if self._tokens:
             known = self._preprocessing
-            check_tokens(images, known.max_length if isinstance(known, TextPreprocessing) else None)
+            check_tokens(images, known if isinstance(known, TextPreprocessing) else None)
             return
         shape = tuple(images.shape)
         if shape[1:] != self._shape:

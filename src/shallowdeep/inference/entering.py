@@ -35,9 +35,10 @@ def entering(backend: Backend, batch: Array | Mapping[str, Array], inputs: Seque
         inputs: of the network.
     """
     if isinstance(batch, Mapping):
-        x = backend.accept(batch[inputs[0].name])
-        return Entering(x, {name: _copied(backend.accept(batch[name])) for name in backend.beside}, None)
-    x = backend.accept(batch)
+        given = {spec.name: backend.accept(_typed(batch[spec.name], spec)) for spec in inputs}
+        beside = {name: _copied(given[name]) for name in backend.beside}
+        return Entering(given[inputs[0].name], beside, None)
+    x = backend.accept(_typed(batch, inputs[0]) if takes_tokens(inputs) else batch)
     if not takes_tokens(inputs) or not len(x):
         return Entering(x, NOTHING, None)
     lengths = token_counts(x)
@@ -57,6 +58,12 @@ def shortened(batch: Entering, length: int) -> Entering:
     if length >= width or x.ndim != 3 or x.shape[1] != width:  # noqa: PLR2004 - (n, L, C)
         return batch
     return Entering(x[:, :length], {name: values[:, :length] for name, values in beside.items()}, lengths)
+
+
+def _typed(values: Array, spec: InputSpec) -> Array:
+    """An input in the type that the network takes."""
+    xp = namespace_of(values)
+    return xp.astype(values, getattr(xp, spec.dtype))
 
 
 def _copied(values: Array) -> Array:

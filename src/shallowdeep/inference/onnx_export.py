@@ -265,7 +265,7 @@ def export_module(
     def sizes(name: str, example: Tensor) -> dict[int, Any]:
         if length is None or name == PREVIOUS:
             return {0: batch}
-        return {0: batch, **{axis: tokens for axis in range(1, example.dim()) if example.shape[axis] == length}}
+        return {0: batch, 1: tokens} if example.dim() > 1 and example.shape[1] == length else {0: batch}
 
     chatter = logging.getLogger("torch.onnx")
     level = chatter.level

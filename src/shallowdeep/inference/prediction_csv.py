@@ -45,7 +45,7 @@ def _row(answer: FileAnswer, further: int) -> Iterator[object]:
     yield _truth(answer.forced)
     yield _truth(answer.abstained)
     if answer.text is not None:
-        yield answer.text
+        yield _encodable(answer.text)
     for one in answer.top[1 : further + 1]:
         yield one.label
         yield _number(one.probability)

@@ -41,23 +41,25 @@ def read_texts(texts: Sequence[str], preprocessing: TextPreprocessing) -> Tokens
     return padded(preprocessing.encode(texts)[0])
 
 
-def check_tokens(tokens: Array, longest: int | None) -> None:
+def check_tokens(tokens: Array, known: TextPreprocessing | None) -> None:
     """Refuse what are no token ids.
 
     Args:
         tokens: (N, L) integers, `PADDING` where a text has ended.
-        longest: L that the network takes; None where that is not known.
+        known: how the network's texts become ids; None where that is not known.
 
     Raises:
-        DataError: of another shape or type, too long, or with a row of padding alone.
+        DataError: of another shape or type, too long, with a row of padding alone, or with an id that there is not.
     """
     xp = namespace_of(tokens)
     if tokens.ndim != 2:  # noqa: PLR2004 - (N, L)
         raise DataError(f"Expected token ids of shape (N, L), got {tuple(tokens.shape)}")
     if not xp.isdtype(tokens.dtype, "integral"):
         raise DataError(f"Expected token ids, integers, got dtype {tokens.dtype}")
-    if longest is not None and tokens.shape[1] > longest:
-        raise DataError(f"Expected texts of at most {longest} tokens, got {tokens.shape[1]}")
+    if known is not None and tokens.shape[1] > known.max_length:
+        raise DataError(f"Expected texts of at most {known.max_length} tokens, got {tokens.shape[1]}")
+    if known is not None and len(tokens) and int(xp.max(tokens)) >= known.vocabulary:
+        raise DataError(f"Expected token ids below {known.vocabulary:,}, got {int(xp.max(tokens)):,}")
     if len(tokens) and not bool(xp.all(xp.any(tokens >= 0, axis=1))):
         raise DataError("Expected texts of at least one token, got one of padding alone")
 

@@ -39,7 +39,7 @@ def given_texts(texts: Sequence[str], file: Path | None) -> list[GivenText]:
     found = [GivenText(f"text {number}", text) for number, text in enumerate(texts, 1) if text.strip()]
     if file is not None:
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, ValueError) as error:
             raise DataError(f"Expected a file of lines in UTF-8 in {file}, got {error}") from error
         named = ((f"line {number} of {file.name}", line) for number, line in enumerate(lines, 1))

@@ -67,12 +67,13 @@ def verify(bundle: Bundle, network: ShallowDeepNetwork, uncut: Uncut | None = No
     module = backend_module(bundle.backend)
     static = None if bundle.static is None else module.open_static(bundle, None, module.POOLS[0])
     if bundle.precision == F32:
-        expected = _logits_of(network, images)
-        for size in sizes:
-            _check_segments(bundle, network, backend, _batch(images, size), expected)
-            if static is not None:
-                got = _run(bundle, str(bundle.static), "final", static, _batch(images, size))
-                _compare(to_numpy(got), expected[-1], NEAR, f"{bundle.static} (the unmodified network)", size)
+        for rows in (images, *_shorter(bundle, images)):
+            expected = _logits_of(network, rows)
+            for size in sizes:
+                _check_segments(bundle, network, backend, _batch(rows, size), expected)
+                if static is not None:
+                    got = _run(bundle, str(bundle.static), "final", static, _batch(rows, size))
+                    _compare(to_numpy(got), expected[-1], NEAR, f"{bundle.static} (the unmodified network)", size)
     elif uncut is not None:
         for size in sizes:
             batch = _batch(images, size)
@@ -177,6 +178,19 @@ def _random(bundle: Bundle) -> Batch:
     for row, ids in enumerate(found[ALONE]):
         ids[max(1, len(ids) - row) :] = PADDING
     return found[ALONE]
+
+
+def _shorter(bundle: Bundle, rows: Batch) -> list[Batch]:
+    """The same texts cut to about half, since exporters freeze lengths too; nothing for other networks."""
+    length = bundle.inputs[0].shape[0] if bundle.inputs[0].tokens else 0
+    half = (length + 1) // 2
+    if half < 2 or half == length:  # noqa: PLR2004 - a length of 1 is a size of its own to exporters
+        return []
+
+    def cut(values: NDArray[Any]) -> NDArray[Any]:
+        return values[:, :half] if values.ndim > 1 and values.shape[1] == length else values
+
+    return [{name: cut(values) for name, values in rows.items()} if isinstance(rows, Mapping) else cut(rows)]
 
 
 def _batch(rows: B, size: int) -> B:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from shallowdeep.errors import ModelError, one_line
+from shallowdeep.errors import ModelError, first_few, one_line
 from shallowdeep.image_size import Size, sides
 from shallowdeep.models.image_size import RGB
 from shallowdeep.models.published_input import USUAL_SHARE, PublishedInput
@@ -27,6 +28,10 @@ _WEIGHTS = ("*.safetensors", "*.bin")
 _LONGEST = 8_192  # tokens, where a model says nothing
 _OFFSET = {
     "roberta",
+    "roberta-prelayernorm",
+    "data2vec-text",
+    "xmod",
+    "ibert",
     "xlm-roberta",
     "camembert",
     "xlm-roberta-xl",
@@ -53,11 +58,20 @@ def resolve(name: str) -> ModelSpec:
     return ModelSpec(name, f"transformers' {name.removeprefix(PREFIX)}", (size,), build, trusted=True)
 
 
-def build_pretrained(name: str, num_classes: int, image_size: Size, channels: int = 3) -> nn.Module:
-    """Returns a network with its weights; a head of another size is started anew.
+def build_pretrained(
+    name: str, num_classes: int, image_size: Size, channels: int = 3, *, told: Callable[[str], None] | None = None
+) -> nn.Module:
+    """Returns a network with its weights; a head of another size, and a pooler without weights, are started anew.
+
+    Args:
+        name: as for `resolve`.
+        num_classes: C.
+        image_size: in pixels; without effect for text.
+        channels: of images.
+        told: is given a line on what is started anew; None for nobody.
 
     Raises:
-        ModelError: as for `resolve`; or there are no weights.
+        ModelError: as for `resolve`; or there are no weights, or they do not fit the rest of the network.
     """
     config = _sized(read_config(name), num_classes, image_size, channels)
     where, task = name.removeprefix(PREFIX), task_of(config, name)
@@ -65,10 +79,37 @@ def build_pretrained(name: str, num_classes: int, image_size: Size, channels: in
     if folder.is_dir() and not any(next(folder.glob(pattern), None) for pattern in _WEIGHTS):
         raise ModelError(f"Expected weights ({' or '.join(_WEIGHTS)}) in {folder}, found none")
     try:
-        model = _auto(task).from_pretrained(where, config=config, ignore_mismatched_sizes=True)
+        with _quiet():
+            model, found = _auto(task).from_pretrained(
+                where, config=config, ignore_mismatched_sizes=True, output_loading_info=True
+            )
     except Exception as error:
         raise ModelError(f"Expected weights of {name!r} that fit its config.json, got {one_line(error)}") from error
+    new = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
+    trunk = f"{model.base_model_prefix}."
+    strange = [key for key in new if key.startswith(trunk) and "pooler" not in key]
+    if strange:
+        raise ModelError(
+            f"Expected weights in {name!r} that fit all but the head, got none that fit {first_few(strange)}"
+        )
+    if new and told is not None:
+        told(f"Started anew, since {where} has no weights that fit: {first_few(new)}")
     return _as_network(model.float(), config, task)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what transformers prints of loading to itself: what matters is told in a line."""
+    logs = importlib.import_module("transformers.utils.logging")
+    level, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
+    logs.set_verbosity_error()
+    logs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logs.set_verbosity(level)
+        if bars:
+            logs.enable_progress_bar()
 
 
 def from_config(document: Mapping[str, Any], num_classes: int, image_size: Size, channels: int = 3) -> nn.Module:
@@ -88,7 +129,7 @@ def from_config(document: Mapping[str, Any], num_classes: int, image_size: Size,
         kind = transformers.CONFIG_MAPPING[document["model_type"]]
         config = _sized(kind.from_dict(dict(document)), num_classes, image_size, channels)
         task = task_of(config, "hf:")
-        model = _auto(task).from_config(config)
+        model = _auto(task).from_config(config).float()
     except ModelError:
         raise
     except Exception as error:
@@ -156,7 +197,7 @@ def published_input(name: str) -> PublishedInput | None:
     return PublishedInput(
         mean=tuple(map(float, mean)),
         std=tuple(map(float, std)),
-        interpolation=_FILTERS.get(int(document.get("resample", 2)), "bilinear"),
+        interpolation=_FILTERS.get(document.get("resample", 2), "bilinear"),
         resize="crop" if crops or "crop_pct" in document else "stretch",
         crop_share=share if crops or "crop_pct" in document else 1.0,
         size=final,
@@ -191,7 +232,8 @@ def config_of(network: nn.Module) -> dict[str, Any] | None:
     if not hasattr(config, "to_json_string") or not hasattr(config, "model_type"):
         return None
     document: dict[str, Any] = json.loads(config.to_json_string(use_diff=True))
-    return {**document, "architectures": [type(model).__name__]}
+    kept = {key: value for key, value in document.items() if key not in {"dtype", "torch_dtype", "_name_or_path"}}
+    return {**kept, "architectures": [type(model).__name__]}
 
 
 def _processor(name: str) -> dict[str, Any]:
@@ -209,7 +251,10 @@ def _processor(name: str) -> dict[str, Any]:
         if found is None:
             return {}
         path = Path(found)
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        document: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"Expected an image processor in JSON in {path}, got {one_line(error)}") from error
     return document
 
 

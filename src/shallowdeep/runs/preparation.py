@@ -23,7 +23,7 @@ from shallowdeep.image_size import shown_size
 from shallowdeep.models import hf_zoo
 from shallowdeep.models.image_size import RGB
 from shallowdeep.models.initialization import DataInitialised, initialize_from
-from shallowdeep.models.registry import build, published_input, reads_text, resolve
+from shallowdeep.models.registry import HF, build, published_input, reads_text, resolve
 from shallowdeep.models.weights import LoadedWeights, last_layer, load_weights, match_weights, read_state_dict
 from shallowdeep.progress import SILENT, Progress
 from shallowdeep.runs.config import BackdoorAttack, TrainConfig
@@ -122,8 +122,8 @@ def _text_preprocessing(config: TrainConfig) -> TextPreprocessing | None:
 
 
 def example_for(data: DataSplits) -> Tensor:
-    """One input of zeros: an image, or a text of the mean length of the training texts."""
-    lengths = data.train.lengths
+    """One input of zeros: an image, or a text of the mean length of ``tune``, whose texts are whole ones."""
+    lengths = data.tune.lengths
     if lengths is None:
         return torch.zeros(1, *data.preprocessing.shape)
     return torch.zeros(1, max(SHORTEST + 1, round(float(lengths.mean()))), dtype=torch.int64)
@@ -217,6 +217,10 @@ def _backbone(config: TrainConfig, data: DataSplits, *, trust: bool, progress: P
         check_classes(start.classes, config.init, data.classes, config.data)
         return start.to_backbone().train()
     channels = data.preprocessing.channels if isinstance(data.preprocessing, Preprocessing) else RGB
+    if config.pretrained and config.model.startswith(HF):
+        return hf_zoo.build_pretrained(
+            config.model, count, data.preprocessing.size, channels, told=progress.say
+        ).train()
     backbone = build(
         config.model, num_classes=count, image_size=data.preprocessing.size, pretrained=config.pretrained,
         channels=channels,

@@ -13,7 +13,7 @@ from shallowdeep.cost import count_macs
 from shallowdeep.errors import ConfigurationError, ConversionError
 from shallowdeep.runtime import evaluating
 from shallowdeep.sdn.cut_points import CutPoint, cut_points
-from shallowdeep.sdn.independence import check_independence
+from shallowdeep.sdn.independence import check_independence, check_padding
 from shallowdeep.sdn.inputs import (
     Inputs,
     first_of,
@@ -116,10 +116,11 @@ def convert(
     ]
     exits = _exits(chosen, targets, classifiers, _passed(chosen, classifiers, like), total)
     network = ShallowDeepNetwork(backbone, split(traced, profiles, chosen), classifiers, exits, total)
-    network.inputs = specs_of(example_input)
+    network.inputs, network.fixed_size = specs_of(example_input), traced.fixed_size
     _check_equal(network, example_input)
     if not saved:
         check_independence(backbone, example_input)
+        check_padding(backbone, example_input)
     return network
 
 

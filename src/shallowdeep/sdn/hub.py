@@ -73,8 +73,9 @@ def card(network: ShallowDeepNetwork, name: str, policy: Policy | None, accuraci
         accuracies: of each exit on held-out images, as fractions; empty where they are not known.
     """
     model = "" if network.architecture is None else network.architecture.name
+    told = [f"{100 * value:.1f} %" for value in accuracies] + [""] * len(network.exits)
     rows = [
-        f"| {number} | {exit_.name} | {cost:.3f} | {'' if not accuracies else f'{100 * accuracies[number]:.1f} %'} |"
+        f"| {number} | {exit_.name} | {cost:.3f} | {told[number]} |"
         for number, (exit_, cost) in enumerate(zip(network.exits, network.costs.reached, strict=True))
     ]
     promises = [] if policy is None else [one.sentence for one in (policy.promise,) if one is not None]
@@ -121,7 +122,7 @@ def fetched(name: str) -> Path:
 def _accuracies(history: Path) -> list[float]:
     """Held-out accuracy of each exit after the last epoch; none where there is no history."""
     lines = history.read_text().splitlines() if history.exists() else []
-    return [float(value) for value in json.loads(lines[-1])["tune_accuracy"]] if lines else []
+    return [float(value) for value in json.loads(lines[-1]).get("tune_accuracy", [])] if lines else []
 
 
 def _hub() -> Any:  # noqa: ANN401 - a module

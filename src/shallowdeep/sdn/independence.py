@@ -12,10 +12,11 @@ from torch.func import functional_call
 
 from shallowdeep.errors import ConversionError
 from shallowdeep.runtime import evaluating
-from shallowdeep.sdn.inputs import Inputs, by_name, like, random_like, run_on
+from shallowdeep.sdn.inputs import Inputs, by_name, lengthened, like, random_like, run_on
 from shallowdeep.sdn.logits import logits_of
 
 _COUNT = 3  # images in the batch
+_PADDING = 8  # tokens
 _ROUNDING = 1e-4  # of the largest logit in float32: kernels differ by the size of the batch
 _EXACT = 1e-9  # in float64
 _SURELY = 1e-2  # in float32, where float64 cannot run
@@ -33,7 +34,7 @@ def check_independence(backbone: nn.Module, example: Inputs) -> None:
     Raises:
         ConversionError: naming the module whose output mixes images.
     """
-    images = random_like(example, _COUNT)
+    images = random_like(example, _COUNT, _ids(backbone))
     with torch.no_grad(), evaluating(backbone):
         gap = _gap(partial(run_on, backbone), images)
         if gap <= _ROUNDING:
@@ -49,6 +50,42 @@ def check_independence(backbone: nn.Module, example: Inputs) -> None:
         f"Expected answers of {name} that depend on each image alone, but {where} mixes the images of a batch in eval "
         "mode, as BatchNorm without running statistics does: no promise would hold, and no image could leave a batch"
     )
+
+
+def check_padding(backbone: nn.Module, example: Inputs) -> None:
+    """Refuse a text classifier whose answer changes with padding behind the text, in eval mode.
+
+    Texts of a batch are padded to its longest, and the engine cuts what is left: answers must not depend on either.
+
+    Args:
+        backbone: left as it is.
+        example: (N, L) token ids, or several inputs by name with a mask; others are not looked at.
+
+    Raises:
+        ConversionError: it does.
+    """
+    padding = getattr(getattr(backbone, "config", None), "pad_token_id", None)
+    texts = random_like(example, _COUNT, _ids(backbone))
+    longer = lengthened(texts, _PADDING, 0 if padding is None else int(padding))
+    if longer is None:
+        return
+    with torch.no_grad(), evaluating(backbone):
+        try:
+            alone, padded = (logits_of(run_on(backbone, batch)) for batch in (texts, longer))
+        except Exception:  # noqa: BLE001 - it may take no longer texts
+            return
+    gap = float((alone - padded).abs().max() / alone.abs().max().clamp_min(1e-30))
+    if gap > _SURELY:
+        raise ConversionError(
+            f"Expected answers of {type(backbone).__name__} that do not depend on padding, but {_PADDING} tokens of it "
+            f"change the logits by {gap:.0%}: texts of a batch would change each other's answers"
+        )
+
+
+def _ids(backbone: nn.Module) -> int:
+    """How many ids every embedding of a network has."""
+    sizes = [module.num_embeddings for module in backbone.modules() if isinstance(module, nn.Embedding)]
+    return min(sizes, default=0)
 
 
 Run = Callable[[Inputs], Any]

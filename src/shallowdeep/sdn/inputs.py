@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from shallowdeep.errors import ConversionError
-from shallowdeep.input_spec import ALONE, MASK, InputSpec
+from shallowdeep.input_spec import ALONE, MASK, RESERVED, InputSpec
 
 Inputs: TypeAlias = Tensor | Mapping[str, Tensor]
 """A batch: a tensor (N, ...), or tensors by the names that a forward gives them, each (N, ...)."""
@@ -24,6 +24,22 @@ def by_name(inputs: Inputs) -> dict[str, Tensor]:
 def like(inputs: Inputs, tensors: Mapping[str, Tensor]) -> Inputs:
     """Return tensors that `by_name` named in the form that the batch had."""
     return tensors[ALONE] if isinstance(inputs, Tensor) else dict(tensors)
+
+
+def lengthened(inputs: Inputs, more: int, padding: int) -> Inputs | None:
+    """Return a batch of token ids with so much padding behind; None where nothing tells padding."""
+    length = sequence_length(inputs)
+    if length is None or padding_mask(inputs) is None:
+        return None
+    if isinstance(inputs, Tensor):
+        return torch.nn.functional.pad(inputs, (0, more), value=-1)
+    first = next(iter(inputs))
+    return {
+        name: torch.nn.functional.pad(value, (0, more), value=padding if name == first else 0)
+        if value.dim() == 2 and value.shape[1] == length  # noqa: PLR2004 - (N, L)
+        else value
+        for name, value in inputs.items()
+    }
 
 
 def names_in(inputs: Inputs) -> list[str]:
@@ -67,6 +83,12 @@ def ordered(network: nn.Module, inputs: Inputs) -> Inputs:
         raise ConversionError(f"Expected tensors (N, ...) by name for {name}, got {what}")
     parameters = inspect.signature(network.forward).parameters
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    taken = sorted(RESERVED.intersection(given) if len(given) > 1 else ())
+    if taken:
+        raise ConversionError(
+            f"Expected other names of inputs than {', '.join(sorted(RESERVED))}, which parts of networks use, got "
+            f"{taken[0]!r}; wrap {name} in a module that renames it"
+        )
     unknown = [key for key in given if key not in parameters and not takes_any]
     if unknown:
         raise ConversionError(
@@ -115,7 +137,7 @@ def padding_mask(inputs: Inputs) -> Tensor | None:
     return mask.bool() if mask is not None and mask.dim() == 2 else None  # noqa: PLR2004 - (N, L)
 
 
-def random_like(example: Inputs, count: int) -> Inputs:
+def random_like(example: Inputs, count: int, ids: int = 0) -> Inputs:
     """Return a batch of different samples of an example's shapes: normal numbers, or integers within its range.
 
     Masks are the example's. Seeded, the same every time.
@@ -123,6 +145,7 @@ def random_like(example: Inputs, count: int) -> Inputs:
     Args:
         example: (N, ...); of integers the first sample's least and largest are kept to.
         count: of samples.
+        ids: how many integers there are at least, whatever the example has.
     """
     found: dict[str, Tensor] = {}
     for name, value in by_name(example).items():
@@ -133,7 +156,8 @@ def random_like(example: Inputs, count: int) -> Inputs:
         elif name == MASK or value.dtype == torch.bool:
             found[name] = value[:1].expand(size)
         else:
-            low, high = max(int(value[:1].min()), 0), max(int(value[:1].max()), 0)
+            low, high = max(int(value[:1].min()), 0), max(int(value[:1].max()), ids - 1, 0)
+            low = 0 if high == ids - 1 else low
             drawn = torch.randint(low, high + 1, size, generator=generator, device=value.device)
             found[name] = drawn.to(value.dtype)
     return like(example, found)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from shallowdeep.data.any_preprocessing import AnyPreprocessing
+from shallowdeep.errors import DataError
 from shallowdeep.exits.costs import CostModel
 from shallowdeep.input_spec import InputSpec, images_spec
 from shallowdeep.runtime import evaluating
@@ -142,6 +143,7 @@ class ShallowDeepNetwork(nn.Module):
         self.inputs: tuple[InputSpec, ...] = ()
         self.weights = ""
         self.frozen = False
+        self.fixed_size = False  # whether a Python number was made of the example's size
         self.contiguous = False  # whether maps must be laid out channels first, see `channels_last`
         self.training = backbone.training  # its submodules keep the modes they came in
 
@@ -206,16 +208,23 @@ class ShallowDeepNetwork(nn.Module):
         """
         return push(self, name, run=run, private=private)
 
-    def forward(self, images: Inputs) -> Tensor:
+    def forward(self, images: Inputs | None = None, **inputs: Tensor) -> Tensor:
         """Logits of all exits.
 
         Args:
             images: (N, 3, H, W) float, normalised; or what else the network was converted for, several tensors by name.
+            **inputs: these tensors, instead of ``images``.
 
         Returns:
             (E, N, C), unnormalised.
+
+        Raises:
+            DataError: inputs by other names than the network's, or images of another size where the network is for one.
         """
-        (x, inputs, mask), previous = self.entering(images), None
+        return self._all_exits(self.entering(inputs if images is None else images))
+
+    def _all_exits(self, entered: Entered) -> Tensor:
+        (x, inputs, mask), previous = entered, None
         logits = []
         for stage, classifier in zip(self.stages, self.internal_classifiers, strict=False):
             x = stage(self.backbone, x, inputs)
@@ -225,10 +234,28 @@ class ShallowDeepNetwork(nn.Module):
         return torch.stack(logits)  # (E, N, C)
 
     def entering(self, images: Inputs) -> Entered:
-        """Return a batch as stages and internal classifiers take it."""
+        """Return a batch as stages and internal classifiers take it.
+
+        Raises:
+            DataError: see `forward`.
+        """
+        self._check(images)
         masked = any(isinstance(one, InternalClassifier) and one.reads_mask for one in self.internal_classifiers)
         mask = padding_mask(images) if masked else None
-        return Entered(self._laid_out(first_of(images)), by_name(images), mask)
+        first = images if isinstance(images, Tensor) or not self.inputs else images[self.inputs[0].name]
+        return Entered(self._laid_out(first_of(first)), by_name(images), mask)
+
+    def _check(self, images: Inputs) -> None:
+        """Refuse inputs by other names, and images of another size where a number was fixed by the example's."""
+        names = [spec.name for spec in self.inputs]
+        if not isinstance(images, Tensor):
+            if names and sorted(images) != sorted(names):
+                raise DataError(f"Expected inputs by the names {', '.join(names)}, got {', '.join(images) or 'none'}")
+        elif self.fixed_size and images.shape[1:] != self.inputs[0].shape:
+            raise DataError(
+                f"Expected images of {tuple(self.inputs[0].shape)}, since forward makes a Python number of their size, "
+                f"got {tuple(images.shape[1:])}"
+            )
 
     def internal_outputs(self, images: Inputs) -> list[Tensor]:
         """What each internal classifier reads, E-1 tensors; the last stage is not run."""

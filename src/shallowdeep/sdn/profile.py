@@ -16,6 +16,7 @@ from shallowdeep.sdn.inputs import Inputs, by_name, repeated, sequence_length, s
 from shallowdeep.sdn.shapes import reads_metadata
 from shallowdeep.sdn.tracing import TracedBackbone
 
+_DRAWS = 4  # of other values, to see whether a module reads any
 SHORTEST = 2  # tokens of an example, above which a shorter one is run too
 
 
@@ -178,16 +179,24 @@ def _sizes_alone(
     if same_shape or not read or any(profiles[s].activation and not profiles[s].alive for s in node.all_input_nodes):
         return False
 
-    def other(source: fx.Node) -> Any:  # noqa: ANN401 - any traced value
-        found = run.values[source]
-        changes = profiles[source].alive and isinstance(found, Tensor) and found.is_floating_point()
-        return found * 2 + 1 if changes else found
+    if not all(isinstance(run.values[s], Tensor) and run.values[s].is_floating_point() for s in read):
+        return False
+    module, before = modules[str(node.target)], list(tensors_in(value))
+    for seed in range(_DRAWS):
 
-    args, kwargs = fx.map_arg((node.args, node.kwargs), other)
-    with torch.no_grad(), evaluating(modules[str(node.target)]):
-        again = modules[str(node.target)](*args, **kwargs)
-    pairs = list(zip(tensors_in(value), tensors_in(again), strict=True))
-    return bool(pairs) and all(torch.equal(a, b) for a, b in pairs)
+        def other(source: fx.Node, seed: int = seed) -> Any:  # noqa: ANN401 - any traced value
+            found = run.values[source]
+            if not profiles[source].alive:
+                return found
+            generator = torch.Generator(found.device).manual_seed(seed)
+            return torch.randn(found.shape, generator=generator, dtype=found.dtype, device=found.device)
+
+        args, kwargs = fx.map_arg((node.args, node.kwargs), other)
+        with torch.no_grad(), evaluating(module):
+            again = list(tensors_in(module(*args, **kwargs)))
+        if not before or len(again) != len(before) or not all(map(torch.equal, before, again)):
+            return False
+    return True
 
 
 def _all_beside(node: fx.Node, profiles: dict[fx.Node, NodeProfile]) -> bool:

@@ -42,6 +42,7 @@ class ShapeReader:
         self.inputs = tuple(repeated(inputs, times) for times in (1, 2))
         self.values: tuple[dict[fx.Node, Any], dict[fx.Node, Any]] = ({}, {})
         self.running = False
+        self.fixed = False  # whether a number was told, which graphs hold as it is
         self.varying = sequence_length(inputs) is not None
 
     def truth(self, node: fx.Node) -> bool | None:
@@ -52,7 +53,10 @@ class ShapeReader:
     def number(self, node: fx.Node) -> int | None:
         """The number that ``node`` is; None where it depends on more than shapes, the batch, or a text's length."""
         answer = None if self.varying else self._answer(node)
-        return int(answer[0]) if answer is not None and isinstance(answer[0], (int, float)) else None
+        if answer is None or not isinstance(answer[0], (int, float)):
+            return None
+        self.fixed = True
+        return int(answer[0])
 
     def length(self, node: fx.Node) -> int | None:
         """The number of dimensions where ``node`` is a shape; None where it is anything else."""

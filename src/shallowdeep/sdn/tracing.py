@@ -52,12 +52,14 @@ class TracedBackbone:
             the source line as ``file:number``.
         constants: tensors that ``forward`` creates, by the name that ``get_attr`` nodes call them.
         opaque: modules that are run whole, with the reason.
+        fixed_size: whether a Python number was made of the example's size, so that other sizes would go wrong.
     """
 
     backbone: nn.Module
     graph: fx.Graph
     constants: dict[str, Tensor]
     opaque: dict[str, str]
+    fixed_size: bool = False
 
 
 def _length(proxy: fx.Proxy) -> int:
@@ -266,7 +268,8 @@ def trace(backbone: nn.Module, example_input: Inputs | None = None) -> TracedBac
             continue
         culprit = merge_modes(*modes)
         if culprit is None:
-            return TracedBackbone(backbone, modes[0].graph, modes[0].constants, opaque)
+            fixed = tracer.shapes is not None and tracer.shapes.fixed
+            return TracedBackbone(backbone, modes[0].graph, modes[0].constants, opaque, fixed)
         while culprit and (culprit not in tracer.entered or culprit in opaque):  # a ModuleList, say, is never called
             culprit = culprit.rpartition(".")[0]
         if not culprit:

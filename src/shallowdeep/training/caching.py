@@ -61,15 +61,16 @@ def _plan(
     network: ShallowDeepNetwork, data: DataSplits, wanted: Caching, progress: Progress
 ) -> tuple[CachePlan, CachePlan] | None:
     shape, directory = data.preprocessing.shape, wanted.directory
+    views = wanted.views if data.train.lengths is None else 1  # texts are not augmented
     tune = plan_cache(network, shape, len(data.tune), views=1, path=directory / _TUNE, budget=wanted.budget)
     left = wanted.budget - (tune.bytes if tune else 0)
-    train = plan_cache(network, shape, len(data.train), views=wanted.views, path=directory / _TRAIN, budget=left)
+    train = plan_cache(network, shape, len(data.train), views=views, path=directory / _TRAIN, budget=left)
     if train is None or tune is None:
         progress.say("Features cannot be cached (conv heads, or no room): training through the frozen backbone")
         return None
-    if train.views < wanted.views:
+    if train.views < views:
         progress.say(
-            f"Caching {train.views} of {wanted.views} augmented views: more do not fit "
+            f"Caching {train.views} of {views} augmented views: more do not fit "
             f"{wanted.budget / 2**30:.1f} GiB or the disk"
         )
     return train, tune
@@ -118,12 +119,13 @@ def filled_caches(
         train.create()
         tune.create()
     accelerator.wait_for_everyone()
-    augmentation = get_augmentation(data.augmentation, data.preprocessing.size)
+    text = data.train.lengths is not None
+    augmentation = None if text else get_augmentation(data.augmentation, data.preprocessing.size)
     total = plans[0].views * plans[0].samples + plans[1].samples
-    example = torch.randn(1, *data.preprocessing.shape, generator=torch.Generator().manual_seed(0)).to(
-        accelerator.device
-    )
-    inference = folded(network, example).channels_last()  # the same but for rounding, and faster
+    inference = network
+    if not text:  # the same but for rounding, and faster
+        example = torch.randn(1, *data.preprocessing.shape, generator=torch.Generator().manual_seed(0))
+        inference = folded(network, example.to(accelerator.device)).channels_last()
     passes = [(tune, data.tune, 0, None), *((train, data.train, view, augmentation) for view in range(plans[0].views))]
     with progress.start("caching features", "images", total) as bar:
         for cache, split, view, augmented in passes[accelerator.process_index :: accelerator.num_processes]:

@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shallowdeep.files import cannot_write, replacing, write_json
+from shallowdeep.input_spec import images_spec
 from shallowdeep.progress import Bar
 from shallowdeep.runtime import evaluating
+from shallowdeep.sdn.inputs import example_of
 from shallowdeep.sdn.internal_classifier import InternalClassifier
 from shallowdeep.sdn.network import ShallowDeepNetwork
 
@@ -74,7 +76,8 @@ def plan_cache(
         return None
     device = next(network.parameters()).device
     with torch.no_grad(), evaluating(network):
-        summaries = network.summaries(torch.zeros(1, *shape, device=device))
+        inputs = network.inputs or (images_spec(shape),)
+        summaries = network.summaries(example_of(inputs, 1, device))
     shapes = tuple((summary.shape[1], summary.shape[2]) for summary in summaries)
     one = CachePlan(shapes, samples, 1)
     existing = next(folder for folder in path.absolute().parents if folder.exists())

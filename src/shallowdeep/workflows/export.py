@@ -258,6 +258,7 @@ def _trained_on(run: Path) -> dict[str, Any]:
     fingerprint = read_manifest(run).data.get("fingerprint")
     return {
         "source": config.data,
+        **({"text_column": config.text_column} if config.text_column else {}),
         **({} if fingerprint is None else {"fingerprint": fingerprint}),
         "seed": config.seed,
         "calibration_fraction": config.calibration_fraction,

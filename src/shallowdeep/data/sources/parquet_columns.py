@@ -9,7 +9,7 @@ from typing import Any
 
 from shallowdeep.errors import DataError
 
-_IMAGE_NAMES = ("image", "img", "images", "picture", "file_name", "filename", "image_path", "path")
+IMAGE_NAMES = ("image", "img", "images", "picture", "file_name", "filename", "image_path", "path")
 _LABEL_NAMES = ("label", "labels", "fine_label", "target", "class")
 
 
@@ -43,7 +43,7 @@ def find_columns(schema: Any, path: Path, *, labelled: bool = True) -> Columns: 
     """
     features = declared_features(schema.metadata or {})
     images = [name for name, feature in features.items() if feature.get("_type") == "Image" and name in schema.names]
-    image = _pick(images, _IMAGE_NAMES) or _pick(schema.names, _IMAGE_NAMES, required=True)
+    image = _pick(images, IMAGE_NAMES) or _pick(schema.names, IMAGE_NAMES, required=True)
     labels = [name for name, feature in features.items() if feature.get("_type") == "ClassLabel"]
     label = _pick([name for name in labels if name in schema.names], _LABEL_NAMES) or _pick(
         schema.names, _LABEL_NAMES, required=True

@@ -121,9 +121,19 @@ def _read_directory(root: Path, name: str, encoded_memory: int, text_column: str
             classes=FASHION_CLASSES if "fashion" in name.lower() else None,
             augmentation=_suited_augmentation(name),
         )
-    if holds_text(root, text_column) or (wants_text and find_tables(root)):
+    if (wants_text or text_column) and find_tables(root):
         return read_text_tables(root, name, text_column)
-    source = read_parquet(root, name, encoded_memory) if find_parquet(root) else read_image_folder(root, name)
+    if find_parquet(root):
+        if holds_text(root):
+            return read_text_tables(root, name)
+        source = read_parquet(root, name, encoded_memory)
+    else:
+        try:
+            source = read_image_folder(root, name)
+        except DataError:
+            if holds_text(root):
+                return read_text_tables(root, name)
+            raise
     return replace(source, augmentation=_suited_augmentation(name))
 
 

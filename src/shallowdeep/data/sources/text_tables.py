@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shallowdeep.data.sources.parquet_columns import class_names, declared_features
+from shallowdeep.data.sources.parquet_columns import IMAGE_NAMES, class_names, declared_features
 from shallowdeep.data.sources.part_names import CALIBRATION, TEST, TRAIN, VALIDATION, part_of_file, tested_on
 from shallowdeep.data.sources.source import HIDDEN, Part, Source
 from shallowdeep.data.stores import TextStore
 from shallowdeep.errors import DataError, first_few, one_line
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
+_ABOUT = {"dataset_infos.json", "dataset_info.json"}  # of the `datasets` package, about tables
 _TEXT_NAMES = ("text", "sentence", "content", "review", "document", "question", "title")
 _LABEL_NAMES = ("label", "labels", "target", "class", "category", "sentiment")
 
@@ -28,6 +29,7 @@ def find_tables(root: Path) -> list[Path]:
         path
         for path in root.rglob("*")
         if path.suffix.lower() in SUFFIXES
+        and path.name not in _ABOUT
         and path.is_file()
         and not any(piece.startswith((".", "_")) for piece in path.relative_to(root).parts)
     )
@@ -49,8 +51,12 @@ def holds_text(root: Path, column: str = "") -> bool:
             schema = _schema(tables[0])
         except DataError:  # told by whatever reads it
             return False
+        if not column and (set(schema.names) & set(IMAGE_NAMES) or not set(schema.names) & set(_LABEL_NAMES)):
+            return False
         return any(name in schema.names and _is_text(schema.field(name).type) for name in wanted)
     names = _header(tables[0])
+    if not column and names & set(IMAGE_NAMES):  # a list of image files
+        return False
     return bool(names.intersection(wanted) and (column or names.intersection(_LABEL_NAMES)))
 
 
@@ -164,10 +170,10 @@ class _Table:
         known = {name: number for number, name in enumerate(classes)}
         found: list[int] = []
         for row, label in enumerate(self.labels):
-            if isinstance(label, int) and not isinstance(label, bool):
-                found.append(label)
-            elif label is None:
+            if label is None or (label == HIDDEN and str(HIDDEN) not in known):
                 found.append(HIDDEN)
+            elif isinstance(label, int) and not isinstance(label, bool) and self.classes is not None:
+                found.append(label)  # a number of declared names
             elif str(label) in known:
                 found.append(known[str(label)])
             else:
@@ -180,7 +186,7 @@ class _Table:
 def _classes_of(table: _Table) -> tuple[str, ...]:
     """Return the classes that labels tell where nothing declares them."""
     if all(isinstance(label, int) and not isinstance(label, bool) for label in table.labels):
-        return tuple(str(label) for label in range(max(table.labels, default=-1) + 1))
+        return tuple(str(label) for label in sorted(set(table.labels)))
     return tuple(sorted({str(label) for label in table.labels}))
 
 

@@ -101,9 +101,9 @@ class OnnxRuntime:
 
 
 def accepted(images: Array) -> NDArray[Any]:
-    """An input as a contiguous array on the host: numbers as float32, anything else as int64."""
+    """An input as a contiguous array on the host: numbers as float32, anything else as it is."""
     given = to_numpy(images)
-    return np.ascontiguousarray(given, dtype=np.float32 if given.dtype.kind == "f" else np.int64)
+    return np.ascontiguousarray(given, dtype=np.float32 if given.dtype.kind == "f" else given.dtype)
 
 
 def _options() -> Any:  # noqa: ANN401 - onnxruntime has no types

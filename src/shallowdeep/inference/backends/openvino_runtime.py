@@ -39,6 +39,7 @@ LENGTHS = (*range(8, 65, 8), *range(80, 129, 16), *range(160, 257, 32), *range(3
 """Tokens that models of text are compiled for; beyond these multiples of 128."""
 
 _LONGER = 128
+_LEAST_AT_ONCE = 8  # samples that batches are not split below for that
 _VALUES_SHARE = 0.5  # of the memory's limit, that values of all sizes of batch may take; weights need the rest
 _COPIED = 65_536  # bytes: more are read where they are, which costs about as much as copying these
 
@@ -117,7 +118,8 @@ class OpenVino:
         """Return the largest bucket such that the values of all up to it take at most half of the memory's limit."""
         room = self.models.limit * _VALUES_SHARE / self.models.bytes_per_sample()
         sums = accumulate(self._buckets)
-        fitting = [size for size, samples in zip(self._buckets, sums, strict=True) if samples <= room]
+        pairs = zip(self._buckets, sums, strict=True)
+        fitting = [size for size, samples in pairs if samples <= room or size <= _LEAST_AT_ONCE]
         return fitting[-1] if fitting else self._buckets[0]
 
     def rows(self, samples: int) -> int:
@@ -263,7 +265,7 @@ def _input_name(port: Any) -> str:  # noqa: ANN401 - openvino has no types
 def _accepted(images: Array) -> Values:
     """An input as a contiguous array that may be written to: the runtime takes no other in place."""
     given = to_numpy(images)
-    x = np.ascontiguousarray(given, dtype=np.float32 if given.dtype.kind == "f" else np.int64)
+    x = np.ascontiguousarray(given, dtype=np.float32 if given.dtype.kind == "f" else given.dtype)
     return x if x.flags.writeable else x.copy()
 
 

@@ -55,7 +55,7 @@ class TorchEager:
         return samples
 
     def accept(self, images: Array) -> Tensor:
-        """An input as a float32 or int64 tensor on the network's device."""
+        """An input as a tensor on the network's device: numbers as float32, anything else as it is."""
         device = next(self._network.parameters()).device
         return _accepted(images, device)
 
@@ -105,9 +105,9 @@ def open_static(bundle: Bundle, threads: int | None, pool: str = POOLS[0]) -> Ca
 
 
 def _accepted(values: Array, device: torch.device | str = "cpu") -> Tensor:
-    """An input as a tensor: numbers as float32, anything else as int64."""
+    """An input as a tensor: numbers as float32, anything else as it is."""
     given = torch.as_tensor(values, device=device).detach()
-    return given.to(torch.float32 if given.is_floating_point() else torch.int64)
+    return given.to(torch.float32) if given.is_floating_point() else given
 
 
 class NetworkExporter:
