@@ -70,16 +70,25 @@ def check_padding(backbone: nn.Module, example: Inputs) -> None:
     if longer is None:
         return
     with torch.no_grad(), evaluating(backbone):
-        try:
-            alone, padded = (logits_of(run_on(backbone, batch)) for batch in (texts, longer))
-        except Exception:  # noqa: BLE001 - it may take no longer texts
-            return
-    gap = float((alone - padded).abs().max() / alone.abs().max().clamp_min(1e-30))
-    if gap > _SURELY:
+        gap, limit = _change(_double_run(backbone), texts, longer), _EXACT
+        if gap is None:
+            gap, limit = _change(partial(run_on, backbone), texts, longer), _SURELY
+    if gap is None:  # it takes no longer texts
+        return
+    if gap > limit:
         raise ConversionError(
             f"Expected answers of {type(backbone).__name__} that do not depend on padding, but {_PADDING} tokens of it "
-            f"change the logits by {gap:.0%}: texts of a batch would change each other's answers"
+            f"change the logits by {gap:.2g} of the largest: texts of a batch would change each other's answers"
         )
+
+
+def _change(run: Run, one: Inputs, other: Inputs) -> float | None:
+    """Largest difference between the logits of two batches, as a share of the largest; None where one cannot run."""
+    try:
+        first, second = (logits_of(run(batch)) for batch in (one, other))
+    except Exception:  # noqa: BLE001 - whatever a forward raises
+        return None
+    return float((first - second).abs().max() / first.abs().max().clamp_min(1e-30))
 
 
 def _ids(backbone: nn.Module) -> int:
@@ -93,6 +102,15 @@ Run = Callable[[Inputs], Any]
 
 def _in_double(backbone: nn.Module, images: Inputs) -> tuple[Run, float, float] | None:
     """The same comparison in float64, where the network allows it."""
+    run = _double_run(backbone)
+    try:
+        return run, _gap(run, _doubled(images)), _EXACT
+    except Exception:  # noqa: BLE001 - a forward with constants of its own may raise anything
+        return None
+
+
+def _double_run(backbone: nn.Module) -> Run:
+    """Runs a network with its numbers in float64."""
     tensors = {**dict(backbone.named_parameters()), **dict(backbone.named_buffers())}
     doubled = {name: value.double() if value.is_floating_point() else value for name, value in tensors.items()}
 
@@ -100,10 +118,7 @@ def _in_double(backbone: nn.Module, images: Inputs) -> tuple[Run, float, float] 
         given = (inputs, None) if isinstance(inputs, Tensor) else ((), dict(inputs))
         return functional_call(backbone, doubled, *given)
 
-    try:
-        return run, _gap(run, _doubled(images)), _EXACT
-    except Exception:  # noqa: BLE001 - a forward with constants of its own may raise anything
-        return None
+    return run
 
 
 def _doubled(inputs: Inputs) -> Inputs:
